@@ -1,0 +1,2 @@
+//! (not yet written)
+fn main() {}

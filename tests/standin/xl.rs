@@ -1,0 +1,2 @@
+//! Stand-in toolstack (not yet written).
+fn main() {}
