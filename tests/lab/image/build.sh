@@ -34,17 +34,21 @@ mmdebstrap --quiet --mode=root --variant=minbase --format=directory "${exclude[@
 
 say "configuring the node"
 cp -a "$here/node/." "$root/"
-chown -R root:root "$root/etc/ssh" "$root/etc/xen" "$root/etc/systemd/system/lab-network.service" "$root/usr/local/sbin"
-rm -f "$root/etc/hostname" "$root"/etc/ssh/ssh_host_*   # the name comes from the kernel command line
-echo uninitialized >"$root/etc/machine-id"
+chown -R root:root "$root/etc/ssh" "$root/etc/xen" "$root/etc/systemd/system"/lab-* "$root/usr/local/sbin"
+rm -f "$root/etc/hostname" "$root/etc/fstab" "$root"/etc/ssh/ssh_host_*   # the name comes from the kernel command line
+# A machine id that is there keeps systemd from taking this for a first boot, which would enable every service again.
+tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
 : >"$root/etc/resolv.conf"
 in_root() { chroot "$root" "$@"; }
 # The cluster is the tests' to start; the rest only costs time and noise.
-in_root systemctl --quiet disable corosync pacemaker xendomains pcsd logd open-iscsi iscsid.socket \
+for unit in corosync pacemaker xendomains pcsd pcsd-ruby logd open-iscsi iscsid.socket systemd-networkd systemd-networkd.socket \
     e2scrub_reap systemd-pstore apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
-    getty@tty1 remote-fs.target 2>/dev/null || true
-in_root systemctl --quiet mask pcsd-ruby serial-getty@ttyS0 serial-getty@hvc0 systemd-timesyncd 2>/dev/null || true
-in_root systemctl --quiet enable lab-network ssh
+    getty@tty1 remote-fs.target remote-cryptsetup.target remote-veritysetup.target; do
+    in_root systemctl --quiet disable "$unit" 2>/dev/null || say "no $unit to disable"
+done
+# Coldplug loads drivers for hardware that only QEMU's default PC has; what the node needs is in modules-load.d.
+in_root systemctl --quiet mask systemd-udev-trigger systemd-binfmt serial-getty@hvc0 systemd-networkd-wait-online
+in_root systemctl --quiet enable lab-network lab-sampler ssh
 
 say "making the keys"
 ssh-keygen -q -t ed25519 -N '' -C lab-node -f "$root/etc/ssh/ssh_host_ed25519_key"
