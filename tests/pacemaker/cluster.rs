@@ -3,14 +3,15 @@
 use crate::fabric::{Fabric, key_pair};
 use crate::spawn::{self, Said, command, until};
 use crate::{keeper, xml};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 const ONLINE: Duration = Duration::from_secs(40);
 const LEAVE: Duration = Duration::from_secs(60);
-/// Pacemaker's own wait for "nothing left to do"; it can hang without a limit.
-const SETTLE_SECONDS: u32 = 60;
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// The 20 s default of dc-deadtime is most of a cluster's first start.
 const SEED: &str = r#"<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
@@ -31,6 +32,8 @@ pub(crate) struct Cluster {
     pub(crate) fabric: Fabric,
     keys: Keys,
     agent: Agent,
+    /// Nodes whose pacemaker was told to go.
+    leaving: RefCell<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -98,7 +101,7 @@ impl Cluster {
             host: key_pair(&scratch, "host-key"),
         };
         let agent = find_agent(&scratch);
-        let cluster = Cluster { fabric, keys, agent };
+        let cluster = Cluster { fabric, keys, agent, leaving: RefCell::default() };
         std::fs::create_dir_all(cluster.fabric.shared().join("ctl")).expect("the test agent's knobs");
         for node in NODES {
             cluster.fabric.power_on(node);
@@ -118,6 +121,7 @@ impl Cluster {
         let xl = std::fs::read(standin()).expect("the stand-in");
         fabric.put(node, "/usr/sbin/xl", 0o755, xl);
         fabric.put(node, "/usr/lib/ocf/resource.d/standin/Probe", 0o755, include_str!("probe-agent.sh"));
+        fabric.put(node, "/usr/sbin/fence_fabric", 0o755, include_str!("fence-agent.sh"));
         spawn::must(command("cp").arg("-a").arg(self.agent.tree.join(".")).arg(fabric.root(node)));
         fabric.sh(
             node,
@@ -178,6 +182,7 @@ impl Cluster {
 
     /// Starts corosync and pacemaker on a node, without waiting for the cluster.
     pub(crate) fn start_pacemaker(&self, node: &str) {
+        self.leaving.borrow_mut().remove(node);
         self.fabric.sh(
             node,
             "pidof corosync >/dev/null || corosync
@@ -191,6 +196,7 @@ impl Cluster {
     /// SIGTERM to pacemakerd, as `systemctl stop pacemaker` does; returns at once.
     pub(crate) fn terminate_pacemaker(&self, node: &str) {
         self.fabric.sh(node, "kill -TERM $(pidof pacemakerd)");
+        self.leaving.borrow_mut().insert(node.to_owned());
     }
 
     pub(crate) fn wait_pacemaker_gone(&self, node: &str) {
@@ -212,6 +218,40 @@ impl Cluster {
             })
         };
         until(ONLINE, all_see_all).unwrap_or_else(|_| panic!("{nodes:?} did not all come online"));
+    }
+
+    /// Fencing by the fabric's power switch; whoever waits then must also `answer_fencing`.
+    pub(crate) fn enable_fencing(&self) {
+        self.create(
+            "resources",
+            r#"<primitive id="power" class="stonith" type="fence_fabric"><instance_attributes id="power-a">
+               <nvpair id="power-list" name="pcmk_host_list" value="n1 n2 n3"/>
+               <nvpair id="power-check" name="pcmk_host_check" value="static-list"/>
+               </instance_attributes></primitive>"#,
+        );
+        self.must(&["crm_attribute", "-t", "crm_config", "-n", "stonith-enabled", "-v", "true"]);
+    }
+
+    /// Cuts the power of the nodes that the cluster asked to be fenced, and says so. Returns their names.
+    pub(crate) fn answer_fencing(&self) -> Vec<String> {
+        let power = self.fabric.shared().join("power");
+        let asked = |node: &&str| power.join(format!("request.{node}")).exists();
+        let nodes: Vec<String> = NODES.iter().filter(asked).map(|n| (*n).to_owned()).collect();
+        for node in &nodes {
+            self.power_off(node);
+            std::fs::remove_file(power.join(format!("request.{node}"))).expect("taking the request");
+            std::fs::write(power.join(format!("done.{node}")), "").expect("answering the request");
+        }
+        nodes
+    }
+
+    /// Cuts a node's power; its domains are gone, and the events say so.
+    pub(crate) fn power_off(&self, node: &str) {
+        if self.fabric.is_up(node) {
+            self.fabric.power_off(node);
+            crate::audit::note_power_off(&self.fabric.shared().join("xl-events"), node);
+        }
+        self.leaving.borrow_mut().remove(node);
     }
 
     /// The first node whose pacemaker runs.
@@ -237,11 +277,23 @@ impl Cluster {
         self.must(&["cibadmin", "--create", "-o", section, "-X", xml]);
     }
 
-    /// Waits until Pacemaker has nothing left to do.
+    /// Waits until Pacemaker has nothing left to do: the scheduler plans nothing, and the controller is idle.
+    /// (`crm_resource --wait` asks the same, but only every two seconds.)
     pub(crate) fn settle(&self) {
-        let limit = format!("--timeout={SETTLE_SECONDS}s");
-        let said = self.crm(&["crm_resource", "--wait", &limit]);
-        assert!(said.ok(), "the cluster does not settle: {}{}\n{}", said.stderr, said.stdout, self.story_of_logs());
+        let settled = || {
+            let plan = self.crm(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
+            let elements = xml::elements(&plan.stdout);
+            let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
+            plan.ok() && !planned && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+        };
+        until(SETTLED, settled)
+            .unwrap_or_else(|_| panic!("the cluster does not settle: {:?}\n{}", self.failures(), self.story_of_logs()));
+    }
+
+    /// The designated controller; empty while there is none.
+    pub(crate) fn controller(&self) -> String {
+        let said = self.crm(&["crmadmin", "-D"]);
+        said.stdout.split_whitespace().last().unwrap_or_default().to_owned()
     }
 
     /// Where the cluster believes a resource to be: nodes with its role, sorted.
@@ -316,7 +368,10 @@ impl Cluster {
                 self.install(node);
             }
             self.fabric.heal(node);
-            self.fabric.sh(node, "rm -rf /var/lib/xl-standin/ctl/*; for f in /proc/[0-9]*/comm; do :; done");
+            if self.leaving.borrow_mut().remove(node) {
+                self.wait_pacemaker_gone(node);
+            }
+            self.fabric.sh(node, "rm -rf /var/lib/xl-standin/ctl/*");
             if !self.fabric.on(node, &["pidof", "sshd"]).ok() {
                 self.start_sshd(node);
             }
@@ -334,13 +389,15 @@ impl Cluster {
         };
         std::fs::write(&seed, section("crm_config")).expect("the seed");
         let somebody = self.somebody();
+        // constraints before resources: a constraint must not name what is not there
         self.fabric.sh(
             &somebody,
-            "cibadmin --replace -o crm_config -x /shared/seed-config.xml
-             cibadmin --delete --force --xpath '//configuration/nodes/node/instance_attributes' >/dev/null 2>&1
-             cibadmin --replace -o resources -X '<resources/>'
+            "set -e
              cibadmin --replace -o constraints -X '<constraints/>'
-             for n in n1 n2 n3; do crm_standby -N $n -D -l reboot >/dev/null 2>&1; done; true",
+             cibadmin --replace -o crm_config -x /shared/seed-config.xml
+             cibadmin --delete-all --force --xpath '//configuration/nodes/node/instance_attributes'
+             cibadmin --delete-all --force --xpath \"//transient_attributes//nvpair[not(starts-with(@name,'#'))]\"
+             cibadmin --replace -o resources -X '<resources/>'",
         );
         self.settle();
         for node in NODES {
@@ -351,14 +408,7 @@ impl Cluster {
                  : >/var/log/syslog",
             );
         }
-        self.fabric.sh(
-            &somebody,
-            "crm_resource --cleanup >/dev/null 2>&1
-             for n in n1 n2 n3; do
-               attrd_updater -Q -A -n '^xen-handoff' >/dev/null 2>&1
-             done
-             cibadmin -Q --xpath '//lrm_resource' >/dev/null 2>&1; true",
-        );
+        self.fabric.sh(&somebody, "crm_resource --cleanup >/dev/null 2>&1; true");
         self.settle();
         let shared = self.fabric.shared();
         std::fs::write(shared.join("xl-events"), "").expect("emptying the events");

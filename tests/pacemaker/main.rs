@@ -7,11 +7,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "the environment and processes of tests; see spawn.rs")]
 
+mod audit;
 mod cluster;
 mod fabric;
 mod keeper;
 mod plan_table;
 mod spawn;
+mod tools;
 mod xml;
 
 use cluster::Cluster;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let mut trials: Vec<Trial> = vec![];
     trials.extend(plan_table::trials());
+    trials.extend(tools::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // a static is never dropped, and the nodes are to go now
     drop(CLUSTER.lock().unwrap_or_else(PoisonError::into_inner).take());

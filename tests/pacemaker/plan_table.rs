@@ -6,7 +6,7 @@
 //! With `PACEMAKER_CAPTURE=1` the answer and the CIB of that moment are kept under `tests/captured/pacemaker-VERSION/`.
 
 use crate::cluster::{Cluster, NODES};
-use crate::spawn::until;
+use crate::spawn::{command, run, until};
 use crate::xml::{Place, final_place};
 use crate::{skip, with_cluster};
 use libtest_mimic::Trial;
@@ -71,18 +71,25 @@ fn check(cluster: &Cluster, row: &Row) {
 
 /// Keeps a capture, when asked to.
 fn keep(row: &str, node: &str, several: bool, simulation: &str, cib: &str) {
+    let name = if several { format!("{row}--on-{node}") } else { row.to_owned() };
+    keep_text(&format!("{name}.simulate.xml"), simulation);
+    keep_text(&format!("{name}.cib.xml"), cib);
+}
+
+/// Keeps a text under the captures, when asked to.
+pub(crate) fn keep_text(name: &str, text: &str) {
     if std::env::var_os("PACEMAKER_CAPTURE").is_none() {
         return;
     }
     let folder = captured();
     std::fs::create_dir_all(&folder).expect("the captures' folder");
-    let name = if several { format!("{row}--on-{node}") } else { row.to_owned() };
-    std::fs::write(folder.join(format!("{name}.simulate.xml")), simulation).expect("a capture");
-    std::fs::write(folder.join(format!("{name}.cib.xml")), cib).expect("a capture");
+    std::fs::write(folder.join(name), text).expect("a capture");
 }
 
 fn captured() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/captured/pacemaker-2.1.5")
+    let said = run(command("pacemakerd").arg("--version"));
+    let version = said.stdout.split_whitespace().nth(1).unwrap_or("unknown").to_owned();
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/captured/pacemaker-{version}"))
 }
 
 fn primitive(id: &str, migrates: bool, more: &str) -> String {
@@ -225,25 +232,23 @@ fn lose_it(cluster: &Cluster) {
     std::fs::remove_file(cluster.fabric.shared().join("state/vm.n1")).expect("the resource's state");
 }
 
-/// Makes n1 the controller: whoever is it leaves and comes back, until it is.
+/// Makes n1 the controller: the others leave and come back.
 fn n1_is_controller(cluster: &Cluster) {
     plain(cluster);
-    for node in ["n2", "n3"] {
-        if controller(cluster) == node {
-            cluster.terminate_pacemaker(node);
-            cluster.wait_pacemaker_gone(node);
-            until(STOPPED, || !["", node].contains(&controller(cluster).as_str())).expect("a new controller");
-            cluster.start_pacemaker(node);
-            cluster.wait_online(&NODES);
-        }
+    if cluster.controller() == "n1" {
+        return;
     }
-    assert_eq!(controller(cluster), "n1", "the designated controller");
-}
-
-fn controller(cluster: &Cluster) -> String {
-    let said = cluster.crm(&["crm_mon", "-1", "--output-as=xml"]);
-    let elements = crate::xml::elements(&said.stdout);
-    elements.iter().find(|e| e.name == "current_dc").map(|e| e.get("name").to_owned()).unwrap_or_default()
+    for node in ["n2", "n3"] {
+        cluster.terminate_pacemaker(node);
+    }
+    for node in ["n2", "n3"] {
+        cluster.wait_pacemaker_gone(node);
+    }
+    until(STOPPED, || cluster.controller() == "n1").expect("n1 as the controller");
+    for node in ["n2", "n3"] {
+        cluster.start_pacemaker(node);
+    }
+    cluster.wait_online(&NODES);
 }
 
 static ROWS: &[Row] = &[

@@ -32,12 +32,16 @@ pub(crate) fn run(command: &mut Command) -> Said {
 /// Runs to the end with `input` on its standard input.
 pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Said {
     let what = format!("{command:?}");
+    let begin = Instant::now();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("starting {what}: {e}"));
     if let Some(mut stdin) = child.stdin.take() {
         let _gone = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().unwrap_or_else(|e| panic!("waiting for {what}: {e}"));
+    if std::env::var_os("PACEMAKER_TIMES").is_some() {
+        eprintln!("{:>8.3} {what}", begin.elapsed().as_secs_f64());
+    }
     Said {
         status: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
