@@ -192,9 +192,17 @@ fn failed_guest(cib: &Element, resource: &str, node: &NodeName) -> Option<String
         .map(call)
         .max()
         .unwrap_or(-1);
+    // The stop that asks has overwritten the start's entry; a recurring monitor that was begun later and succeeds says
+    // the same. A failure of that very monitor has its own number.
+    let seen_healthy = history
+        .every("lrm_rsc_op")
+        .filter(|op| op.get("operation") == Some("monitor") && op.get("rc-code") == Some("0"))
+        .map(call)
+        .max()
+        .unwrap_or(-1);
     history
         .every("lrm_rsc_op")
-        .filter(|op| done(op) && call(op) > became_healthy)
+        .filter(|op| done(op) && call(op) > became_healthy && call(op) >= seen_healthy)
         .filter(|op| match op.get("operation") {
             Some("monitor") => {
                 let probe = op.get("interval").is_none_or(|interval| interval == "0");
@@ -343,11 +351,85 @@ mod tests {
         assert_eq!(history(start), None);
         assert!(history(&format!("{start}{}", monitor(7, 1))).is_some());
         assert_eq!(history(&format!("{start}{}", monitor(7, 0))), None);
+        assert!(
+            history(&format!("{}{}", monitor(7, 0), monitor(7, 1))).is_some(),
+            "the same monitor, failed at last"
+        );
+        assert_eq!(history(&format!("{}{}", monitor(9, 0), monitor(7, 1))), None, "an old failure");
         assert_eq!(history(&format!("{start}{}", monitor(3, 1))), None, "it has been started anew since");
         let migrate =
             r#"<lrm_rsc_op operation="migrate_to" call-id="8" rc-code="1" interval="0" op-status="4"/>"#;
         assert_eq!(history(&format!("{start}{migrate}")), None);
         let probe = r#"<lrm_rsc_op operation="monitor" call-id="9" rc-code="7" interval="0" op-status="0"/>"#;
         assert_eq!(history(&format!("{start}{probe}")), None);
+    }
+
+    fn captured(name: &str, node_name: &str) -> Plan {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captured/pacemaker-2.1.5");
+        let text = |kind: &str| std::fs::read_to_string(format!("{folder}/{name}.{kind}.xml")).unwrap();
+        read(&text("simulate"), &text("cib"), "vm", &node(node_name)).unwrap()
+    }
+
+    /// What real Pacemaker said in the middle of a real stop of `vm`, and what we read from it. The captures and how they
+    /// were taken: `tests/captured/pacemaker-2.1.5`.
+    #[test]
+    fn real_plans_are_read_as_what_came_of_them() {
+        let nowhere = Destination::Nowhere;
+        let on = |name| Destination::Node(node(name));
+        let rows = [
+            ("01-disable", "n1", nowhere.clone()),
+            ("02-move", "n1", on("n3")),
+            ("03-ban", "n1", on("n2")),
+            ("04-standby", "n1", on("n2")),
+            ("05-shutdown", "n1", on("n2")),
+            ("06-shutdown-of-the-controller", "n1", on("n2")),
+            ("07-restart-by-crm_resource", "n1", nowhere.clone()),
+            ("08-recovery-here", "n1", on("n1")),
+            ("09-recovery-elsewhere", "n1", on("n2")),
+            ("10-parameter-change", "n1", on("n1")),
+            ("11-orphan", "n1", nowhere.clone()),
+            ("12-stop-all-resources", "n1", nowhere.clone()),
+            ("13-no-place-left", "n1", nowhere.clone()),
+            ("14-ordered-after-what-stops-here", "n1", on("n2")),
+            ("15-group-member", "n1", on("n2")),
+            ("16-promotable-below", "n1", on("n2")),
+            ("17-clone-below", "n1", on("n2")),
+            ("18-all-nodes-leaving", "n1", nowhere.clone()),
+            ("19-migrate_to-failed--on-n1", "n1", on("n3")),
+            ("19-migrate_to-failed--on-n3", "n3", on("n3")),
+            ("20-migrate_from-failed--on-n1", "n1", on("n3")),
+            ("20-migrate_from-failed--on-n3", "n3", on("n3")),
+            ("21-migration-cancelled--on-n1", "n1", on("n1")),
+            ("21-migration-cancelled--on-n3", "n3", on("n1")),
+            ("22-after-a-migration", "n1", on("n3")),
+            ("23-quorum-lost", "n1", nowhere),
+            ("24-start-failed-elsewhere", "n2", on("n3")),
+        ];
+        for (name, at, destination) in rows {
+            assert_eq!(captured(name, at).destination, destination, "{name}");
+        }
+    }
+
+    #[test]
+    fn real_plans_show_what_is_taken_away_below_the_domain_and_what_is_a_recovery() {
+        for (name, losing) in [
+            ("14-ordered-after-what-stops-here", "base (stop"),
+            ("15-group-member", "base (stop"),
+            ("16-promotable-below", "disk (demote"),
+            ("17-clone-below", "locks (stop"),
+        ] {
+            let plan = captured(name, "n1");
+            assert!(plan.losing.iter().any(|what| what.starts_with(losing)), "{name}: {:?}", plan.losing);
+        }
+        for (name, at, failed) in [
+            ("04-standby", "n1", false),
+            ("08-recovery-here", "n1", true),
+            ("09-recovery-elsewhere", "n1", true),
+            ("19-migrate_to-failed--on-n1", "n1", false),
+            ("20-migrate_from-failed--on-n1", "n1", false),
+            ("24-start-failed-elsewhere", "n2", true),
+        ] {
+            assert_eq!(captured(name, at).failed.is_some(), failed, "{name}");
+        }
     }
 }
