@@ -64,7 +64,9 @@ impl Agent {
             .or_exit(ExitCode::Configured, "configuration")?;
         self.config_file()?;
         let mut said = String::new();
-        let started = SystemClock.wait_until(self.deadline, TRY_AGAIN, || match self.round() {
+        // A round that could not reach anybody for lack of time would hide what the round before it found out.
+        let last_round = self.deadline.less(self.parameters.reach.connect_timeout);
+        let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round() {
             Ok(Round::Done(started)) => Some(Ok(started)),
             Ok(Round::Again(why)) => {
                 if why != said {
