@@ -22,7 +22,8 @@ impl Event {
         let mut words = line.split_whitespace();
         let (seconds, nanoseconds) = words.next()?.split_once('.')?;
         let at = seconds.parse::<u64>().ok()? * 1_000_000_000 + nanoseconds.parse::<u64>().ok()?;
-        let (host, name, domid) = (words.next()?.to_owned(), words.next()?.to_owned(), words.next()?.parse().ok()?);
+        let (host, name, domid) =
+            (words.next()?.to_owned(), words.next()?.to_owned(), words.next()?.parse().ok()?);
         let (_old, _arrow, new) = (words.next()?, words.next()?, words.next()?.to_owned());
         Some(Event { at, host, name, domid, new, boot_id: words.next()?.to_owned() })
     }
@@ -104,7 +105,8 @@ pub(crate) fn gaps(events: &[Event], name: &str) -> Vec<f64> {
         }
         if before > 0 && running.is_empty() {
             stopped = Some(event.at);
-        } else if before == 0 && !running.is_empty()
+        } else if before == 0
+            && !running.is_empty()
             && let Some(since) = stopped.take()
         {
             #[allow(clippy::cast_precision_loss, reason = "seconds for a person")]

@@ -68,8 +68,10 @@ pub(crate) fn find_agent(scratch: &Path) -> Agent {
             let (sbin, agents) = (tree.join("usr/sbin"), tree.join("usr/lib/ocf/resource.d/handoff"));
             std::fs::create_dir_all(&sbin).expect("a folder for the executable");
             std::fs::create_dir_all(&agents).expect("a folder for the agent");
-            std::fs::copy(env!("CARGO_BIN_EXE_xen-handoff"), sbin.join("xen-handoff")).expect("the executable");
-            std::os::unix::fs::symlink("../../../../sbin/xen-handoff", agents.join("Xen")).expect("the agent");
+            std::fs::copy(env!("CARGO_BIN_EXE_xen-handoff"), sbin.join("xen-handoff"))
+                .expect("the executable");
+            std::os::unix::fs::symlink("../../../../sbin/xen-handoff", agents.join("Xen"))
+                .expect("the agent");
             tree
         }
     };
@@ -160,7 +162,8 @@ impl Cluster {
 
     /// Stops the listener and every session.
     pub(crate) fn stop_sshd(&self, node: &str) {
-        self.fabric.on(node, &["sh", "-c", "for p in $(pidof sshd); do kill -9 $p; done; rm -f /run/sshd.pid"]);
+        self.fabric
+            .on(node, &["sh", "-c", "for p in $(pidof sshd); do kill -9 $p; done; rm -f /run/sshd.pid"]);
     }
 
     fn corosync_conf(&self) -> String {
@@ -211,7 +214,9 @@ impl Cluster {
                 let said = self.fabric.on(node, &["crm_mon", "-1", "--output-as=xml"]);
                 let elements = xml::elements(&said.stdout);
                 let online = |name: &&str| {
-                    elements.iter().any(|e| e.name == "node" && e.get("name") == *name && e.get("online") == "true")
+                    elements
+                        .iter()
+                        .any(|e| e.name == "node" && e.get("name") == *name && e.get("online") == "true")
                 };
                 elements.iter().any(|e| e.name == "current_dc" && e.get("with_quorum") == "true")
                     && nodes.iter().all(online)
@@ -235,7 +240,7 @@ impl Cluster {
     /// Cuts the power of the nodes that the cluster asked to be fenced, and says so. Returns their names.
     pub(crate) fn answer_fencing(&self) -> Vec<String> {
         let power = self.fabric.shared().join("power");
-        let asked = |node: &&str| power.join(format!("request.{node}")).exists();
+        let asked = |node: &&&str| power.join(format!("request.{node}")).exists();
         let nodes: Vec<String> = NODES.iter().filter(asked).map(|n| (*n).to_owned()).collect();
         for node in &nodes {
             self.power_off(node);
@@ -257,7 +262,9 @@ impl Cluster {
     /// The first node whose pacemaker runs.
     pub(crate) fn somebody(&self) -> String {
         let mut up = NODES.iter().filter(|n| self.fabric.is_up(n));
-        up.find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok()).expect("a node of the cluster").to_string()
+        up.find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok())
+            .expect("a node of the cluster")
+            .to_string()
     }
 
     /// A cluster command on whichever node is in the cluster.
@@ -284,10 +291,13 @@ impl Cluster {
             let plan = self.crm(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
             let elements = xml::elements(&plan.stdout);
             let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
-            plan.ok() && !planned && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+            plan.ok()
+                && !planned
+                && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
         };
-        until(SETTLED, settled)
-            .unwrap_or_else(|_| panic!("the cluster does not settle: {:?}\n{}", self.failures(), self.story_of_logs()));
+        until(SETTLED, settled).unwrap_or_else(|_| {
+            panic!("the cluster does not settle: {:?}\n{}", self.failures(), self.story_of_logs())
+        });
     }
 
     /// The designated controller; empty while there is none.

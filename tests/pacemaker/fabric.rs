@@ -14,8 +14,7 @@ use std::time::Duration;
 
 const UP: Duration = Duration::from_secs(10);
 /// The environment inside a node is this and nothing else.
-const ENVIRONMENT: [&str; 4] =
-    ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LC_ALL=C"];
+const ENVIRONMENT: [&str; 4] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LC_ALL=C"];
 
 /// The switch, the shared folder, and the nodes on them.
 #[derive(Debug)]

@@ -39,7 +39,9 @@ enum Expected {
 pub(crate) fn trials() -> Vec<Trial> {
     ROWS.iter()
         .map(|row| {
-            let trial = Trial::test(format!("plan::{}", row.name), move || with_cluster(|cluster| check(cluster, row)));
+            let trial = Trial::test(format!("plan::{}", row.name), move || {
+                with_cluster(|cluster| check(cluster, row))
+            });
             skip(trial, false)
         })
         .collect()
@@ -109,7 +111,9 @@ fn primitive(id: &str, migrates: bool, more: &str) -> String {
 /// n1 first, then n2, then n3.
 fn prefer(cluster: &Cluster, resource: &str) {
     for (node, score) in [("n1", 300), ("n2", 200), ("n3", 100)] {
-        let xml = format!(r#"<rsc_location id="at-{resource}-{node}" rsc="{resource}" node="{node}" score="{score}"/>"#);
+        let xml = format!(
+            r#"<rsc_location id="at-{resource}-{node}" rsc="{resource}" node="{node}" score="{score}"/>"#
+        );
         cluster.create("constraints", &xml);
     }
 }
@@ -171,11 +175,17 @@ fn promotable(cluster: &Cluster) {
 
 /// An ordinary clone below the domain, as a lock manager is.
 fn clone_below(cluster: &Cluster) {
-    cluster.create("resources", &format!(r#"<clone id="locks-clone">{}</clone>"#, primitive("locks", false, "")));
+    cluster.create(
+        "resources",
+        &format!(r#"<clone id="locks-clone">{}</clone>"#, primitive("locks", false, "")),
+    );
     cluster.create("resources", &primitive(VM, false, ""));
     prefer(cluster, VM);
     cluster.create("constraints", r#"<rsc_order id="o" first="locks-clone" then="vm"/>"#);
-    cluster.create("constraints", r#"<rsc_colocation id="c" rsc="vm" with-rsc="locks-clone" score="INFINITY"/>"#);
+    cluster.create(
+        "constraints",
+        r#"<rsc_colocation id="c" rsc="vm" with-rsc="locks-clone" score="INFINITY"/>"#,
+    );
 }
 
 fn only_on_n1(cluster: &Cluster) {
@@ -275,7 +285,12 @@ static ROWS: &[Row] = &[
         then: &[("n1", Expected::Nowhere)],
     },
     Row { name: "08-recovery-here", given: plain, when: lose_it, then: &[("n1", Expected::On("n1"))] },
-    Row { name: "09-recovery-elsewhere", given: threshold_one, when: lose_it, then: &[("n1", Expected::On("n2"))] },
+    Row {
+        name: "09-recovery-elsewhere",
+        given: threshold_one,
+        when: lose_it,
+        then: &[("n1", Expected::On("n2"))],
+    },
     Row {
         name: "10-parameter-change",
         given: plain,
@@ -291,7 +306,9 @@ static ROWS: &[Row] = &[
     Row {
         name: "12-stop-all-resources",
         given: plain,
-        when: |c| drop(c.must(&["crm_attribute", "-t", "crm_config", "-n", "stop-all-resources", "-v", "true"])),
+        when: |c| {
+            drop(c.must(&["crm_attribute", "-t", "crm_config", "-n", "stop-all-resources", "-v", "true"]))
+        },
         then: &[("n1", Expected::Nowhere)],
     },
     Row { name: "13-no-place-left", given: only_on_n1, when: standby_n1, then: &[("n1", Expected::Nowhere)] },
@@ -302,7 +319,12 @@ static ROWS: &[Row] = &[
         then: &[("n1", Expected::On("n2"))],
     },
     Row { name: "15-group-member", given: group, when: standby_n1, then: &[("n1", Expected::On("n2"))] },
-    Row { name: "16-promotable-below", given: promotable, when: standby_n1, then: &[("n1", Expected::On("n2"))] },
+    Row {
+        name: "16-promotable-below",
+        given: promotable,
+        when: standby_n1,
+        then: &[("n1", Expected::On("n2"))],
+    },
     Row { name: "17-clone-below", given: clone_below, when: standby_n1, then: &[("n1", Expected::On("n2"))] },
     Row {
         name: "18-all-nodes-leaving",
@@ -333,7 +355,12 @@ static ROWS: &[Row] = &[
         },
         then: &[("n1", Expected::On("n1")), ("n3", Expected::On("n1"))],
     },
-    Row { name: "22-after-a-migration", given: migratable, when: move_to_n3, then: &[("n1", Expected::On("n3"))] },
+    Row {
+        name: "22-after-a-migration",
+        given: migratable,
+        when: move_to_n3,
+        then: &[("n1", Expected::On("n3"))],
+    },
     Row {
         name: "23-quorum-lost",
         given: plain,

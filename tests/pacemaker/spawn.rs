@@ -19,7 +19,10 @@ impl Said {
 }
 
 /// A command of the machine, found by PATH.
-#[allow(clippy::disallowed_methods, reason = "crate::command belongs to the agent; tests start processes here")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "crate::command belongs to the agent; tests start processes here"
+)]
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(program)
 }

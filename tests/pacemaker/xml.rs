@@ -77,8 +77,9 @@ pub(crate) enum Place {
 /// The final place of a resource in `crm_simulate --output-as=xml`.
 pub(crate) fn final_place(simulation: &str, resource: &str) -> Place {
     let all = elements(simulation);
-    let mut rows =
-        all.iter().filter(|e| e.name == "resource" && e.get("id") == resource && e.is_below("revised_cluster_status"));
+    let mut rows = all
+        .iter()
+        .filter(|e| e.name == "resource" && e.get("id") == resource && e.is_below("revised_cluster_status"));
     let Some(first) = rows.next() else { return Place::Gone };
     let me = format!("resource#{resource}");
     let nodes: Vec<String> = all
