@@ -1,0 +1,108 @@
+#!/bin/bash
+# build.sh OUT: the lab's image, from Debian's packages, into the directory OUT.
+#
+#   root.raw            the nodes' root file system (each node runs on an overlay of it)
+#   xen vmlinuz initrd  what QEMU loads: the hypervisor, dom0's kernel, a small initrd
+#   tester_key          logs the harness in as root; known_hosts names the nodes' host key
+#
+# The harness calls it (tests/lab/image.rs) and keys the result by what went in; by hand it needs root. The package
+# sources and their keys are this machine's own, so no mirror is named here.
+set -euo pipefail
+out=$1
+here=$(dirname "$(readlink -f "$0")")
+root=$out/root
+started=$SECONDS
+say() { echo "image: $* ($((SECONDS - started)) s)"; }
+
+mkdir -p "$out"
+rm -rf "$root"
+sources=/etc/apt/sources.list.d/debian.sources
+[ -e "$sources" ] || sources=/etc/apt/sources.list
+packages=$(sed 's/#.*//' "$here/packages" | xargs | tr ' ' ,)
+
+say "installing the packages, about two minutes"
+# What a node never reads stays out: it would only make the disk and its snapshots bigger.
+exclude=()
+for path in /usr/share/doc /usr/share/man /usr/share/locale /usr/share/info \
+    '/lib/modules/*/kernel/drivers/gpu' '/lib/modules/*/kernel/drivers/media' '/lib/modules/*/kernel/drivers/infiniband' \
+    '/lib/modules/*/kernel/drivers/net/wireless' '/lib/modules/*/kernel/drivers/net/ethernet' '/lib/modules/*/kernel/sound'; do
+    exclude+=(--dpkgopt="path-exclude=$path/*")
+done
+mmdebstrap --quiet --mode=root --variant=minbase --format=directory "${exclude[@]}" \
+    --aptopt='Apt::Install-Recommends "false"' --include="$packages" bookworm "$root" "$sources" 2>&1 |
+    sed 's/^/image: /'
+
+say "configuring the node"
+cp -a "$here/node/." "$root/"
+chown -R root:root "$root/etc/ssh" "$root/etc/xen" "$root/etc/systemd/system"/lab-* "$root/usr/local/sbin"
+rm -f "$root/etc/hostname" "$root/etc/fstab" "$root"/etc/ssh/ssh_host_*   # the name comes from the kernel command line
+# A machine id that is there keeps systemd from taking this for a first boot, which would enable every service again.
+tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+: >"$root/etc/resolv.conf"
+in_root() { chroot "$root" "$@"; }
+# The cluster is the tests' to start; the rest only costs time and noise.
+for unit in corosync pacemaker xendomains pcsd pcsd-ruby logd open-iscsi iscsid.socket systemd-networkd systemd-networkd.socket \
+    e2scrub_reap systemd-pstore apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
+    getty@tty1 remote-fs.target remote-cryptsetup.target remote-veritysetup.target; do
+    in_root systemctl --quiet disable "$unit" 2>/dev/null || say "no $unit to disable"
+done
+# Coldplug loads drivers for hardware that only QEMU's default PC has; what the node needs is in modules-load.d.
+in_root systemctl --quiet mask systemd-udev-trigger systemd-binfmt serial-getty@hvc0 systemd-networkd-wait-online
+in_root systemctl --quiet enable lab-network lab-sampler ssh
+
+say "making the keys"
+ssh-keygen -q -t ed25519 -N '' -C lab-node -f "$root/etc/ssh/ssh_host_ed25519_key"
+rm -f "$out/tester_key" "$out/tester_key.pub"
+ssh-keygen -q -t ed25519 -N '' -C lab-tester -f "$out/tester_key"
+install -d -m 700 "$root/root/.ssh"
+install -m 600 "$out/tester_key.pub" "$root/root/.ssh/authorized_keys"
+cut -d' ' -f1,2 "$root/etc/ssh/ssh_host_ed25519_key.pub" >"$out/host_key.pub"
+
+say "making the initrd and the guest"
+release=$(ls "$root/lib/modules")
+modules=$root/lib/modules/$release
+gunzip -c "$root"/boot/xen-*-amd64.gz >"$out/xen"
+cp "$root/boot/vmlinuz-$release" "$out/vmlinuz"
+
+# with_modules TREE MODULE...: copies the modules and what they need into TREE, lists them in TREE/modules in loading order.
+with_modules() {
+    local tree=$1 name path
+    shift
+    for name in "$@"; do
+        chroot "$root" modprobe --set-version "$release" --show-depends "$name"
+    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/modules.paths"
+    while read -r path; do
+        cp "$root$path" "$tree/lib/"
+        echo "/lib/${path##*/}"
+    done <"$tree/modules.paths" >"$tree/modules"
+    rm "$tree/modules.paths"
+}
+tree_with_busybox() {
+    mkdir -p "$1"/{bin,sbin,lib,dev,proc,sys,www}
+    cp "$root/bin/busybox" "$1/bin/busybox"
+    mknod -m 600 "$1/dev/console" c 5 1
+}
+pack() { (cd "$1" && find . | LC_ALL=C sort | cpio --quiet -o -H newc | gzip -1); }
+
+work=$(mktemp -d "$out/work.XXXXXX")
+tree_with_busybox "$work/initrd"
+install -m 755 "$here/initrd/init" "$work/initrd/init"
+with_modules "$work/initrd" virtio_pci virtio_blk virtio_net crc32c_generic libcrc32c ext4
+pack "$work/initrd" >"$out/initrd"
+
+tree_with_busybox "$work/guest"
+install -m 755 "$here/guest/init" "$work/guest/init"
+install -m 755 "$here/guest/poweroff" "$here/guest/reboot" "$work/guest/sbin/"
+with_modules "$work/guest" xen-netfront xen-blkfront
+install -d "$root/var/lib/xen/x0"
+cp "$out/vmlinuz" "$root/var/lib/xen/x0/vmlinuz"
+pack "$work/guest" >"$root/var/lib/xen/x0/initramfs"
+
+say "writing the disk"
+rm -f "$root"/boot/initrd.img-* "$root"/var/cache/apt/*.bin
+rm -rf "$root"/var/lib/apt/lists/*
+truncate -s 3G "$out/root.raw.new"
+mke2fs -q -F -t ext4 -L lab -d "$root" "$out/root.raw.new"
+mv "$out/root.raw.new" "$out/root.raw"
+rm -rf "$root" "$work"
+say "done"
