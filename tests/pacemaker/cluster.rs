@@ -240,7 +240,7 @@ impl Cluster {
     /// Cuts the power of the nodes that the cluster asked to be fenced, and says so. Returns their names.
     pub(crate) fn answer_fencing(&self) -> Vec<String> {
         let power = self.fabric.shared().join("power");
-        let asked = |node: &&str| power.join(format!("request.{node}")).exists();
+        let asked = |node: &&&str| power.join(format!("request.{node}")).exists();
         let nodes: Vec<String> = NODES.iter().filter(asked).map(|n| (*n).to_owned()).collect();
         for node in &nodes {
             self.power_off(node);
