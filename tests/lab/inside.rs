@@ -33,13 +33,15 @@ pub(crate) fn enter(prepare: impl FnOnce() -> Result<()>) -> Result<Where> {
     }
     need_tools()?;
     prepare()?;
-    let status = Command::new("unshare")
+    // unshare takes no notice of SIGTERM; so it is killed when this process ends, however that comes about.
+    let status = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--", "unshare"])
         .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "bash", "-c", FIRST, "lab"])
         .arg(std::env::current_exe().context("finding this program")?)
         .args(std::env::args_os().skip(1))
         .env(MARK, "1")
         .status()
-        .context("starting unshare")?;
+        .context("starting setpriv and unshare")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(Where::Outside(ExitCode::from(code)))
 }
