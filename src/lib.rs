@@ -1,4 +1,39 @@
 //! `ocf:handoff:Xen`: an OCF resource agent for Xen domains whose stop and start are one live migration.
+//!
+//! **The safety promise.** At no instant do two nodes run the same domain, and a domain is booted from its
+//! configuration only with evidence that nobody else can be running it. Where the agent cannot tell, it fails with
+//! a reason; it never guesses "not running".
+//!
+//! # Where to find what
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`agent`] | one file per OCF action: read the world, decide, act |
+//! | [`handoff`] | the protocol: phases, events, the pure [`handoff::step`](fn@handoff::step), evidence, the record on disk |
+//! | [`transfer`] | xl's migration stream between two nodes: sender, receiver, and our pipe in it |
+//! | [`transport`] | ssh between two nodes: verbs, never command lines |
+//! | [`cluster`] | what Pacemaker plans, who its members are, and the ledger in its node attributes |
+//! | [`toolstack`] | `xl` |
+//! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
+//! | [`domain`] | names, ids, what a listing says of a domain |
+//! | [`tool`] | the operators' subcommands |
+//! | [`command`], [`clock`], [`host`], [`descriptor`], [`logging`] | the outside world: processes, time, paths, descriptors, log |
+
+pub mod agent;
+pub mod cli;
+pub mod clock;
+pub mod cluster;
+pub mod command;
+pub mod descriptor;
+pub mod domain;
+pub mod handoff;
+pub mod host;
+pub mod logging;
+pub mod ocf;
+pub mod tool;
+pub mod toolstack;
+pub mod transfer;
+pub mod transport;
 
 /// This build's version, as `--version` prints it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

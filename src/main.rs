@@ -1,4 +1,77 @@
 //! One executable, two callers: the cluster calls it as the agent `Xen`, operators call it `xen-handoff`.
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::from(xen_handoff::VERSION.len().min(1) as u8)
+
+use std::io::Write;
+use std::process::ExitCode as ProcessExitCode;
+
+use clap::Parser;
+use xen_handoff::agent;
+use xen_handoff::cli::{Cli, Command};
+use xen_handoff::host::NodeName;
+use xen_handoff::ocf::environment::Environment;
+use xen_handoff::ocf::exit_code::{ExitCode, Failure};
+use xen_handoff::ocf::parameters::Reach;
+use xen_handoff::{logging, tool, transfer, transport};
+
+/// The agent's name in the provider's folder.
+const AGENT: &str = "Xen";
+
+fn main() -> ProcessExitCode {
+    let environment = Environment::read();
+    logging::begin(&environment);
+    let mut arguments = std::env::args();
+    let called_as = arguments.next().unwrap_or_default();
+    if called_as.rsplit('/').next() == Some(AGENT) {
+        return act(arguments.next().as_deref().unwrap_or_default(), &environment);
+    }
+    // clap prints what is wrong with the command line, and chooses the exit status.
+    operate(Cli::parse().command, &environment)
+}
+
+/// Carries out an action for the cluster.
+fn act(action: &str, environment: &Environment) -> ProcessExitCode {
+    match agent::run(action, environment) {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            report(&failure, environment);
+            failure.code.into()
+        }
+    }
+}
+
+/// The one place that prints an exit reason.
+fn report(failure: &Failure, environment: &Environment) {
+    let reason = failure.to_string().replace(['\n', '\r'], " ");
+    match failure.code {
+        ExitCode::Degraded => log::warn!("{reason}"),
+        _ => log::error!("{reason}"),
+    }
+    // stderr may be closed; the log has it then.
+    let _ = writeln!(std::io::stderr(), "{}{reason}", environment.exit_reason_prefix());
+}
+
+fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
+    let root = &environment.root;
+    let done = match command {
+        Command::Keys { node, authorized_line } => tool::keys::run(root, node, authorized_line),
+        Command::Status { json } => tool::status::run(root, json),
+        Command::Reach { node, as_node, user, port, network_suffix } => {
+            let us = as_node.unwrap_or_else(NodeName::of_this_host);
+            let reach = Reach { user, port, suffix: network_suffix, ..Reach::default() };
+            tool::reach::run(root, &node, &us, &reach)
+        }
+        Command::Serve => transport::forced_command::serve(root),
+        Command::Relay(order) => transfer::relay::run(root, &order),
+        Command::Fetch { order } => agent::fetch(root, &order),
+        Command::Push { order } => agent::push(root, &order),
+        Command::Keep { domain } => tool::keep::run(root, &domain),
+        Command::Agent { action } => return act(&action, environment),
+    };
+    match done {
+        Ok(()) => ProcessExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error:#}");
+            let _ = writeln!(std::io::stderr(), "xen-handoff: {error:#}");
+            ProcessExitCode::FAILURE
+        }
+    }
 }

@@ -1,2 +1,77 @@
-//! (not yet written)
-fn main() {}
+//! Real Pacemaker and Corosync on three nodes made of namespaces, the real agent, the stand-in toolstack.
+//!
+//! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
+//! ignored, with the reason on stderr. `cargo test --test pacemaker -- capture` writes
+//! `tests/captured/pacemaker-VERSION/` anew. One cluster serves all tests, one after the other.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "the environment and processes of tests; see spawn.rs")]
+
+mod audit;
+mod cluster;
+mod fabric;
+mod keeper;
+mod plan_table;
+mod spawn;
+mod tools;
+mod xml;
+
+use cluster::Cluster;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::ExitCode;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The one cluster, started by the first test that needs it.
+static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("node-keeper") {
+        return keeper::run();
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let mut trials: Vec<Trial> = vec![];
+    trials.extend(plan_table::trials());
+    trials.extend(tools::trials());
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // a static is never dropped, and the nodes are to go now
+    drop(CLUSTER.lock().unwrap_or_else(PoisonError::into_inner).take());
+    conclusion.exit_code()
+}
+
+/// Runs a test on the cluster, which a failed test before it may have left in any state: tests begin with a reset.
+fn with_cluster(test: impl FnOnce(&Cluster)) -> Result<(), Failed> {
+    let mut guard = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    test(guard.get_or_insert_with(Cluster::start));
+    Ok(())
+}
+
+/// Marks a trial as ignored where it cannot run.
+fn skip(trial: Trial, needs_agent: bool) -> Trial {
+    static WHY: OnceLock<Option<String>> = OnceLock::new();
+    static NO_AGENT: OnceLock<Option<String>> = OnceLock::new();
+    let why = WHY.get_or_init(|| say(cannot_run()));
+    let no_agent = needs_agent && NO_AGENT.get_or_init(|| say(cluster::agent_missing())).is_some();
+    trial.with_ignored_flag(why.is_some() || no_agent)
+}
+
+fn say(reason: Option<String>) -> Option<String> {
+    if let Some(reason) = &reason {
+        eprintln!("pacemaker tests: ignored, {reason}");
+    }
+    reason
+}
+
+/// Root and the commands of `tests/packages/check` are needed.
+fn cannot_run() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("not root: nodes are made of namespaces and mounts".into());
+    }
+    let missing: Vec<&str> = include_str!("../packages/check")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|program| !spawn::have(program))
+        .collect();
+    (!missing.is_empty()).then(|| format!("missing commands: {} (tests/need check)", missing.join(" ")))
+}

@@ -1,0 +1,56 @@
+//! Accounting for a copy that the cluster's own migration sent away: no stop and no start says anything before it is
+//! known what became of it.
+//!
+//! Pacemaker 2.1.5 can forget the target of a migration that was interrupted after `migrate_to`: it then stops and starts
+//! the domain on the source alone, and a second copy goes on over there.
+
+use super::Agent;
+use crate::cluster::Destination;
+use crate::domain::Presence;
+use crate::handoff::{Event, Transfer};
+use crate::ocf::exit_code::Failure;
+use crate::transport::message::{Answer, Request};
+
+impl Agent {
+    /// Accounts for the copy that went to `transfer.target`, for a stop that finds none here. What still runs over there
+    /// stays on record, so that a start here asks for it.
+    ///
+    /// # Errors
+    /// If the cluster does not plan to have it there and that node does not answer.
+    pub(super) fn account_for_left(&self, transfer: &Transfer) -> Result<(), Failure> {
+        let target = &transfer.target;
+        let planned = self.cluster.plan_after_stop(&self.resource, &self.node, self.deadline.left() / 3);
+        if planned.is_ok_and(|plan| plan.destination == Destination::Node(target.clone())) {
+            // The stop that follows every migration that went well.
+            return self.accounted();
+        }
+        let request = Request::Presence { domain: self.domain.clone() };
+        let answer = self.transport.ask(target, &request, self.deadline.within(self.parameters.peer_timeout));
+        match answer {
+            Ok(Answer::Stands { presence: Presence::Absent, phase }) if !phase.is_in_transfer() => {
+                self.accounted()
+            }
+            Ok(Answer::Stands { presence, .. }) => {
+                log::warn!(
+                    "domain={} was sent to {target}, is {presence} there, and the cluster does not plan to have it there; \
+                     it will not be started here before that is settled",
+                    self.domain
+                );
+                Ok(())
+            }
+            Ok(other) => Err(self.unaccounted(transfer, &format!("it answers {other:?}"))),
+            Err(error) => Err(self.unaccounted(transfer, &error.to_string())),
+        }
+    }
+
+    fn accounted(&self) -> Result<(), Failure> {
+        self.advance("stop", Event::LeftAccounted).map(drop).map_err(|error| self.generic(error))
+    }
+
+    fn unaccounted(&self, transfer: &Transfer, why: &str) -> Failure {
+        self.generic(format!(
+            "it was sent to {} and may run there, but that cannot be told: {why}; nothing was changed",
+            transfer.target
+        ))
+    }
+}

@@ -1,0 +1,148 @@
+//! The gates of a handoff: every one must hold, or the stop is an ordinary one and says which did not.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Agent;
+use crate::cluster::{Destination, Plan};
+use crate::domain::Presence;
+use crate::host::NodeName;
+use crate::ocf::parameters::HandoffMode;
+use crate::transport::ssh;
+
+/// Limit of the question to the scheduler: it takes tens of milliseconds, a few seconds on a host under load.
+const PLAN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Why a stop does not hand over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// `handoff=never`.
+    SwitchedOff,
+    /// The cluster did not name this node or this resource: called by hand, or in a shutdown without a DC.
+    NotTheClustersStop,
+    /// A clone's instance.
+    Clone,
+    /// The domain is not in good health.
+    Unwell(String),
+    /// There is no key for the transport.
+    NoKey(String),
+    /// What the cluster plans cannot be told.
+    PlanUnknown(String),
+    /// The cluster will not start it elsewhere.
+    NotElsewhere(Destination),
+    /// What it stands on is taken away here.
+    Losing(Vec<String>),
+    /// The stop is the first half of a recovery.
+    Recovery(String),
+    /// The planned target did not say that it can reach this node.
+    OutOfReach(String),
+    /// The ledger did not take the offer, or the target cannot read it there.
+    NotRecorded(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SwitchedOff => f.write_str("handoff=never"),
+            Self::NotTheClustersStop => {
+                f.write_str("the cluster did not name resource and node for this stop")
+            }
+            Self::Clone => f.write_str("instances of a clone are not handed over"),
+            Self::Unwell(how) => write!(f, "the domain is {how}"),
+            Self::NoKey(path) => write!(f, "no key {path}: run xen-handoff keys"),
+            Self::PlanUnknown(why) => write!(f, "what the cluster plans cannot be told: {why}"),
+            Self::NotElsewhere(Destination::Nowhere) => {
+                f.write_str("the cluster will not start it on another node")
+            }
+            Self::NotElsewhere(Destination::Node(_)) => {
+                f.write_str("the cluster will start it on this node again")
+            }
+            Self::Losing(what) => write!(f, "it stands on what the cluster stops here: {}", what.join(", ")),
+            Self::Recovery(why) => write!(f, "the stop is part of a recovery: {why}"),
+            Self::OutOfReach(why) => write!(f, "the planned target cannot fetch it: {why}"),
+            Self::NotRecorded(why) => write!(f, "the offer could not be recorded: {why}"),
+        }
+    }
+}
+
+/// All that can be known before anybody else is asked.
+///
+/// # Errors
+/// The first gate that is shut.
+pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Refusal> {
+    if agent.parameters.handoff == HandoffMode::Never {
+        return Err(Refusal::SwitchedOff);
+    }
+    if agent.environment.on_node.is_none() || agent.environment.resource.is_none() {
+        return Err(Refusal::NotTheClustersStop);
+    }
+    if agent.resource.contains(':') {
+        return Err(Refusal::Clone);
+    }
+    if !matches!(presence, Presence::Running(_)) {
+        return Err(Refusal::Unwell(presence.to_string()));
+    }
+    let key = agent.root().key_folder().join(ssh::KEY);
+    if !key.is_file() {
+        return Err(Refusal::NoKey(key.display().to_string()));
+    }
+    Ok(())
+}
+
+/// What the cluster's scheduler says.
+///
+/// # Errors
+/// The first gate that is shut.
+pub(super) fn plan(agent: &Agent) -> Result<(NodeName, Plan), Refusal> {
+    let limit = (agent.deadline.left() / 3).min(PLAN_LIMIT);
+    let plan = agent
+        .cluster
+        .plan_after_stop(&agent.resource, &agent.node, limit)
+        .map_err(|error| Refusal::PlanUnknown(error.to_string()))?;
+    judge(plan, &agent.node)
+}
+
+fn judge(plan: Plan, here: &NodeName) -> Result<(NodeName, Plan), Refusal> {
+    let target = match &plan.destination {
+        Destination::Node(node) if node != here => node.clone(),
+        other => return Err(Refusal::NotElsewhere(other.clone())),
+    };
+    if !plan.losing.is_empty() {
+        return Err(Refusal::Losing(plan.losing));
+    }
+    if let Some(why) = plan.failed {
+        return Err(Refusal::Recovery(why));
+    }
+    Ok((target, plan))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeName {
+        NodeName::new(name).unwrap()
+    }
+
+    fn plan_to(destination: Destination) -> Plan {
+        Plan { destination, losing: vec![], failed: None, survivors: vec![] }
+    }
+
+    #[test]
+    fn stop_means_stop_when_nobody_will_start_it_elsewhere() {
+        for destination in [Destination::Nowhere, Destination::Node(node("n1"))] {
+            let refusal = judge(plan_to(destination.clone()), &node("n1")).unwrap_err();
+            assert_eq!(refusal, Refusal::NotElsewhere(destination));
+        }
+        assert_eq!(judge(plan_to(Destination::Node(node("n2"))), &node("n1")).unwrap().0, node("n2"));
+    }
+
+    #[test]
+    fn nothing_is_handed_over_that_stands_on_what_goes_or_that_has_failed() {
+        let elsewhere = plan_to(Destination::Node(node("n2")));
+        let losing = Plan { losing: vec!["fs".to_owned()], ..elsewhere.clone() };
+        assert!(matches!(judge(losing, &node("n1")), Err(Refusal::Losing(_))));
+        let failed = Plan { failed: Some("monitor".to_owned()), ..elsewhere };
+        assert!(matches!(judge(failed, &node("n1")), Err(Refusal::Recovery(_))));
+    }
+}

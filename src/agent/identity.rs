@@ -1,0 +1,135 @@
+//! Which domain a resource manages: the parameter `name`, or the name that xl reads from the configuration file.
+//!
+//! Reading the file costs a process, and the file may be out of reach just when a stop needs to know. So the answer is
+//! kept in `/run/xen-handoff/RESOURCE.identity`, with the file's size and time, and used for as long as these are the
+//! same, or the file cannot be seen.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Action, LIST_LIMIT};
+use crate::domain::DomainName;
+use crate::host::Root;
+use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
+use crate::ocf::parameters::Parameters;
+use crate::toolstack::{Toolstack, ToolstackError};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    domain: DomainName,
+    /// `None` where the parameter `name` decided.
+    file: Option<Seen>,
+}
+
+/// A file as it was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    path: PathBuf,
+    size: u64,
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl Seen {
+    fn look(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self {
+            path: path.to_owned(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            inode: meta.ino(),
+        })
+    }
+}
+
+fn kept_at(root: &Root, resource: &str) -> PathBuf {
+    // A resource id has no slash (it is an XML id); one that has would be somebody's mistake.
+    root.state_folder().join(format!("{}.identity", resource.replace('/', "_")))
+}
+
+/// The domain of `resource`.
+///
+/// # Errors
+/// If xl refuses the configuration file, or, for an action that needs the file, if it is not there.
+pub(super) fn resolve(
+    root: &Root,
+    resource: &str,
+    parameters: &Parameters,
+    toolstack: &dyn Toolstack,
+    action: Action,
+) -> Result<DomainName, Failure> {
+    let path = kept_at(root, resource);
+    let kept: Option<Identity> =
+        std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
+    if let Some(domain) = &parameters.name {
+        keep(&path, kept.as_ref(), Identity { domain: domain.clone(), file: None });
+        return Ok(domain.clone());
+    }
+    let seen = parameters.xmfile.as_deref().and_then(Seen::look);
+    if let Some(kept) = &kept
+        && (seen.is_none() || kept.file == seen)
+    {
+        return Ok(kept.domain.clone());
+    }
+    let Some(seen) = seen else {
+        return without_file(resource, parameters, action);
+    };
+    match toolstack.read_config(&seen.path, LIST_LIMIT) {
+        Ok(config) => {
+            keep(&path, kept.as_ref(), Identity { domain: config.name.clone(), file: Some(seen) });
+            Ok(config.name)
+        }
+        // A file that was changed into something that xl refuses must not make a running domain invisible.
+        Err(error) if kept.is_some() && matches!(action, Action::Stop | Action::Monitor) => {
+            log::warn!("the configuration cannot be read any more, using the name of before: {error}");
+            kept.map(|kept| kept.domain).ok_or_else(|| Failure::new(ExitCode::Generic, error))
+        }
+        Err(error) => {
+            let code = match &error {
+                ToolstackError::Config { .. } => ExitCode::Configured,
+                error if error.is_missing() => ExitCode::NotInstalled,
+                ToolstackError::Command(_) | ToolstackError::Unreadable { .. } => ExitCode::Generic,
+            };
+            Err(Failure::new(code, error).context(format!(
+                "resource {resource}: the name of the domain cannot be told; nothing was changed"
+            )))
+        }
+    }
+}
+
+/// No file, and none was ever read since this host came up: the agent has never run this domain here.
+fn without_file(resource: &str, parameters: &Parameters, action: Action) -> Result<DomainName, Failure> {
+    if !matches!(action, Action::Stop) {
+        let which = parameters.xmfile.as_ref().map_or("parameter xmfile is not set".to_owned(), |path| {
+            format!("no file {} on this node", path.display())
+        });
+        return Err(Failure::new(
+            ExitCode::NotInstalled,
+            format!("resource {resource}: {which}, and no name is set; nothing was changed"),
+        ));
+    }
+    DomainName::new(resource).or_exit(
+        ExitCode::Generic,
+        format!("resource {resource}: neither name nor configuration tell the domain's name, and the id cannot be one"),
+    )
+}
+
+fn keep(path: &Path, kept: Option<&Identity>, now: Identity) {
+    if kept == Some(&now) {
+        return;
+    }
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(path);
+        std::fs::create_dir_all(folder)?;
+        let mut beside = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer(&mut beside, &now)?;
+        beside.persist(path)?;
+        Ok(())
+    };
+    // Without it the next action reads the file again.
+    if let Err(error) = write() {
+        log::warn!("cannot keep {}: {error}", path.display());
+    }
+}

@@ -1,0 +1,28 @@
+//! `meta-data` and `usage`: the two actions that print.
+
+use std::io::Write;
+
+use crate::ocf::exit_code::ExitCode;
+use crate::ocf::metadata;
+
+/// How the agent is called.
+pub(super) const USAGE: &str =
+    "usage: Xen {start|stop|monitor|status|migrate_to|migrate_from|validate-all|meta-data|usage}";
+
+/// Prints the metadata.
+///
+/// # Errors
+/// If stdout is closed.
+pub(super) fn print() -> std::io::Result<ExitCode> {
+    std::io::stdout().write_all(metadata::document().as_bytes())?;
+    Ok(ExitCode::Success)
+}
+
+/// Prints the usage.
+///
+/// # Errors
+/// If stdout is closed.
+pub(super) fn print_usage() -> std::io::Result<ExitCode> {
+    writeln!(std::io::stdout(), "{USAGE}")?;
+    Ok(ExitCode::Success)
+}

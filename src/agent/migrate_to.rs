@@ -1,0 +1,52 @@
+//! `migrate_to`: the cluster's own migration, pushed from here through the same transport as a claim.
+
+use super::{Agent, Outcome};
+use crate::domain::Presence;
+use crate::handoff::{Epoch, Transfer};
+use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
+use crate::ocf::parameters::Parameters;
+
+impl Agent {
+    /// Sends the domain to the node that the cluster names.
+    ///
+    /// # Errors
+    /// `Generic` if it did not get there; the reason says where it runs.
+    pub(super) fn migrate_to(&self) -> Result<ExitCode, Failure> {
+        Parameters::refuse_not_yet(&self.environment.parameters)
+            .or_exit(ExitCode::Configured, "configuration")?;
+        let Some(target) = self.environment.migrate_target.clone() else {
+            return Err(self
+                .failure(ExitCode::Arguments, "the cluster names no migration target; nothing was changed"));
+        };
+        self.wait_for_transfer(self.deadline)?;
+        let presence = self.presence();
+        if !matches!(presence, Presence::Running(_)) {
+            return Err(self.generic(format!("it is {presence} and cannot be migrated; nothing was changed")));
+        }
+        let phase = self.phase()?;
+        if phase.offer().is_some() {
+            return Err(self.generic(format!("it is on offer ({phase}); nothing was changed")));
+        }
+        let peer = self
+            .transport
+            .address(&target)
+            .map_err(|error| self.generic(format!("{error}; it still runs here")))?;
+        let transfer = Transfer { epoch: Epoch::begin(), source: self.node.clone(), target: target.clone() };
+        log::info!("domain={} node={} migrating to {target}", self.domain, self.node);
+        match self.employ("push", transfer, peer) {
+            Outcome::Moved => {
+                log::info!("domain={} node={} migrate_to: runs on {target}", self.domain, self.node);
+                Ok(ExitCode::Success)
+            }
+            Outcome::Refused { reason, .. } => {
+                Err(self.generic(format!("{target} refuses it: {reason}; it still runs here")))
+            }
+            Outcome::Failed { reason } => {
+                Err(self.generic(format!("migration to {target} failed: {reason}; it still runs here")))
+            }
+            Outcome::Undecided { reason } => Err(self.generic(format!(
+                "migration to {target} has no clear end: {reason}; look at both ends before starting it anywhere"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The agent: one file per OCF action. Each reads the world, decides, and acts, in this order and visibly so.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Deadline, SystemClock};
+use crate::cluster::{ClusterView, detect};
+use crate::domain::{DomainName, Presence};
+use crate::handoff::record::{Record, RecordError, Store};
+use crate::handoff::{Effect, Event, Phase};
+use crate::host::{NodeName, Root};
+use crate::ocf::environment::Environment;
+use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
+use crate::ocf::parameters::Parameters;
+use crate::toolstack::{Toolstack, xl::Xl};
+use crate::transfer;
+use crate::transport::{Transport, ssh::Ssh};
+
+mod accounting;
+pub mod gates;
+pub mod identity;
+pub mod meta_data;
+pub mod migrate_from;
+pub mod migrate_to;
+pub mod monitor;
+pub mod shutdown;
+pub mod start;
+pub mod stop;
+pub mod validate_all;
+mod worker;
+
+pub use worker::{Order, Outcome, Word, fetch, push};
+
+/// Limit of one listing or other quick word of the toolstack.
+pub const LIST_LIMIT: Duration = Duration::from_secs(10);
+/// How often a state that is about to change is looked at again.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the cluster may ask of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Make the domain run here.
+    Start,
+    /// Make sure that it does not, or hand it over.
+    Stop,
+    /// Say whether it does. `status` is the same.
+    Monitor,
+    /// Send it to the node that the cluster names.
+    MigrateTo,
+    /// Say that it has arrived.
+    MigrateFrom,
+    /// Check the parameters.
+    ValidateAll,
+    /// Print the metadata.
+    MetaData,
+    /// Print how to call us.
+    Usage,
+}
+
+impl Action {
+    /// The action of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "start" => Self::Start,
+            "stop" => Self::Stop,
+            "monitor" | "status" => Self::Monitor,
+            "migrate_to" => Self::MigrateTo,
+            "migrate_from" => Self::MigrateFrom,
+            "validate-all" => Self::ValidateAll,
+            "meta-data" => Self::MetaData,
+            "usage" | "help" => Self::Usage,
+            _ => return None,
+        })
+    }
+
+    /// The timeout that the metadata advises, for a caller that sets none.
+    fn advised_timeout(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Start | Self::MigrateTo => 300,
+            Self::Stop => 180,
+            Self::MigrateFrom => 120,
+            Self::Monitor | Self::ValidateAll => 30,
+            Self::MetaData | Self::Usage => 5,
+        })
+    }
+}
+
+/// Everything that an action works with.
+#[derive(Debug)]
+pub struct Agent {
+    /// The environment that we were called in.
+    pub environment: Environment,
+    /// The resource's parameters.
+    pub parameters: Parameters,
+    /// The resource's id.
+    pub resource: String,
+    /// The domain that it manages.
+    pub domain: DomainName,
+    /// This node's name.
+    pub node: NodeName,
+    /// When the action must have answered: the cluster's timeout less a margin to say why.
+    pub deadline: Deadline,
+    /// The toolstack.
+    pub toolstack: Rc<dyn Toolstack>,
+    /// The cluster manager.
+    pub cluster: Rc<dyn ClusterView>,
+    /// The way to the other nodes.
+    pub transport: Rc<dyn Transport>,
+    /// The records.
+    pub store: Store,
+}
+
+/// The exit code of an action that succeeded or, for monitor, found the domain stopped.
+pub fn run(action: &str, environment: &Environment) -> Result<ExitCode, Failure> {
+    let Some(action) = Action::parse(action) else {
+        return Err(Failure::new(
+            ExitCode::Unimplemented,
+            format!("no such action: {action:?}; {}", meta_data::USAGE),
+        ));
+    };
+    match action {
+        Action::MetaData => meta_data::print().or_exit(ExitCode::Generic, "printing the metadata"),
+        Action::Usage => meta_data::print_usage().or_exit(ExitCode::Generic, "printing the usage"),
+        Action::ValidateAll => validate_all::validate(environment),
+        Action::Monitor => Agent::new(action, environment)?.monitor(),
+        Action::Start => Agent::new(action, environment)?.start(),
+        Action::Stop => Agent::new(action, environment)?.stop(),
+        Action::MigrateTo => Agent::new(action, environment)?.migrate_to(),
+        Action::MigrateFrom => Agent::new(action, environment)?.migrate_from(),
+    }
+}
+
+/// The part of a timeout that is kept for saying why: a tenth, at least half a second, at most five.
+fn margin(timeout: Duration) -> Duration {
+    (timeout / 10).clamp(Duration::from_millis(500), Duration::from_secs(5))
+}
+
+impl Agent {
+    fn new(action: Action, environment: &Environment) -> Result<Self, Failure> {
+        let parameters =
+            Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, "configuration")?;
+        let root = environment.root.clone();
+        let timeout = environment.timeout.unwrap_or_else(|| action.advised_timeout());
+        let toolstack: Rc<dyn Toolstack> = Rc::new(Xl::new(&root));
+        let cluster = detect(&root);
+        let resource = environment.resource.clone().unwrap_or_else(|| "default".to_owned());
+        let domain = identity::resolve(&root, &resource, &parameters, toolstack.as_ref(), action)?;
+        Ok(Self {
+            transport: Rc::new(Ssh::new(&root, &parameters.reach, Rc::clone(&cluster))),
+            node: environment.on_node.clone().unwrap_or_else(NodeName::of_this_host),
+            deadline: Deadline::after(timeout.saturating_sub(margin(timeout))),
+            store: Store::new(root.state_folder()),
+            environment: environment.clone(),
+            parameters,
+            resource,
+            domain,
+            toolstack,
+            cluster,
+        })
+    }
+
+    fn root(&self) -> &Root {
+        &self.environment.root
+    }
+
+    /// A failure that names domain and node before the reason.
+    fn failure(&self, code: ExitCode, what: impl std::fmt::Display) -> Failure {
+        Failure::new(code, format!("{} on {}: {what}", self.domain, self.node))
+    }
+
+    fn generic(&self, what: impl std::fmt::Display) -> Failure {
+        self.failure(ExitCode::Generic, what)
+    }
+
+    fn record(&self) -> Result<Record, Failure> {
+        self.store.load(&self.domain).map_err(|error| self.generic(error))
+    }
+
+    fn phase(&self) -> Result<Phase, Failure> {
+        Ok(self.record()?.state)
+    }
+
+    /// One step of the protocol, put on disk. Effects on the ledger are carried out here; the others are the caller's.
+    fn advance(&self, by: &str, event: Event) -> Result<Vec<Effect>, RecordError> {
+        let effects = self.store.advance(&self.domain, by, event)?;
+        for effect in &effects {
+            if let Effect::EraseLedger(epoch) = effect {
+                self.cluster.ledger().erase(&self.domain, *epoch);
+            }
+        }
+        Ok(effects)
+    }
+
+    fn presence(&self) -> Presence {
+        self.toolstack
+            .presence(&self.domain, self.deadline.left().min(LIST_LIMIT).max(Duration::from_secs(1)))
+    }
+
+    /// The configuration file, which must be there.
+    fn config_file(&self) -> Result<&Path, Failure> {
+        let missing = |what: String| self.failure(ExitCode::NotInstalled, what);
+        let Some(path) = self.parameters.xmfile.as_deref() else {
+            return Err(missing("parameter xmfile is not set; nothing was changed".to_owned()));
+        };
+        if !path.is_file() {
+            return Err(missing(format!(
+                "no configuration file {} on this node; nothing was changed",
+                path.display()
+            )));
+        }
+        Ok(path)
+    }
+
+    /// Waits until no transfer of the domain is under way at this node, then puts an end to what a killed one left.
+    ///
+    /// # Errors
+    /// If the transfer outlives `deadline`.
+    fn wait_for_transfer(&self, deadline: Deadline) -> Result<(), Failure> {
+        let busy = || self.store.is_transferring(&self.domain);
+        if busy() {
+            log::info!("domain={} waiting for the transfer that is under way here", self.domain);
+        }
+        SystemClock.wait_until(deadline, LOOK_AGAIN, || (!busy()).then_some(())).ok_or_else(|| {
+            self.generic("a transfer of it is under way here and did not end in time; it goes on")
+        })?;
+        if !self.phase()?.is_in_transfer() {
+            return Ok(());
+        }
+        // Begun and not ended by whoever did it: we hold the lock meanwhile, so nobody else does.
+        let Some(_lock) = self.store.begin_transfer(&self.domain).map_err(|error| self.generic(error))?
+        else {
+            return Ok(());
+        };
+        transfer::send::settle_abandoned(self.root(), &self.store, &self.domain)
+            .and_then(|()| transfer::receive::settle_abandoned(self.root(), &self.store, &self.domain))
+            .map_err(|error| self.generic(format!("{error:#}")))
+    }
+}

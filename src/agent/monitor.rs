@@ -1,0 +1,199 @@
+//! `monitor`: one listing, and the record. Never 7 for "I cannot tell".
+//!
+//! | the listing shows | and the record | answer |
+//! |---|---|---|
+//! | running | nothing, or a transfer that has not ended | runs |
+//! | running, or frozen in a transfer | it is offered, or claimed | not running (the cluster was told so) |
+//! | paused | | runs, degraded |
+//! | crashed, or shut down and kept | | error |
+//! | frozen, or given away, and no transfer | | error: an interrupted migration |
+//! | arriving | | not running (not yet) |
+//! | absent, and xl's daemon for it lives | | look again: a reboot |
+//! | being created, rebooting, being destroyed | | look again |
+//! | absent | | not running |
+//! | xl did not answer | | error |
+//!
+//! In every state that lasts, monitor starts one process. Only a state that is about to change is looked at again.
+
+use super::{Agent, LOOK_AGAIN};
+use crate::clock::{Clock, SystemClock};
+use crate::domain::Presence;
+use crate::handoff::Phase;
+use crate::ocf::exit_code::{ExitCode, Failure};
+
+/// What one look says.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Runs,
+    Degraded(String),
+    NotRunning,
+    Failed(String),
+    /// It is about to change; the text says what it is now.
+    LookAgain(String),
+}
+
+impl Agent {
+    /// Says whether the domain runs here, as the cluster is to see it.
+    ///
+    /// # Errors
+    /// `Generic` whenever it neither runs in good health nor is cleanly stopped; `Degraded` for a paused domain.
+    pub(super) fn monitor(&self) -> Result<ExitCode, Failure> {
+        let mut last = String::new();
+        let verdict = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.look() {
+            Ok(Verdict::LookAgain(what)) => {
+                log::info!("domain={} {what}; looking again", self.domain);
+                last = what;
+                None
+            }
+            other => Some(other),
+        });
+        match verdict {
+            Some(Ok(Verdict::Runs)) => Ok(ExitCode::Success),
+            Some(Ok(Verdict::NotRunning)) => Ok(ExitCode::NotRunning),
+            Some(Ok(Verdict::Degraded(what))) => Err(self.failure(ExitCode::Degraded, what)),
+            Some(Ok(Verdict::Failed(what) | Verdict::LookAgain(what))) => Err(self.generic(what)),
+            Some(Err(failure)) => Err(failure),
+            None => Err(self.generic(format!("{last}, and that did not change in time"))),
+        }
+    }
+
+    fn look(&self) -> Result<Verdict, Failure> {
+        let phase = self.phase()?;
+        let presence = self.presence();
+        let in_transfer = || phase.is_in_transfer() && self.store.is_transferring(&self.domain);
+        Ok(judge(&presence, &phase, in_transfer, || self.toolstack.is_attended(&self.domain)))
+    }
+}
+
+fn judge(
+    presence: &Presence,
+    phase: &Phase,
+    in_transfer: impl Fn() -> bool,
+    attended: impl Fn() -> bool,
+) -> Verdict {
+    let offered = phase.is_offered_away();
+    match presence {
+        Presence::Unknown(why) => Verdict::Failed(format!("whether it runs cannot be told: {why}")),
+        // The cluster was told that it is stopped here, and goes on being told so until the offer ends.
+        Presence::Running(_) | Presence::Paused(_) | Presence::Frozen(_) | Presence::MigratedAway(_)
+            if offered =>
+        {
+            Verdict::NotRunning
+        }
+        Presence::Running(_) => Verdict::Runs,
+        Presence::Frozen(_) if in_transfer() => Verdict::Runs,
+        Presence::Paused(_) | Presence::MigratedAway(_) | Presence::Incoming(_) if in_transfer() => {
+            match phase {
+                Phase::Receiving { .. } => Verdict::NotRunning,
+                _ => Verdict::LookAgain(format!("it is {presence} while a transfer ends")),
+            }
+        }
+        Presence::Paused(_) => Verdict::Degraded(format!("it is {presence}: xl unpause lets it run")),
+        Presence::Frozen(_) => Verdict::Failed(format!(
+            "it is {presence} that was interrupted; nobody will continue it: xl resume (Xen 4.20 or later) does"
+        )),
+        Presence::MigratedAway(_) => {
+            Verdict::Failed(format!("it is {presence}, and no transfer is under way: look at both ends"))
+        }
+        Presence::Incoming(_) | Presence::Absent if !matches!(presence, Presence::Absent) || !attended() => {
+            Verdict::NotRunning
+        }
+        Presence::Incoming(_) | Presence::Absent => {
+            Verdict::LookAgain("it is absent, but xl's daemon for it lives: a reboot, or its end".to_owned())
+        }
+        Presence::Crashed(_) => Verdict::Failed(format!("it is {presence} and kept so")),
+        Presence::ShutDown(_) if attended() => Verdict::LookAgain(format!("it is {presence}")),
+        Presence::ShutDown(_) => Verdict::Failed(format!("it is {presence}: on_poweroff keeps it so")),
+        Presence::Building(_) | Presence::Rebooting(_) | Presence::Dying(_) => {
+            Verdict::LookAgain(format!("it is {presence}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixTime;
+    use crate::domain::{DomainId, DomainName};
+    use crate::handoff::{Epoch, Offer, Transfer};
+    use crate::host::NodeName;
+
+    const ID: DomainId = DomainId(4);
+
+    fn offer() -> Offer {
+        Offer {
+            domain: DomainName::new("x0").unwrap(),
+            source: NodeName::new("n1").unwrap(),
+            epoch: Epoch(7),
+            made_at: UnixTime(1),
+            deadline: UnixTime(2),
+        }
+    }
+
+    fn transfer() -> Transfer {
+        Transfer {
+            epoch: Epoch(7),
+            source: NodeName::new("n1").unwrap(),
+            target: NodeName::new("n2").unwrap(),
+        }
+    }
+
+    fn alone(presence: &Presence) -> Verdict {
+        judge(presence, &Phase::Idle, || false, || false)
+    }
+
+    #[test]
+    fn only_a_whole_listing_without_daemon_and_copy_is_not_running() {
+        assert_eq!(alone(&Presence::Absent), Verdict::NotRunning);
+        assert_eq!(alone(&Presence::Incoming(ID)), Verdict::NotRunning);
+        for other in [
+            Presence::Unknown("xl list hung".into()),
+            Presence::Running(ID),
+            Presence::Paused(ID),
+            Presence::Crashed(ID),
+            Presence::Frozen(ID),
+            Presence::ShutDown(ID),
+            Presence::Building(ID),
+            Presence::Rebooting(ID),
+            Presence::Dying(ID),
+            Presence::MigratedAway(ID),
+        ] {
+            assert_ne!(alone(&other), Verdict::NotRunning, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_reboot_does_not_read_as_stopped() {
+        let rebooting = judge(&Presence::Absent, &Phase::Idle, || false, || true);
+        assert!(matches!(rebooting, Verdict::LookAgain(_)), "{rebooting:?}");
+    }
+
+    #[test]
+    fn what_is_offered_reads_as_stopped_although_it_runs() {
+        let settling = Phase::Settling { transfer: transfer(), offer: Some(offer()) };
+        for phase in [Phase::Offered { offer: offer() }, Phase::Withdrawing { offer: offer() }, settling] {
+            assert_eq!(
+                judge(&Presence::Running(ID), &phase, || true, || true),
+                Verdict::NotRunning,
+                "{phase}"
+            );
+        }
+        let offering = Phase::Offering { offer: offer() };
+        assert_eq!(judge(&Presence::Running(ID), &offering, || false, || true), Verdict::Runs);
+    }
+
+    #[test]
+    fn a_frozen_domain_runs_only_while_its_transfer_lives() {
+        let sending = Phase::Sending { transfer: transfer(), offer: None };
+        assert_eq!(judge(&Presence::Frozen(ID), &sending, || true, || true), Verdict::Runs);
+        assert!(matches!(judge(&Presence::Frozen(ID), &sending, || false, || true), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_target_says_not_running_until_the_copy_runs() {
+        let receiving = Phase::Receiving { transfer: transfer() };
+        assert_eq!(judge(&Presence::Incoming(ID), &receiving, || true, || true), Verdict::NotRunning);
+        let arriving = Phase::Arriving { transfer: transfer() };
+        assert!(matches!(judge(&Presence::Incoming(ID), &arriving, || true, || true), Verdict::LookAgain(_)));
+    }
+}

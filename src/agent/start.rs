@@ -1,0 +1,286 @@
+//! `start`: the domain runs here already; or this node's own offer is reclaimed; or another node's offer is claimed and
+//! the running domain pulled over; or, with evidence that nobody else can be running it, it is booted.
+//!
+//! Everything that may yet change is tried again until the action's deadline, since to the cluster a failed start is
+//! final. Then start fails, and says what stood in the way.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Agent, LOOK_AGAIN, Outcome};
+use crate::clock::{Clock, SystemClock};
+use crate::cluster::{ClusterError, Peer};
+use crate::domain::{DomainId, Presence};
+use crate::handoff::evidence::{Absence, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
+use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
+use crate::host::NodeName;
+use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
+use crate::ocf::parameters::Parameters;
+use crate::transport::message::{Answer, Request};
+
+/// The pause before something that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Time that must be left for a boot to be begun.
+const BOOT_NEEDS: Duration = Duration::from_secs(5);
+
+/// What a start did.
+#[derive(Debug)]
+enum Started {
+    /// It ran here.
+    AlreadyRunning(DomainId),
+    /// It was offered by this very node and never left.
+    Reclaimed(DomainId),
+    /// It was fetched, running, from there.
+    Fetched(NodeName),
+    /// It was booted.
+    Booted(DomainId),
+}
+
+impl fmt::Display for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyRunning(id) => write!(f, "runs here already (domid {id})"),
+            Self::Reclaimed(id) => write!(f, "its own offer reclaimed (domid {id})"),
+            Self::Fetched(node) => write!(f, "fetched, running, from {node}"),
+            Self::Booted(id) => write!(f, "booted (domid {id})"),
+        }
+    }
+}
+
+/// What one round came to.
+enum Round {
+    Done(Started),
+    /// Not yet; the text says what stands in the way.
+    Again(String),
+}
+
+impl Agent {
+    /// Makes the domain run here.
+    ///
+    /// # Errors
+    /// `Generic` with what stood in the way at the deadline; `NotInstalled` or `Configured` for what no waiting cures.
+    pub(super) fn start(&self) -> Result<ExitCode, Failure> {
+        Parameters::refuse_not_yet(&self.environment.parameters)
+            .or_exit(ExitCode::Configured, "configuration")?;
+        self.config_file()?;
+        let mut said = String::new();
+        let started = SystemClock.wait_until(self.deadline, TRY_AGAIN, || match self.round() {
+            Ok(Round::Done(started)) => Some(Ok(started)),
+            Ok(Round::Again(why)) => {
+                if why != said {
+                    log::warn!("domain={} node={} start waits: {why}", self.domain, self.node);
+                    said = why;
+                }
+                None
+            }
+            Err(failure) => Some(Err(failure)),
+        });
+        match started {
+            Some(Ok(started)) => {
+                log::info!("domain={} node={} start: {started}", self.domain, self.node);
+                Ok(ExitCode::Success)
+            }
+            Some(Err(failure)) => Err(failure),
+            None => Err(self.generic(format!("{said}; it was not started here"))),
+        }
+    }
+
+    fn round(&self) -> Result<Round, Failure> {
+        self.wait_for_transfer(self.deadline)?;
+        let (phase, presence) = (self.phase()?, self.presence());
+        match &presence {
+            Presence::Running(id) => self.runs_here(*id, &phase),
+            Presence::Absent if self.toolstack.is_attended(&self.domain) => Ok(Round::Again(
+                "it is absent, but xl's daemon for it lives: a reboot, or its end".to_owned(),
+            )),
+            Presence::Absent => self.acquire(&presence, phase),
+            Presence::Unknown(_)
+            | Presence::Building(_)
+            | Presence::Rebooting(_)
+            | Presence::Dying(_)
+            | Presence::Incoming(_)
+            | Presence::MigratedAway(_) => Ok(Round::Again(format!("it is {presence} here"))),
+            Presence::Paused(_) | Presence::Crashed(_) | Presence::Frozen(_) | Presence::ShutDown(_) => {
+                Err(self
+                    .generic(format!("it is {presence} here; nothing was changed: a stop clears it away")))
+            }
+        }
+    }
+
+    /// It runs here: whose is it?
+    fn runs_here(&self, id: DomainId, phase: &Phase) -> Result<Round, Failure> {
+        let (event, started) = match phase {
+            Phase::Offering { .. } | Phase::Offered { .. } => (Event::Reclaimed, Started::Reclaimed(id)),
+            Phase::Arrived { transfer } => (Event::Confirmed, Started::Fetched(transfer.source.clone())),
+            Phase::Idle | Phase::Left { .. } | Phase::Claiming { .. } => {
+                (Event::Confirmed, Started::AlreadyRunning(id))
+            }
+            Phase::Withdrawing { .. } => {
+                return Ok(Round::Again("its offer has ended and it is being shut down here".to_owned()));
+            }
+            Phase::Sending { .. }
+            | Phase::Receiving { .. }
+            | Phase::Settling { .. }
+            | Phase::Arriving { .. } => {
+                return Ok(Round::Again(format!("a transfer of it has not come to its end here ({phase})")));
+            }
+        };
+        let effects = self.advance("start", event).map_err(|error| self.generic(error))?;
+        if effects.contains(&Effect::ReportRunning) {
+            return Ok(Round::Done(started));
+        }
+        Ok(Round::Again("the record does not allow to report it".to_owned()))
+    }
+
+    /// It is not here: an offer, or a boot.
+    fn acquire(&self, presence: &Presence, phase: Phase) -> Result<Round, Failure> {
+        if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
+            return Ok(Round::Again(format!(
+                "a migration from {} to {} broke off in its last step: look at both ends",
+                transfer.source, transfer.target
+            )));
+        }
+        if phase.offer().is_some() {
+            // It was offered by this node and has come to its end meanwhile.
+            let Some(absence) = Absence::observe(presence, self.toolstack.is_attended(&self.domain)) else {
+                return Ok(Round::Again("it is about to end here".to_owned()));
+            };
+            self.advance("start", Event::DomainGone(absence)).map_err(|error| self.generic(error))?;
+        }
+        let sent_to = match &phase {
+            Phase::Left { transfer } => Some(transfer.target.clone()),
+            _ => None,
+        };
+        let mut ledger = self.cluster.ledger().read(&self.domain);
+        self.drop_own_stale_offers(&mut ledger);
+        let mut heard: Vec<PeerReport> = Vec::new();
+        if let LedgerSays::Offers { offers, .. } = &ledger {
+            for offer in offers {
+                match self.claim(offer, &mut heard)? {
+                    Round::Done(started) => return Ok(Round::Done(started)),
+                    Round::Again(why) => log::info!("domain={} {why}", self.domain),
+                }
+            }
+        }
+        let peers = self.ask_peers(heard)?;
+        let inquiry = Inquiry {
+            ledger: &ledger,
+            longest_offer: self.parameters.handoff_timeout,
+            peers: &peers,
+            sent_to: sent_to.as_ref(),
+        };
+        match NobodyElse::conclude(&inquiry) {
+            Ok(nobody) => self.boot(nobody),
+            Err(doubt) => Ok(Round::Again(doubt.to_string())),
+        }
+    }
+
+    /// An offer of this node that its record does not know any more: the host came up anew since, or it has ended.
+    fn drop_own_stale_offers(&self, ledger: &mut LedgerSays) {
+        if let LedgerSays::Offers { offers, .. } = ledger {
+            for offer in offers.iter().filter(|offer| offer.source == self.node) {
+                self.cluster.ledger().erase(&self.domain, offer.epoch);
+            }
+            offers.retain(|offer| offer.source != self.node);
+        }
+    }
+
+    /// Pulls the running domain over.
+    fn claim(&self, offer: &Offer, heard: &mut Vec<PeerReport>) -> Result<Round, Failure> {
+        let source = &offer.source;
+        let peer = match self.transport.address(source) {
+            Ok(address) => address,
+            Err(error) => return Ok(Round::Again(error.to_string())),
+        };
+        let transfer = Transfer { epoch: offer.epoch, source: source.clone(), target: self.node.clone() };
+        let effects =
+            self.advance("start", Event::OfferFound(offer.clone())).map_err(|error| self.generic(error))?;
+        if !effects.iter().any(|effect| matches!(effect, Effect::Claim(_))) {
+            return Ok(Round::Again("the record does not allow to claim it".to_owned()));
+        }
+        log::info!("domain={} node={} fetching it from {source}", self.domain, self.node);
+        match self.employ("fetch", transfer, peer) {
+            // Seen with our own eyes before the cluster is told.
+            Outcome::Moved => match self.presence() {
+                Presence::Running(id) => self.runs_here(id, &self.phase()?),
+                other => Ok(Round::Again(format!("it has arrived from {source} and is {other}"))),
+            },
+            Outcome::Refused { reason, stands } => {
+                if let Some((presence, phase)) = stands {
+                    heard.push(PeerReport {
+                        node: source.clone(),
+                        says: PeerSays::Stands { presence, phase },
+                    });
+                }
+                Ok(Round::Again(format!("{source} refuses the claim: {reason}")))
+            }
+            Outcome::Failed { reason } => {
+                Ok(Round::Again(format!("fetching it from {source} failed: {reason}")))
+            }
+            Outcome::Undecided { reason } => {
+                Ok(Round::Again(format!("fetching it from {source} has no clear end: {reason}")))
+            }
+        }
+    }
+
+    /// Asks every other node that has not said it already.
+    fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<Vec<PeerReport>, Failure> {
+        let peers = match self.cluster.peers(&self.node) {
+            Ok(peers) => peers,
+            Err(ClusterError::NotRunning) => {
+                log::warn!("domain={} no cluster manager runs here: nobody else is asked", self.domain);
+                return Ok(heard);
+            }
+            Err(error) => {
+                return Err(
+                    self.generic(format!("the other nodes cannot be told: {error}; it was not started here"))
+                );
+            }
+        };
+        let (known, open): (Vec<Peer>, Vec<Peer>) =
+            peers.into_iter().partition(|peer| heard.iter().any(|report| report.node == peer.node));
+        log::debug!("{} nodes have answered already", known.len());
+        let nodes: Vec<NodeName> = open.iter().map(|peer| peer.node.clone()).collect();
+        let request = Request::Presence { domain: self.domain.clone() };
+        let answers =
+            self.transport.ask_all(&nodes, &request, self.deadline.within(self.parameters.peer_timeout));
+        let asked = open.into_iter().zip(answers).map(|(peer, answer)| {
+            let says = match (answer, peer.fenced_at) {
+                (Ok(Answer::Stands { presence, phase }), _) => PeerSays::Stands { presence, phase },
+                (_, Some(at)) if !peer.online => PeerSays::Fenced(at),
+                (Ok(other), _) => PeerSays::Silent(format!("it answers {other:?}")),
+                (Err(error), _) => PeerSays::Silent(error.to_string()),
+            };
+            PeerReport { node: peer.node, says }
+        });
+        Ok(heard.into_iter().chain(asked).collect())
+    }
+
+    fn boot(&self, nobody: NobodyElse) -> Result<Round, Failure> {
+        if self.deadline.left() < BOOT_NEEDS {
+            return Ok(Round::Again("there was no time left to boot it".to_owned()));
+        }
+        let file = self.config_file()?;
+        let effects =
+            self.advance("start", Event::BootProven(nobody)).map_err(|error| self.generic(error))?;
+        let Some(Effect::Boot(nobody)) = effects.into_iter().find(|effect| matches!(effect, Effect::Boot(_)))
+        else {
+            return Ok(Round::Again("the record does not allow to boot it".to_owned()));
+        };
+        log::info!("domain={} node={} booting it: {nobody}", self.domain, self.node);
+        self.toolstack.create(file, &self.domain, self.deadline.left()).map_err(|error| {
+            self.generic(format!("it could not be booted: {error}; it does not run here"))
+        })?;
+        let runs = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.presence() {
+            Presence::Running(id) => Some(Ok(id)),
+            presence @ (Presence::Crashed(_) | Presence::ShutDown(_)) => Some(Err(presence)),
+            Presence::Absent if !self.toolstack.is_attended(&self.domain) => Some(Err(Presence::Absent)),
+            _ => None,
+        });
+        match runs {
+            Some(Ok(id)) => Ok(Round::Done(Started::Booted(id))),
+            Some(Err(presence)) => Err(self.generic(format!("it was booted and is {presence}"))),
+            None => Err(self.generic("it was booted and did not come to run in time")),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `stop`: hands the running domain over where the cluster will start it elsewhere, and otherwise ends it, verified.
+
+use std::time::Duration;
+
+use super::gates::{self, Refusal};
+use super::shutdown::{self, How};
+use super::{Agent, LOOK_AGAIN};
+use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
+use crate::cluster::Plan;
+use crate::command;
+use crate::domain::Presence;
+use crate::handoff::evidence::{Absence, Recorded};
+use crate::handoff::record::ShutdownTerms;
+use crate::handoff::{Effect, Epoch, Event, Offer, Phase};
+use crate::host::NodeName;
+use crate::ocf::exit_code::{ExitCode, Failure};
+use crate::toolstack::ShutdownRequest;
+use crate::transport::Connection;
+use crate::transport::message::{Answer, Request};
+
+/// How long the target may take to see the offer in its ledger.
+const READ_BACK_LIMIT: Duration = Duration::from_secs(10);
+/// Time for an orderly shutdown where neither parameter nor timeout say one.
+const DEFAULT_GRACE: Duration = Duration::from_secs(60);
+
+/// What a stop did.
+#[derive(Debug)]
+enum Stopped {
+    /// Nothing was there.
+    AlreadyAbsent,
+    /// It runs on and is offered.
+    HandedOver { to: NodeName },
+    /// It came to its end.
+    Ended(How),
+}
+
+impl Agent {
+    /// Stops the domain here, as the cluster is to see it.
+    ///
+    /// # Errors
+    /// `Generic` if it is neither gone nor offered.
+    pub(super) fn stop(&self) -> Result<ExitCode, Failure> {
+        let done = self.stopped()?;
+        match &done {
+            Stopped::AlreadyAbsent => {
+                log::info!("domain={} node={} stop: nothing here", self.domain, self.node)
+            }
+            Stopped::HandedOver { to } => {
+                log::info!("domain={} node={} stop: runs on, offered to {to}", self.domain, self.node);
+            }
+            Stopped::Ended(how) => log::info!("domain={} node={} stop: {how}", self.domain, self.node),
+        }
+        Ok(ExitCode::Success)
+    }
+
+    fn stopped(&self) -> Result<Stopped, Failure> {
+        let phase = self.phase()?;
+        if phase.is_in_transfer() && phase.is_offered_away() && self.store.is_transferring(&self.domain) {
+            // Told "stopped" already, and being fetched right now.
+            return Ok(Stopped::HandedOver { to: self.node.clone() });
+        }
+        self.wait_for_transfer(self.deadline)?;
+        let phase = self.phase()?;
+        if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
+            return Err(self.generic(format!(
+                "a migration from {} to {} broke off in its last step and it is not known which of them runs it; nothing \
+                 was changed: look at both ends",
+                transfer.source, transfer.target
+            )));
+        }
+        let presence = self.first_sure_look();
+        let attended = presence == Presence::Absent && self.toolstack.is_attended(&self.domain);
+        if let Some(absence) = Absence::observe(&presence, attended) {
+            if let Phase::Left { transfer } = &phase {
+                self.account_for_left(transfer)?;
+            } else if phase != Phase::Idle {
+                self.gone(absence)?;
+            }
+            return Ok(Stopped::AlreadyAbsent);
+        }
+        if let Phase::Left { .. } = &phase {
+            // It is here, so it has left no more.
+            self.advance("stop", Event::Confirmed).map_err(|error| self.generic(error))?;
+        }
+        match self.hand_over(&presence, &phase) {
+            Ok(to) => return Ok(Stopped::HandedOver { to }),
+            Err(refusal) => log::info!("domain={} node={} no handoff: {refusal}", self.domain, self.node),
+        }
+        self.end().map(Stopped::Ended)
+    }
+
+    /// A listing that says something, if one comes before most of the time is gone.
+    fn first_sure_look(&self) -> Presence {
+        let enough = Deadline::after(self.deadline.left() / 2);
+        let sure = SystemClock.wait_until(enough, LOOK_AGAIN, || match self.presence() {
+            Presence::Unknown(why) => {
+                log::warn!("domain={} {why}", self.domain);
+                None
+            }
+            presence => Some(presence),
+        });
+        sure.unwrap_or_else(|| Presence::Unknown("the toolstack did not answer".to_owned()))
+    }
+
+    fn gone(&self, absence: Absence) -> Result<(), Failure> {
+        self.advance("stop", Event::DomainGone(absence)).map(drop).map_err(|error| self.generic(error))
+    }
+
+    fn terms(&self) -> ShutdownTerms {
+        let from_timeout = self.environment.timeout.map(|timeout| timeout * 2 / 3);
+        let grace = self.parameters.shutdown_timeout.or(from_timeout).unwrap_or(DEFAULT_GRACE);
+        ShutdownTerms { seconds: grace.as_secs(), acpi: self.parameters.shutdown_acpi }
+    }
+
+    /// Ends the domain for good.
+    fn end(&self) -> Result<How, Failure> {
+        let effects = self.advance("stop", Event::StopOrdered).map_err(|error| self.generic(error))?;
+        if !effects.contains(&Effect::ShutDown) {
+            return Err(self.generic("the record does not allow to shut it down; nothing was changed"));
+        }
+        let terms = self.terms();
+        let how = if terms.acpi { ShutdownRequest::PowerButton } else { ShutdownRequest::Drivers };
+        let (absence, how) =
+            shutdown::shut_down(self.toolstack.as_ref(), &self.domain, how, terms.grace(), self.deadline)
+                .map_err(|what| self.generic(what))?;
+        self.gone(absence)?;
+        Ok(how)
+    }
+
+    /// Offers the domain to the node that the cluster will start it on.
+    fn hand_over(&self, presence: &Presence, phase: &Phase) -> Result<NodeName, Refusal> {
+        gates::before_asking(self, presence)?;
+        let (target, plan) = gates::plan(self)?;
+        if let Phase::Offered { offer } = phase
+            && offer.deadline > UnixTime::now()
+        {
+            // A second stop of what is on offer already; the first one's keeper watches over it.
+            return Ok(target);
+        }
+        let mut connection = self.reach(&target)?;
+        self.offer(&target, &plan, &mut connection)?;
+        Ok(target)
+    }
+
+    /// Makes sure, while we still can do something else, that the target will be able to come.
+    fn reach(&self, target: &NodeName) -> Result<Connection, Refusal> {
+        let connect = self.parameters.reach.connect_timeout;
+        let deadline = self.deadline.within(connect * 2 + Duration::from_secs(5));
+        let out_of_reach = |what: String| Refusal::OutOfReach(what);
+        let back = self.transport.address(&self.node).map_err(|error| out_of_reach(error.to_string()))?;
+        let mut connection =
+            self.transport.connect(target, deadline).map_err(|error| out_of_reach(error.to_string()))?;
+        match connection.ask(&Request::Reach { back }, deadline) {
+            Ok(Answer::Reached) => Ok(connection),
+            Ok(Answer::Refused { reason, .. }) => Err(out_of_reach(format!("{target} says: {reason}"))),
+            Ok(other) => Err(out_of_reach(format!("{target} answers {other:?}"))),
+            Err(error) => Err(out_of_reach(error.to_string())),
+        }
+    }
+
+    fn offer(&self, target: &NodeName, plan: &Plan, connection: &mut Connection) -> Result<(), Refusal> {
+        let not_recorded = |what: &dyn std::fmt::Display| Refusal::NotRecorded(what.to_string());
+        let made_at = UnixTime::now();
+        let offer = Offer {
+            domain: self.domain.clone(),
+            source: self.node.clone(),
+            epoch: Epoch::begin(),
+            made_at,
+            deadline: made_at.plus(self.parameters.handoff_timeout),
+        };
+        let terms = self.terms();
+        self.store
+            .advance_with(&self.domain, "stop", Event::OfferMade(offer.clone()), |record| {
+                record.resource = Some(self.resource.clone());
+                record.terms = Some(terms);
+            })
+            .map_err(|error| not_recorded(&error))?;
+        let mut survivors = plan.survivors.clone();
+        if !survivors.contains(target) {
+            survivors.push(target.clone());
+        }
+        let recorded = self
+            .cluster
+            .ledger()
+            .write(&offer, &survivors)
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.read_back(&offer, connection));
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            Err(why) => {
+                // Puts the record right for the ordinary stop that follows.
+                self.advance("stop", Event::OfferNotRecorded).map_err(|error| not_recorded(&error))?;
+                return Err(Refusal::NotRecorded(why));
+            }
+        };
+        let effects =
+            self.advance("stop", Event::OfferRecorded(recorded)).map_err(|error| not_recorded(&error))?;
+        if effects.iter().any(|effect| matches!(effect, Effect::ArmDeadline(_))) {
+            // Without a keeper the offer would have no end, so there is no offer.
+            self.arm_deadline().map_err(|error| not_recorded(&error))?;
+        }
+        if effects.contains(&Effect::ReportStopped) {
+            Ok(())
+        } else {
+            Err(Refusal::NotRecorded("the record does not allow to report it".to_owned()))
+        }
+    }
+
+    fn read_back(&self, offer: &Offer, connection: &mut Connection) -> Result<Recorded, String> {
+        let deadline = self.deadline.within(READ_BACK_LIMIT);
+        let request = Request::Ledger { domain: self.domain.clone() };
+        let mut last = String::new();
+        SystemClock
+            .wait_until(deadline, Duration::from_millis(100), || match connection.ask(&request, deadline) {
+                Ok(Answer::Offers { offers }) => match Recorded::observe(offer, &offers) {
+                    Some(recorded) => Some(Ok(recorded)),
+                    None => {
+                        last = "the target's ledger does not show it".to_owned();
+                        None
+                    }
+                },
+                Ok(other) => Some(Err(format!("the target answers {other:?}"))),
+                Err(error) => Some(Err(error.to_string())),
+            })
+            .unwrap_or(Err(last))
+    }
+
+    fn arm_deadline(&self) -> Result<(), command::CommandError> {
+        let (_keeper, _its_stdout) =
+            command::detach(self.root(), &["keep", "--domain", self.domain.as_str()])?;
+        Ok(())
+    }
+}

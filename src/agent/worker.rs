@@ -1,0 +1,217 @@
+//! The two ends of a transfer that the agent begins itself, each in a process of its own outside the cluster's kill range:
+//! `xen-handoff fetch` (for `start`) and `xen-handoff push` (for `migrate_to`).
+//!
+//! The action passes an [`Order`] on the command line and reads one [`Word`] from the worker's stdout. If the cluster
+//! kills the action, the worker goes on to the end of its stream, which has a deadline of its own just before the
+//! action's.
+
+use std::process::Child;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Agent;
+use crate::clock::Deadline;
+use crate::command::{self, begin_session};
+use crate::domain::{DomainName, Presence};
+use crate::handoff::event::{ReceiverEnd, SenderEnd};
+use crate::handoff::record::Store;
+use crate::handoff::{Event, Phase, Transfer};
+use crate::host::Root;
+use crate::transfer;
+use crate::transport::message::{Address, Answer, Request};
+use crate::transport::{read_line, ssh, write_line};
+
+/// The time between the stream's own deadline and the action's.
+const LEEWAY: Duration = Duration::from_secs(3);
+
+/// What a worker is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Which domain.
+    pub domain: DomainName,
+    /// From where to where, and under which epoch.
+    pub transfer: Transfer,
+    /// The other end.
+    pub peer: Address,
+    /// Seconds until the stream is broken off if it has not come to the point of no return.
+    pub limit: u64,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The domain runs at the target.
+    Moved,
+    /// The other end refused, and said how the domain stands with it.
+    Refused {
+        /// Its words.
+        reason: String,
+        /// How it stands there.
+        stands: Option<(Presence, Phase)>,
+    },
+    /// Nothing has moved.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It is not known where the domain runs.
+    Undecided {
+        /// What was seen.
+        reason: String,
+    },
+}
+
+/// What the worker writes to its stdout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// The end.
+    pub end: Outcome,
+}
+
+fn failed(reason: impl ToString) -> Outcome {
+    Outcome::Failed { reason: reason.to_string() }
+}
+
+/// `xen-handoff fetch`: claims a domain and receives it.
+///
+/// # Errors
+/// If stdout cannot be written to; the transfer is over by then.
+pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
+    work(order, || {
+        let store = Store::new(root.state_folder());
+        let Some(lock) = store.begin_transfer(&order.domain)? else {
+            return Ok(failed("a transfer of this domain is under way here"));
+        };
+        let request = Request::Claim {
+            domain: order.domain.clone(),
+            transfer: order.transfer.clone(),
+            limit: order.limit,
+        };
+        let (from_peer, to_peer, _session) = match grant(root, order, &request)? {
+            Ok(streams) => streams,
+            Err(outcome) => return Ok(outcome),
+        };
+        let limit = Duration::from_secs(order.limit);
+        let received = transfer::receive::receive(
+            root,
+            &order.domain,
+            &order.transfer,
+            from_peer,
+            to_peer,
+            &lock,
+            limit,
+        )?;
+        Ok(match received.end {
+            ReceiverEnd::Running => Outcome::Moved,
+            ReceiverEnd::Nothing => failed(received.said),
+            ReceiverEnd::Undecided => Outcome::Undecided { reason: received.said },
+        })
+    })
+}
+
+/// `xen-handoff push`: offers a domain to the target's receiver and sends it.
+///
+/// # Errors
+/// If stdout cannot be written to; the transfer is over by then.
+pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
+    work(order, || {
+        let store = Store::new(root.state_folder());
+        let Some(lock) = store.begin_transfer(&order.domain)? else {
+            return Ok(failed("a transfer of this domain is under way here"));
+        };
+        let request = Request::Receive {
+            domain: order.domain.clone(),
+            transfer: order.transfer.clone(),
+            limit: order.limit,
+        };
+        let (from_peer, to_peer, _session) = match grant(root, order, &request)? {
+            Ok(streams) => streams,
+            Err(outcome) => return Ok(outcome),
+        };
+        store.advance(&order.domain, "push", Event::Pushed(order.transfer.clone()))?;
+        let limit = Duration::from_secs(order.limit);
+        let sent =
+            transfer::send::send(root, &order.domain, &order.transfer, from_peer, to_peer, &lock, limit)?;
+        Ok(match sent.end {
+            SenderEnd::Moved => Outcome::Moved,
+            SenderEnd::StillHere => failed(sent.said),
+            SenderEnd::Undecided => Outcome::Undecided { reason: sent.said },
+        })
+    })
+}
+
+type Streams = (std::os::fd::OwnedFd, std::os::fd::OwnedFd, Option<crate::transport::Session>);
+
+/// Opens the connection and asks for leave to begin.
+fn grant(root: &Root, order: &Order, request: &Request) -> anyhow::Result<Result<Streams, Outcome>> {
+    // The far end lists its domains before it answers.
+    let deadline = Deadline::after(order.peer.connect_timeout() + Duration::from_secs(30));
+    let mut connection = match ssh::dial(root, &order.peer, deadline) {
+        Ok(connection) => connection,
+        Err(error) => return Ok(Err(failed(error))),
+    };
+    match connection.ask(request, deadline) {
+        Ok(Answer::Granted) => Ok(Ok(connection.into_streams())),
+        Ok(Answer::Refused { reason, stands }) => Ok(Err(Outcome::Refused { reason, stands })),
+        Ok(other) => Ok(Err(failed(format!("{} answers {other:?}", order.peer.node)))),
+        Err(error) => Ok(Err(failed(error))),
+    }
+}
+
+fn work(order: &Order, job: impl FnOnce() -> anyhow::Result<Outcome>) -> anyhow::Result<()> {
+    begin_session();
+    let end = job().unwrap_or_else(|error| failed(format!("{error:#}")));
+    log::info!(
+        "domain={} transfer {} -> {}: {end:?}",
+        order.domain,
+        order.transfer.source,
+        order.transfer.target
+    );
+    // The action may have been killed meanwhile; then nobody reads this.
+    let stdout = rustix::stdio::stdout().try_clone_to_owned()?;
+    if let Err(error) = write_line(&stdout, &Word { end }) {
+        log::debug!("nobody reads the outcome: {error}");
+    }
+    Ok(())
+}
+
+impl Agent {
+    /// Has a worker do it, and waits for its word as long as this action may.
+    pub(super) fn employ(&self, job: &str, transfer: Transfer, peer: Address) -> Outcome {
+        let limit = self.deadline.left().saturating_sub(LEEWAY).as_secs().max(1);
+        let order = Order { domain: self.domain.clone(), transfer, peer, limit };
+        let text = match serde_json::to_string(&order) {
+            Ok(text) => text,
+            Err(error) => return failed(error),
+        };
+        let (mut worker, stdout) = match command::detach(self.root(), &[job, "--order", &text]) {
+            Ok(worker) => worker,
+            Err(error) => return failed(error),
+        };
+        let word = match read_line(&stdout.into(), self.deadline) {
+            Ok(Some(line)) => serde_json::from_str(&line).map_or_else(
+                |error| Outcome::Undecided { reason: format!("the worker's word cannot be read: {error}") },
+                |word: Word| word.end,
+            ),
+            Ok(None) => Outcome::Undecided { reason: "the worker ended without a word".to_owned() },
+            Err(_) => {
+                return Outcome::Undecided {
+                    reason: "the transfer is past the point of no return and goes on without this action"
+                        .to_owned(),
+                };
+            }
+        };
+        reap(&mut worker);
+        word
+    }
+}
+
+/// Its word was its last act.
+fn reap(worker: &mut Child) {
+    if let Err(error) = worker.wait() {
+        log::debug!("worker: {error}");
+    }
+}

@@ -1,0 +1,98 @@
+//! The command line of `xen-handoff`, the operators' tool. The agent's own (one action) is not here: `main` knows it by
+//! the name it was called by.
+
+use clap::{Parser, Subcommand};
+
+use crate::agent::Order;
+use crate::domain::DomainName;
+use crate::host::NodeName;
+use crate::transfer::relay::Relay;
+
+/// Hands running Xen domains from node to node for a cluster manager.
+#[derive(Debug, Parser)]
+#[command(name = "xen-handoff", version, about, max_term_width = 80)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the cluster's key pair and print what each node needs to know of it
+    Keys {
+        /// This node's name in the cluster [default: the host's name]
+        #[arg(long)]
+        node: Option<NodeName>,
+        /// Print the line for authorized_keys and nothing else
+        #[arg(long)]
+        authorized_line: bool,
+    },
+    /// Show this node's offers and transfers
+    Status {
+        /// As JSON: a list of objects with domain, presence, record, progress
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try whether another node answers over the transport, and can reach this one
+    Reach {
+        /// The other node's name in the cluster
+        node: NodeName,
+        /// This node's name in the cluster [default: the host's name]
+        #[arg(long)]
+        as_node: Option<NodeName>,
+        /// User on both nodes
+        #[arg(long, default_value = "root")]
+        user: String,
+        /// Port of sshd on both nodes
+        #[arg(long, default_value_t = 22)]
+        port: u16,
+        /// Suffix of node names on the migration network
+        #[arg(long, default_value = "")]
+        network_suffix: String,
+    },
+    /// Act as the OCF agent: the action as argument, the rest in the environment
+    Agent {
+        /// start, stop, monitor, ...
+        action: String,
+    },
+    /// The far end of a connection; run by sshd as a forced command
+    #[command(hide = true)]
+    Serve,
+    /// What xl migrate uses as its transport
+    #[command(hide = true)]
+    Relay(Relay),
+    /// Claim and receive a domain, for start
+    #[command(hide = true)]
+    Fetch {
+        /// What to do, as JSON
+        #[arg(long, value_parser = parse_order)]
+        order: Order,
+    },
+    /// Send a domain, for migrate_to
+    #[command(hide = true)]
+    Push {
+        /// What to do, as JSON
+        #[arg(long, value_parser = parse_order)]
+        order: Order,
+    },
+    /// See to it that an offer ends at its deadline
+    #[command(hide = true)]
+    Keep {
+        /// The domain on offer
+        #[arg(long, value_parser = |text: &str| DomainName::new(text))]
+        domain: DomainName,
+    },
+}
+
+fn parse_order(text: &str) -> Result<Order, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+impl std::str::FromStr for NodeName {
+    type Err = crate::host::NotAHost;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}

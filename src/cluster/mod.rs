@@ -1,0 +1,112 @@
+//! The cluster manager, as far as the agent asks it: what it plans, who its members are, and its ledger.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::clock::UnixTime;
+use crate::command::CommandError;
+use crate::handoff::ledger::Ledger;
+use crate::host::{NodeName, Root};
+
+mod node_attributes;
+pub mod none;
+pub mod pacemaker;
+mod plan;
+mod xml;
+
+/// Why the cluster manager gave no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// Its tool is missing, hung or failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// Its answer cannot be read.
+    #[error("cannot read what {tool} says: {what}")]
+    Unreadable {
+        /// Which tool.
+        tool: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+    /// No cluster manager runs on this node.
+    #[error("no cluster manager runs on this node")]
+    NotRunning,
+}
+
+/// Where the cluster will have the resource once this stop has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// On this node.
+    Node(NodeName),
+    /// Nowhere: disabled, deleted, no place left, no quorum.
+    Nowhere,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "{node}"),
+            Self::Nowhere => f.write_str("nowhere"),
+        }
+    }
+}
+
+/// What the cluster's own scheduler says about a stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Where the resource ends up.
+    pub destination: Destination,
+    /// What the resource stands on (is ordered after, or follows in a group) and that is active on this node now, but
+    /// is stopped, demoted or restarted here by the same plan. The cluster would take it away under a running guest.
+    pub losing: Vec<String>,
+    /// Why the guest counts as failed here, if it does: the plan is a recovery then.
+    pub failed: Option<String>,
+    /// The other nodes that are online.
+    pub survivors: Vec<NodeName>,
+}
+
+/// Another node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub node: NodeName,
+    /// Whether it is a member right now.
+    pub online: bool,
+    /// When the cluster last fenced it with success, if it has not come back since.
+    pub fenced_at: Option<UnixTime>,
+}
+
+/// A cluster manager.
+pub trait ClusterView: fmt::Debug {
+    /// Where `resource` ends up if its stop on `node` succeeds now.
+    ///
+    /// # Errors
+    /// Whenever that cannot be told: then the plan is *unknown*, and a stop must be an ordinary one.
+    fn plan_after_stop(&self, resource: &str, node: &NodeName, limit: Duration)
+    -> Result<Plan, ClusterError>;
+
+    /// Every configured node but `me`.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotRunning`] if there is no cluster here at all.
+    fn peers(&self, me: &NodeName) -> Result<Vec<Peer>, ClusterError>;
+
+    /// The value of a node's attribute in the cluster's configuration; `None` if it has none.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError>;
+
+    /// Where its offers lie.
+    fn ledger(&self) -> &dyn Ledger;
+}
+
+/// The cluster manager of this node: Pacemaker if its tools are installed, else none.
+pub fn detect(root: &Root) -> Rc<dyn ClusterView> {
+    if pacemaker::Pacemaker::is_installed(root) {
+        Rc::new(pacemaker::Pacemaker::new(root))
+    } else {
+        Rc::new(none::NoCluster)
+    }
+}

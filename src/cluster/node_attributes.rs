@@ -1,0 +1,158 @@
+//! The ledger under Pacemaker: private node attributes, kept by attrd in the memory of every member.
+//!
+//! An offer is written under each *survivor's* name, since the attributes of a node that leaves are dropped, and private
+//! (`--private`), since a write to the CIB would abort the transition that runs. attrd loses all of them when the last
+//! member's attrd goes; therefore each node also notes when it first looked (`xen-handoff-since`), and the oldest note
+//! that is still there is the ledger's age.
+//!
+//! attrd cannot delete an attribute, only empty it: an empty value is no offer.
+
+use std::time::Duration;
+
+use crate::clock::UnixTime;
+use crate::command::{self, CommandError, Tool};
+use crate::domain::DomainName;
+use crate::handoff::evidence::LedgerSays;
+use crate::handoff::ledger::{Ledger, LedgerError, from_text, to_text};
+use crate::handoff::{Epoch, Offer};
+use crate::host::{NodeName, Root};
+
+/// Limit of one call of attrd_updater. It answers in tens of milliseconds.
+const LIMIT: Duration = Duration::from_secs(10);
+const SINCE: &str = "xen-handoff-since";
+
+/// attrd's memory.
+#[derive(Debug, Clone)]
+pub(super) struct NodeAttributes {
+    root: Root,
+    me: NodeName,
+}
+
+fn name_of(domain: &DomainName) -> String {
+    format!("xen-handoff-{domain}")
+}
+
+impl NodeAttributes {
+    pub(super) fn new(root: &Root, me: NodeName) -> Self {
+        Self { root: root.clone(), me }
+    }
+
+    fn run(&self, args: &[&str]) -> Result<command::Output, CommandError> {
+        command::run(&Tool::find(&self.root, "attrd_updater")?, args, None, LIMIT)
+    }
+
+    fn set(&self, node: &NodeName, name: &str, value: &str) -> Result<(), CommandError> {
+        self.run(&["--private", "-N", node.as_str(), "-n", name, "-U", value])?.success()?;
+        Ok(())
+    }
+
+    /// The values of `name` that are not empty, by node.
+    fn values(&self, name: &str) -> Result<Vec<(NodeName, String)>, String> {
+        let output = self.run(&["-Q", "-A", "-n", name]).map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return if says_there_is_none(&output) {
+                Ok(Vec::new())
+            } else {
+                Err(output.success().map_or_else(|error| error.to_string(), |_| "no answer".to_owned()))
+            };
+        }
+        output
+            .stdout
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(parse_line)
+            .filter(|parsed| !matches!(parsed, Ok((_, value)) if value.is_empty()))
+            .collect()
+    }
+
+    fn offers(&self, domain: &DomainName) -> Result<Vec<Offer>, String> {
+        let mut offers: Vec<Offer> = self
+            .values(&name_of(domain))?
+            .iter()
+            .map(|(_, value)| from_text(domain, value))
+            .collect::<Result<_, _>>()?;
+        offers.sort_by_key(|offer| std::cmp::Reverse(offer.epoch));
+        offers.dedup();
+        Ok(offers)
+    }
+
+    fn age(&self) -> Result<Duration, String> {
+        let notes = self.values(SINCE)?;
+        let now = UnixTime::now();
+        if !notes.iter().any(|(node, _)| *node == self.me) {
+            self.set(&self.me, SINCE, &now.to_string()).map_err(|error| error.to_string())?;
+        }
+        let since = notes.iter().filter_map(|(_, value)| value.parse().ok().map(UnixTime)).min();
+        Ok(since.map_or(Duration::ZERO, UnixTime::age))
+    }
+}
+
+/// attrd_updater fails both when attrd does not answer and when nobody has ever set the attribute. Its words differ.
+fn says_there_is_none(output: &command::Output) -> bool {
+    let words = format!("{}{}", output.stdout, output.stderr);
+    words.contains("does not exist") || words.contains("No such device or address")
+}
+
+/// `name="x" host="n1" value="v"`, as attrd_updater prints it.
+fn parse_line(line: &str) -> Result<(NodeName, String), String> {
+    let field = |key: &str| {
+        let start = line.find(&format!("{key}=\""))? + key.len() + 2;
+        Some(&line[start..start + line[start..].find('"')?])
+    };
+    let unreadable = || format!("attrd_updater says {line:?}");
+    let node = field("host").and_then(|host| NodeName::new(host).ok()).ok_or_else(unreadable)?;
+    Ok((node, field("value").ok_or_else(unreadable)?.to_owned()))
+}
+
+impl Ledger for NodeAttributes {
+    fn write(&self, offer: &Offer, survivors: &[NodeName]) -> Result<(), LedgerError> {
+        let (name, text) = (name_of(&offer.domain), to_text(offer));
+        if survivors.is_empty() {
+            return Err(LedgerError("there is no other node to write it for".to_owned()));
+        }
+        for node in survivors {
+            self.set(node, &name, &text).map_err(|error| LedgerError(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, domain: &DomainName) -> LedgerSays {
+        match self.offers(domain).and_then(|offers| Ok((offers, self.age()?))) {
+            Ok((offers, age)) => LedgerSays::Offers { offers, age },
+            Err(why) => LedgerSays::Unreadable(why),
+        }
+    }
+
+    fn erase(&self, domain: &DomainName, epoch: Epoch) {
+        let name = name_of(domain);
+        let values = match self.values(&name) {
+            Ok(values) => values,
+            Err(why) => {
+                log::warn!("domain={domain} epoch={epoch} stays in the ledger: {why}");
+                return;
+            }
+        };
+        for (node, value) in values {
+            let ours = from_text(domain, &value).is_ok_and(|offer| offer.epoch == epoch);
+            let erased = if ours { self.set(&node, &name, "") } else { Ok(()) };
+            if let Err(error) = erased {
+                log::warn!("domain={domain} epoch={epoch} stays in the ledger of {node}: {error}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_attrd_updater_gives_node_and_value() {
+        let line = "name=\"xen-handoff-x0\" host=\"n2\" value=\"v=1;source=n1;epoch=7;made=1;deadline=2\"";
+        let (node, value) = parse_line(line).unwrap();
+        assert_eq!(node.as_str(), "n2");
+        let offer = from_text(&DomainName::new("x0").unwrap(), &value).unwrap();
+        assert_eq!(offer.source.as_str(), "n1");
+        assert!(parse_line("something else").is_err());
+    }
+}

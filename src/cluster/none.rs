@@ -1,0 +1,49 @@
+//! No cluster manager: somebody tries the agent by hand, or `ocf-tester` does.
+
+use std::time::Duration;
+
+use super::{ClusterError, ClusterView, Peer, Plan};
+use crate::domain::DomainName;
+use crate::handoff::evidence::LedgerSays;
+use crate::handoff::ledger::{Ledger, LedgerError};
+use crate::handoff::{Epoch, Offer};
+use crate::host::NodeName;
+
+/// Knows no plan, no peers, and keeps no ledger.
+#[derive(Debug, Clone, Copy)]
+pub struct NoCluster;
+
+impl ClusterView for NoCluster {
+    fn plan_after_stop(
+        &self,
+        _resource: &str,
+        _node: &NodeName,
+        _limit: Duration,
+    ) -> Result<Plan, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn peers(&self, _me: &NodeName) -> Result<Vec<Peer>, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn node_attribute(&self, _node: &NodeName, _name: &str) -> Result<Option<String>, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self
+    }
+}
+
+impl Ledger for NoCluster {
+    fn write(&self, _offer: &Offer, _survivors: &[NodeName]) -> Result<(), LedgerError> {
+        Err(LedgerError(ClusterError::NotRunning.to_string()))
+    }
+
+    fn read(&self, _domain: &DomainName) -> LedgerSays {
+        LedgerSays::NoCluster
+    }
+
+    fn erase(&self, _domain: &DomainName, _epoch: Epoch) {}
+}

@@ -1,0 +1,227 @@
+//! Pacemaker (2.1.5 is what was run; its command line tools are stable across 2.x).
+//!
+//! Asked only through tools that work during a node's shutdown: `cibadmin`, `crm_simulate`, `crm_attribute`,
+//! `attrd_updater`, `stonith_admin`. Never `crm_mon`: it refuses to talk to a pacemakerd that is shutting down.
+
+use std::cell::OnceCell;
+use std::time::Duration;
+
+use super::node_attributes::NodeAttributes;
+use super::xml::Element;
+use super::{ClusterError, ClusterView, Peer, Plan, plan};
+use crate::clock::{Deadline, UnixTime};
+use crate::command::{self, Tool};
+use crate::handoff::ledger::Ledger;
+use crate::host::{NodeName, Root};
+
+/// Limit of one call of a tool that only reads.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// The Pacemaker of this node.
+#[derive(Debug)]
+pub struct Pacemaker {
+    root: Root,
+    ledger: OnceCell<NodeAttributes>,
+}
+
+impl Pacemaker {
+    /// Whether its tools are installed below `root`.
+    pub fn is_installed(root: &Root) -> bool {
+        Tool::find(root, "cibadmin").is_ok()
+    }
+
+    /// The Pacemaker below `root`.
+    pub fn new(root: &Root) -> Self {
+        Self { root: root.clone(), ledger: OnceCell::new() }
+    }
+
+    fn run(
+        &self,
+        tool: &str,
+        args: &[&str],
+        input: Option<&str>,
+        limit: Duration,
+    ) -> Result<String, ClusterError> {
+        Ok(command::run(&Tool::find(&self.root, tool)?, args, input, limit)?.success()?.stdout)
+    }
+
+    fn cib(&self, limit: Duration) -> Result<String, ClusterError> {
+        self.run("cibadmin", &["--query"], None, limit)
+            .map_err(|error| if daemon_lives() { error } else { ClusterError::NotRunning })
+    }
+
+    /// This node's name in the cluster, which may differ from the kernel's.
+    fn own_name(&self) -> NodeName {
+        self.run("crm_node", &["-n"], None, LIMIT)
+            .ok()
+            .and_then(|name| NodeName::new(name.trim()).ok())
+            .unwrap_or_else(NodeName::of_this_host)
+    }
+}
+
+/// Whether a pacemakerd runs on this host. Starts no process.
+fn daemon_lives() -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    processes.flatten().any(|process| {
+        std::fs::read_to_string(process.path().join("comm")).is_ok_and(|comm| comm.trim_end() == "pacemakerd")
+    })
+}
+
+impl ClusterView for Pacemaker {
+    fn plan_after_stop(
+        &self,
+        resource: &str,
+        node: &NodeName,
+        limit: Duration,
+    ) -> Result<Plan, ClusterError> {
+        let deadline = Deadline::after(limit);
+        // One snapshot for both questions, rather than crm_simulate's own look at a CIB that may have moved on.
+        let cib = self.cib(limit)?;
+        let stopped = format!("{resource}_stop_0@{node}=0");
+        let args = ["--xml-pipe", "--simulate", "--op-inject", &stopped, "--output-as=xml"];
+        let simulation = self.run("crm_simulate", &args, Some(&cib), deadline.left())?;
+        plan::read(&simulation, &cib, resource, node)
+            .map_err(|what| ClusterError::Unreadable { tool: "crm_simulate", what })
+    }
+
+    fn peers(&self, me: &NodeName) -> Result<Vec<Peer>, ClusterError> {
+        let cib = self.cib(LIMIT)?;
+        let unreadable = |what: String| ClusterError::Unreadable { tool: "cibadmin", what };
+        let mut peers = read_peers(&cib, me).map_err(unreadable)?;
+        for peer in peers.iter_mut().filter(|peer| !peer.online) {
+            let history =
+                self.run("stonith_admin", &["--history", peer.node.as_str(), "--output-as=xml"], None, LIMIT);
+            peer.fenced_at = match history {
+                Ok(xml) => last_fencing(&xml, &peer.node),
+                Err(error) => {
+                    log::warn!("node={} cannot ask whether it was fenced: {error}", peer.node);
+                    None
+                }
+            };
+        }
+        Ok(peers)
+    }
+
+    fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError> {
+        let args = [
+            "--type",
+            "nodes",
+            "--node",
+            node.as_str(),
+            "--name",
+            name,
+            "--query",
+            "--quiet",
+            "--default",
+            "",
+        ];
+        let value = self.run("crm_attribute", &args, None, LIMIT)?;
+        Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self.ledger.get_or_init(|| NodeAttributes::new(&self.root, self.own_name()))
+    }
+}
+
+/// Every configured node but `me`, and whether it is a member.
+fn read_peers(cib: &str, me: &NodeName) -> Result<Vec<Peer>, String> {
+    let cib = Element::parse(cib)?;
+    let nodes = cib.at(&["configuration", "nodes"]).ok_or("no nodes")?;
+    let status = cib.child("status").ok_or("no status")?;
+    nodes
+        .every("node")
+        .filter_map(|node| node.get("uname"))
+        .filter(|name| *name != me.as_str())
+        .map(|name| {
+            let online = status
+                .every("node_state")
+                .find(|state| state.get("uname") == Some(name))
+                .is_some_and(|state| is_member(state.get("in_ccm")) && is_member(state.get("crmd")));
+            let node = NodeName::new(name).map_err(|error| error.to_string())?;
+            Ok(Peer { node, online, fenced_at: None })
+        })
+        .collect()
+}
+
+/// `true` and `online` up to feature set 3.17, a time other than 0 after it.
+fn is_member(value: Option<&str>) -> bool {
+    value.is_some_and(|value| {
+        matches!(value, "true" | "online") || value.parse::<u64>().is_ok_and(|since| since > 0)
+    })
+}
+
+/// When `node` was last fenced with success, by the fencer's clock.
+fn last_fencing(history: &str, node: &NodeName) -> Option<UnixTime> {
+    Element::parse(history)
+        .ok()?
+        .every("fence_event")
+        .filter(|event| {
+            event.get("target") == Some(node.as_str())
+                && event.get("status") == Some("success")
+                && matches!(event.get("action"), Some("reboot" | "off"))
+        })
+        .filter_map(|event| parse_time(event.get("completed")?))
+        .max()
+}
+
+/// `2026-11-22 10:41:07Z`, with or without fraction and offset (`+01:00`, `+0100`).
+fn parse_time(text: &str) -> Option<UnixTime> {
+    let (date, rest) = text.trim().split_once([' ', 'T'])?;
+    let mut date = date.splitn(3, '-');
+    let date = time::Date::from_calendar_date(
+        date.next()?.parse().ok()?,
+        date.next()?.parse::<u8>().ok()?.try_into().ok()?,
+        date.next()?.parse().ok()?,
+    )
+    .ok()?;
+    let (clock, rest) = rest.split_at_checked(8)?;
+    let mut clock = clock.splitn(3, ':').map(str::parse::<u8>);
+    let local = date.with_hms(clock.next()?.ok()?, clock.next()?.ok()?, clock.next()?.ok()?).ok()?;
+    let offset = rest.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit()).trim();
+    let seconds = match offset {
+        "" | "Z" => 0,
+        signed => {
+            let sign = if signed.starts_with('-') { -1 } else { 1 };
+            let digits: String = signed.chars().filter(char::is_ascii_digit).collect();
+            let (hours, minutes) = digits.split_at_checked(2)?;
+            sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().unwrap_or(0) * 60)
+        }
+    };
+    u64::try_from(local.assume_utc().unix_timestamp() - seconds).ok().map(UnixTime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_the_fencer_are_read_with_their_offset() {
+        assert_eq!(parse_time("1970-01-01 00:00:00Z"), Some(UnixTime(0)));
+        assert_eq!(parse_time("2026-11-22 10:41:07.123456Z"), Some(UnixTime(1_795_344_067)));
+        assert_eq!(parse_time("2026-11-22 11:41:07 +01:00"), Some(UnixTime(1_795_344_067)));
+        assert_eq!(parse_time("2024-02-29 12:00:00 +0000"), Some(UnixTime(1_709_208_000)));
+        assert_eq!(parse_time("yesterday"), None);
+    }
+
+    #[test]
+    fn every_configured_node_is_a_peer_whether_it_is_there_or_not() {
+        let cib = r#"<cib><configuration><nodes><node uname="n1"/><node uname="n2"/><node uname="n3"/></nodes>
+            </configuration><status><node_state uname="n2" in_ccm="true" crmd="online"/>
+            <node_state uname="n3" in_ccm="false" crmd="offline"/></status></cib>"#;
+        let peers = read_peers(cib, &NodeName::new("n1").unwrap()).unwrap();
+        let seen: Vec<_> = peers.iter().map(|peer| (peer.node.as_str(), peer.online)).collect();
+        assert_eq!(seen, [("n2", true), ("n3", false)]);
+        assert!(is_member(Some("1795344067")) && !is_member(Some("0")) && !is_member(None));
+    }
+
+    #[test]
+    fn only_a_fencing_that_succeeded_counts() {
+        let history = r#"<r><fence_history><fence_event action="reboot" target="n1" status="failed"
+            completed="2026-11-22 10:41:08Z"/><fence_event action="reboot" target="n1" status="success"
+            completed="2026-11-22 10:41:07Z"/><fence_event action="on" target="n1" status="success"
+            completed="2026-11-22 10:41:09Z"/></fence_history></r>"#;
+        assert_eq!(last_fencing(history, &NodeName::new("n1").unwrap()), Some(UnixTime(1_795_344_067)));
+        assert_eq!(last_fencing(history, &NodeName::new("n2").unwrap()), None);
+    }
+}

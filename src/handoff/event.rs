@@ -1,0 +1,140 @@
+//! What can happen to a handoff, and what has to be done about it: the alphabet of [`step`](fn@super::step).
+
+use super::evidence::{Absence, NobodyElse, Recorded, SourceQuiet};
+use super::phase::{Epoch, Offer, Phase, Transfer};
+
+/// How xl's sender ended, as seen in the listing after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderEnd {
+    /// xl reported success: the target runs the domain, the copy here is destroyed.
+    Moved,
+    /// The domain runs here; the target has no copy that can run.
+    StillHere,
+    /// Neither can be said. Nothing may be run or destroyed before both ends were looked at.
+    Undecided,
+}
+
+/// How xl's receiver ended, as seen in the listing after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiverEnd {
+    /// The domain runs here.
+    Running,
+    /// No copy is here.
+    Nothing,
+    /// Neither can be said.
+    Undecided,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Source, stop: the cluster will start the domain elsewhere and every gate holds.
+    OfferMade(Offer),
+    /// Source, stop: a survivor has read the offer in its ledger.
+    OfferRecorded(Recorded),
+    /// Source, stop: the offer could not be put where the survivors can read it.
+    OfferNotRecorded,
+    /// Source, keeper: the offer's deadline has passed.
+    OfferExpired,
+    /// Source, start: the cluster starts the domain here after all, where it still runs.
+    Reclaimed,
+    /// Source, stop: this stop is to end the domain.
+    StopOrdered,
+    /// Source, serve: a target asks for the domain under this epoch.
+    Claimed(Transfer),
+    /// Source, migrate_to: the cluster's own migration begins.
+    Pushed(Transfer),
+    /// Source, pipe: the receiver's *ready* is about to be let through to xl, which answers it with GO.
+    ReadySeen,
+    /// Source: xl's sender has ended.
+    SenderEnded(SenderEnd),
+    /// Either end: no copy is here.
+    DomainGone(Absence),
+    /// Source, stop or start: the copy that was sent away has been accounted for.
+    LeftAccounted,
+    /// Target, start: the ledger has this offer.
+    OfferFound(Offer),
+    /// Target: a stream begins, claimed by us or pushed to us.
+    StreamOpened(Transfer),
+    /// Target, pipe: GO has come over the stream.
+    GoArrived(SourceQuiet),
+    /// Target: xl's receiver has ended.
+    ReceiverEnded(ReceiverEnd),
+    /// Target, start or migrate_from: the cluster's action has seen the domain run here.
+    Confirmed,
+    /// Start: it is proven that nobody else runs the domain.
+    BootProven(NobodyElse),
+}
+
+impl Event {
+    /// The event's name in logs and errors.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::OfferMade(_) => "OfferMade",
+            Event::OfferRecorded(_) => "OfferRecorded",
+            Event::OfferNotRecorded => "OfferNotRecorded",
+            Event::OfferExpired => "OfferExpired",
+            Event::Reclaimed => "Reclaimed",
+            Event::StopOrdered => "StopOrdered",
+            Event::Claimed(_) => "Claimed",
+            Event::Pushed(_) => "Pushed",
+            Event::ReadySeen => "ReadySeen",
+            Event::SenderEnded(_) => "SenderEnded",
+            Event::DomainGone(_) => "DomainGone",
+            Event::LeftAccounted => "LeftAccounted",
+            Event::OfferFound(_) => "OfferFound",
+            Event::StreamOpened(_) => "StreamOpened",
+            Event::GoArrived(_) => "GoArrived",
+            Event::ReceiverEnded(_) => "ReceiverEnded",
+            Event::Confirmed => "Confirmed",
+            Event::BootProven(_) => "BootProven",
+        }
+    }
+}
+
+/// What the caller of [`step`](fn@super::step) must do, once the new phase is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Write the offer to where the survivors can read it, and have one of them read it back.
+    WriteLedger(Offer),
+    /// Take the offer of this epoch out of the ledger. Failing to is no harm: the source refuses its claim.
+    EraseLedger(Epoch),
+    /// See to it that the offer ends at its deadline.
+    ArmDeadline(Offer),
+    /// Shut the domain down, then verify that it is gone ([`Event::DomainGone`]).
+    ShutDown,
+    /// Run xl's sender on the open connection.
+    Send(Transfer),
+    /// Let *ready* through to xl: it gives the domain away next. There is no way back after this.
+    ForwardReady,
+    /// Ask the source for the domain.
+    Claim(Offer),
+    /// Run xl's receiver on the open connection.
+    Receive(Transfer),
+    /// Let GO through to the receiver: the copy here may run, because the one at the source cannot.
+    DeliverGo(SourceQuiet),
+    /// Boot the domain from its configuration.
+    Boot(NobodyElse),
+    /// The cluster may be told: stopped here.
+    ReportStopped,
+    /// The cluster may be told: runs here.
+    ReportRunning,
+}
+
+/// An event that cannot be in this phase, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event} does not fit the phase {phase}: {hint}")]
+pub struct OutOfOrder {
+    /// The phase on disk.
+    pub phase: &'static str,
+    /// What came.
+    pub event: &'static str,
+    /// What an operator, or the caller, can do.
+    pub hint: &'static str,
+}
+
+impl OutOfOrder {
+    pub(super) fn new(phase: &Phase, event: &Event, hint: &'static str) -> Self {
+        Self { phase: phase.name(), event: event.name(), hint }
+    }
+}

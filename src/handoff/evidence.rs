@@ -1,0 +1,332 @@
+//! Evidence: values that only an observation can make, and that every dangerous effect takes.
+//!
+//! None of these types has another constructor than the one that looks at what was observed. Code that boots a
+//! domain, lets a copy run, or reports a domain as stopped cannot be written without having asked first.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::phase::{Offer, Phase};
+use crate::clock::UnixTime;
+use crate::domain::Presence;
+use crate::host::NodeName;
+
+/// Evidence that no copy of the domain is on this node: a whole listing without any of its three names, while no
+/// daemon of the toolstack stood ready to create it anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence(());
+
+impl Absence {
+    /// Made from a listing and from whether a toolstack daemon attends the domain.
+    pub fn observe(presence: &Presence, attended: bool) -> Option<Self> {
+        (*presence == Presence::Absent && !attended).then_some(Self(()))
+    }
+}
+
+/// Evidence that the source has suspended the domain and given it away for good: xl's GO message, seen on the wire.
+/// xl sends it only after it has renamed its own, suspended copy, and never resumes that copy unless the target says
+/// that it destroyed its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceQuiet(());
+
+impl SourceQuiet {
+    /// Made from the bytes that came over the stream after the receiver's *ready*.
+    pub fn observe(bytes_after_ready: &[u8]) -> Option<Self> {
+        bytes_after_ready.starts_with(crate::transfer::message::GO).then_some(Self(()))
+    }
+}
+
+/// Evidence that the survivors can read the offer: a survivor read it back to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded(());
+
+impl Recorded {
+    /// Made from what the planned target says that its ledger holds.
+    pub fn observe(offer: &Offer, read_back: &[Offer]) -> Option<Self> {
+        read_back.contains(offer).then_some(Self(()))
+    }
+}
+
+/// What another node says of a domain, or how it failed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerSays {
+    /// It answered: the toolstack's view and where its record stands.
+    Stands {
+        /// What its listing shows.
+        presence: Presence,
+        /// Its record.
+        phase: Phase,
+    },
+    /// The cluster has fenced it, at this time by the cluster's clock, and it has not come back since.
+    Fenced(UnixTime),
+    /// No answer, for this reason.
+    Silent(String),
+}
+
+/// One other node and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerReport {
+    /// The node.
+    pub node: NodeName,
+    /// Its word.
+    pub says: PeerSays,
+}
+
+/// What the ledger says of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerSays {
+    /// These offers, in a ledger that has been kept without a gap for this long.
+    Offers {
+        /// Open offers; usually none or one.
+        offers: Vec<Offer>,
+        /// For how long nothing written to it can have been lost.
+        age: Duration,
+    },
+    /// It cannot be read.
+    Unreadable(String),
+    /// There is no cluster manager here and so no ledger: somebody calls the agent by hand.
+    NoCluster,
+}
+
+/// All that a cold boot is decided on.
+#[derive(Debug, Clone)]
+pub struct Inquiry<'a> {
+    /// The ledger's word.
+    pub ledger: &'a LedgerSays,
+    /// The longest life that an offer of this domain can have.
+    pub longest_offer: Duration,
+    /// Every other node of the cluster.
+    pub peers: &'a [PeerReport],
+    /// Where this node's own record says that the domain was last sent, if nobody has accounted for that copy.
+    pub sent_to: Option<&'a NodeName>,
+}
+
+/// Evidence that no other node can be running the domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NobodyElse {
+    grounds: Vec<String>,
+}
+
+/// Why a cold boot is not safe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// Another node has a copy, or says that it is about to.
+    #[error("{node} has it: {how}")]
+    Elsewhere {
+        /// Which node.
+        node: NodeName,
+        /// In which state.
+        how: String,
+    },
+    /// A node that may be running it does not answer.
+    #[error("{node} may be running it ({because}) and does not answer: {silence}")]
+    Silent {
+        /// Which node.
+        node: NodeName,
+        /// Why it cannot be ruled out.
+        because: String,
+        /// How the question failed.
+        silence: String,
+    },
+}
+
+impl NobodyElse {
+    /// Weighs what was observed.
+    ///
+    /// A copy anywhere forbids the boot. The source of an open offer, and the node that the domain was last sent to,
+    /// must have answered "none here" or have been fenced since. In a ledger that is younger than the longest offer (or
+    /// cannot be read) an offer may be missing: then *every* other node must have answered or be fenced. Otherwise a
+    /// node that does not answer is no obstacle, since without an offer only the cluster's own start runs a domain.
+    ///
+    /// # Errors
+    /// The first [`Doubt`].
+    pub fn conclude(inquiry: &Inquiry<'_>) -> Result<Self, Doubt> {
+        let mut grounds = Vec::new();
+        let (offers, unsure): (&[Offer], Option<String>) = match inquiry.ledger {
+            LedgerSays::NoCluster => {
+                grounds.push("no cluster manager runs here, called by hand".to_owned());
+                (&[], None)
+            }
+            LedgerSays::Unreadable(why) => (&[], Some(format!("the ledger cannot be read: {why}"))),
+            LedgerSays::Offers { offers, age } if *age <= inquiry.longest_offer => {
+                let why = format!(
+                    "the ledger is only {} s old, an offer lives up to {} s",
+                    age.as_secs(),
+                    inquiry.longest_offer.as_secs()
+                );
+                (offers, Some(why))
+            }
+            LedgerSays::Offers { offers, age } => {
+                grounds.push(format!("{} offers in a ledger of {} s", offers.len(), age.as_secs()));
+                (offers, None)
+            }
+        };
+        for report in inquiry.peers {
+            match &report.says {
+                PeerSays::Stands { presence, phase } => {
+                    if let Some(how) = holds_it(presence, phase) {
+                        return Err(Doubt::Elsewhere { node: report.node.clone(), how });
+                    }
+                    grounds.push(format!("{} has none", report.node));
+                }
+                PeerSays::Fenced(_) | PeerSays::Silent(_) => {}
+            }
+        }
+        for offer in offers {
+            let because = format!("it offered it at {}", offer.made_at);
+            grounds.push(rule_out(inquiry.peers, &offer.source, &because, Some(offer.made_at))?);
+        }
+        if let Some(node) = inquiry.sent_to {
+            grounds.push(rule_out(inquiry.peers, node, "it was last sent there", None)?);
+        }
+        if let Some(because) = unsure {
+            for report in inquiry.peers {
+                grounds.push(rule_out(inquiry.peers, &report.node, &because, None)?);
+            }
+        }
+        grounds.dedup();
+        Ok(Self { grounds })
+    }
+}
+
+/// How a node that answered holds the domain; `None` if it has no copy and will not get one.
+fn holds_it(presence: &Presence, phase: &Phase) -> Option<String> {
+    if phase.is_in_transfer() {
+        return Some(format!("a transfer is under way ({phase})"));
+    }
+    (*presence != Presence::Absent).then(|| presence.to_string())
+}
+
+fn rule_out(
+    peers: &[PeerReport],
+    node: &NodeName,
+    because: &str,
+    since: Option<UnixTime>,
+) -> Result<String, Doubt> {
+    let silent = |silence: &str| Doubt::Silent {
+        node: node.clone(),
+        because: because.to_owned(),
+        silence: silence.to_owned(),
+    };
+    match peers.iter().find(|report| report.node == *node).map(|report| &report.says) {
+        Some(PeerSays::Stands { .. }) => Ok(format!("{node} has none")),
+        Some(PeerSays::Fenced(at)) if since.is_none_or(|since| *at > since) => {
+            Ok(format!("{node} fenced at {at}"))
+        }
+        Some(PeerSays::Fenced(at)) => Err(silent(&format!("it was fenced at {at}, before that"))),
+        Some(PeerSays::Silent(why)) => Err(silent(why)),
+        None => Err(silent("it is no member of the cluster")),
+    }
+}
+
+impl fmt::Display for NobodyElse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.grounds.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{DomainId, DomainName};
+    use crate::handoff::phase::Epoch;
+
+    fn node(name: &str) -> NodeName {
+        NodeName::new(name).unwrap()
+    }
+
+    fn offer_of(source: &str) -> Offer {
+        Offer {
+            domain: DomainName::new("x0").unwrap(),
+            source: node(source),
+            epoch: Epoch(1),
+            made_at: UnixTime(1000),
+            deadline: UnixTime(1300),
+        }
+    }
+
+    fn none_here(name: &str) -> PeerReport {
+        PeerReport {
+            node: node(name),
+            says: PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle },
+        }
+    }
+
+    fn silent(name: &str) -> PeerReport {
+        PeerReport { node: node(name), says: PeerSays::Silent("timed out".into()) }
+    }
+
+    fn conclude(ledger: &LedgerSays, peers: &[PeerReport]) -> Result<NobodyElse, Doubt> {
+        let longest_offer = Duration::from_secs(300);
+        NobodyElse::conclude(&Inquiry { ledger, longest_offer, peers, sent_to: None })
+    }
+
+    fn old_ledger(offers: Vec<Offer>) -> LedgerSays {
+        LedgerSays::Offers { offers, age: Duration::from_secs(9000) }
+    }
+
+    #[test]
+    fn silence_of_a_source_with_an_open_offer_is_no_proof() {
+        let ledger = old_ledger(vec![offer_of("n1")]);
+        let doubt = conclude(&ledger, &[silent("n1"), none_here("n2")]).unwrap_err();
+        assert!(matches!(doubt, Doubt::Silent { .. }), "{doubt}");
+        conclude(&ledger, &[none_here("n1"), silent("n2")]).unwrap();
+    }
+
+    #[test]
+    fn a_fencing_counts_only_after_the_offer() {
+        let ledger = old_ledger(vec![offer_of("n1")]);
+        let fenced = |at| PeerReport { node: node("n1"), says: PeerSays::Fenced(UnixTime(at)) };
+        conclude(&ledger, &[fenced(1001)]).unwrap();
+        conclude(&ledger, &[fenced(1000)]).unwrap_err();
+        conclude(&ledger, &[fenced(900)]).unwrap_err();
+    }
+
+    #[test]
+    fn a_young_or_unreadable_ledger_needs_every_peer() {
+        let young = LedgerSays::Offers { offers: vec![], age: Duration::from_secs(300) };
+        for ledger in [young, LedgerSays::Unreadable("attrd is down".into())] {
+            conclude(&ledger, &[none_here("n1"), silent("n2")]).unwrap_err();
+            conclude(&ledger, &[none_here("n1"), none_here("n2")]).unwrap();
+        }
+        conclude(&old_ledger(vec![]), &[none_here("n1"), silent("n2")]).unwrap();
+    }
+
+    #[test]
+    fn any_copy_anywhere_forbids_a_cold_boot() {
+        let stands =
+            |presence, phase| PeerReport { node: node("n1"), says: PeerSays::Stands { presence, phase } };
+        let transfer =
+            crate::handoff::phase::Transfer { epoch: Epoch(1), source: node("n1"), target: node("n2") };
+        for report in [
+            stands(Presence::Running(DomainId(1)), Phase::Idle),
+            stands(Presence::Paused(DomainId(1)), Phase::Idle),
+            stands(Presence::MigratedAway(DomainId(1)), Phase::Idle),
+            stands(Presence::Incoming(DomainId(1)), Phase::Idle),
+            stands(Presence::Unknown("xl hangs".into()), Phase::Idle),
+            stands(Presence::Absent, Phase::Settling { transfer, offer: None }),
+        ] {
+            let doubt = conclude(&old_ledger(vec![]), &[report]).unwrap_err();
+            assert!(matches!(doubt, Doubt::Elsewhere { .. }), "{doubt}");
+        }
+    }
+
+    #[test]
+    fn the_place_that_it_was_last_sent_to_must_answer() {
+        let (ledger, sent_to) = (old_ledger(vec![]), node("n2"));
+        let inquire = |peers: &[PeerReport]| {
+            let longest_offer = Duration::from_secs(300);
+            NobodyElse::conclude(&Inquiry { ledger: &ledger, longest_offer, peers, sent_to: Some(&sent_to) })
+        };
+        inquire(&[silent("n2")]).unwrap_err();
+        inquire(&[none_here("n2")]).unwrap();
+    }
+
+    #[test]
+    fn an_absence_is_only_seen_in_a_whole_listing_without_a_daemon() {
+        assert!(Absence::observe(&Presence::Absent, false).is_some());
+        assert!(Absence::observe(&Presence::Absent, true).is_none());
+        assert!(Absence::observe(&Presence::Unknown("?".into()), false).is_none());
+        assert!(Absence::observe(&Presence::MigratedAway(DomainId(1)), false).is_none());
+    }
+}

@@ -1,0 +1,384 @@
+//! The record: one small file per domain that carries the phase from one run of the agent to the next.
+//!
+//! `/run/xen-handoff/NAME.json` is replaced as a whole (written beside, synced, renamed) under an exclusive lock on
+//! `NAME.lock`, carries the format's version and a generation number, and refuses fields that it does not know. It
+//! lies in `/run`, so that it goes when the host's domains go.
+//!
+//! A second lock, `NAME.transfer`, is held by whoever runs xl's sender or receiver, and on the sending side by xl
+//! itself, which inherits it: as long as it is held, the listing may still change. It frees itself when its last holder
+//! dies, however that happens.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{Effect, Event, OutOfOrder};
+use super::phase::Phase;
+use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
+use crate::domain::DomainName;
+
+/// The format that this build writes. Version 1 is the first.
+const FORMAT: u32 = 1;
+
+/// How the domain is to be shut down when its offer ends, so that whoever ends it needs no cluster to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShutdownTerms {
+    /// Time for an orderly shutdown, in seconds; then the domain is destroyed.
+    pub seconds: u64,
+    /// By the power button.
+    pub acpi: bool,
+}
+
+impl ShutdownTerms {
+    /// The time for an orderly shutdown.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    version: u32,
+    /// Counts the writes.
+    pub generation: u64,
+    /// Which part of the agent wrote it last.
+    pub written_by: String,
+    /// When that was.
+    pub written_at: UnixTime,
+    /// The domain.
+    pub domain: DomainName,
+    /// The resource that manages it, where known.
+    pub resource: Option<String>,
+    /// How to shut it down when its offer ends.
+    pub terms: Option<ShutdownTerms>,
+    /// Where it stands.
+    pub state: Phase,
+}
+
+impl Record {
+    fn blank(domain: &DomainName) -> Self {
+        Self {
+            version: FORMAT,
+            generation: 0,
+            written_by: String::new(),
+            written_at: UnixTime(0),
+            domain: domain.clone(),
+            resource: None,
+            terms: None,
+            state: Phase::Idle,
+        }
+    }
+}
+
+/// Why a record cannot be read, written, or advanced.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The system refused.
+    #[error("cannot {doing} {path}")]
+    Io {
+        /// Read, write, lock.
+        doing: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not a record that this build can read. It is left as it is.
+    #[error("{path} is not a record that this version can read: {what}; nothing was changed")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Somebody else holds the lock.
+    #[error("{path} has been locked by another process for {:.0} s", waited.as_secs_f64())]
+    Locked {
+        /// The file.
+        path: String,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The event cannot be in this phase.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
+}
+
+/// The folder of records.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// How long a step waits for another one on the same domain. Steps take milliseconds.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// The records in `folder`, which is made when it is first written to.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    fn path(&self, domain: &DomainName, ending: &str) -> PathBuf {
+        self.folder.join(format!("{domain}.{ending}"))
+    }
+
+    /// The record of `domain`; a blank, idle one if there is none.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`], [`RecordError::Unreadable`]: the phase is then *unknown*, never idle.
+    pub fn load(&self, domain: &DomainName) -> Result<Record, RecordError> {
+        let path = self.path(domain, "json");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Record::blank(domain)),
+            Err(source) => return Err(io("read", &path, source)),
+        };
+        parse(&path, &text)
+    }
+
+    /// Every domain that has a record.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] if the folder cannot be read; a folder that does not exist has no records.
+    pub fn domains(&self) -> Result<Vec<DomainName>, RecordError> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(io("read", &self.folder, source)),
+        };
+        let mut domains: Vec<DomainName> = entries
+            .flatten()
+            .filter_map(|entry| DomainName::new(entry.file_name().to_str()?.strip_suffix(".json")?).ok())
+            .collect();
+        domains.sort();
+        Ok(domains)
+    }
+
+    /// Puts `event` to [`step`](fn@super::step) and the new phase on disk. The effects are the caller's to carry out.
+    ///
+    /// # Errors
+    /// [`RecordError`]; then nothing was changed, and nothing may be done.
+    pub fn advance(&self, domain: &DomainName, by: &str, event: Event) -> Result<Vec<Effect>, RecordError> {
+        self.advance_with(domain, by, event, |_| {})
+    }
+
+    /// As [`Self::advance`]; `amend` may set the record's other fields in the same write.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub fn advance_with(
+        &self,
+        domain: &DomainName,
+        by: &str,
+        event: Event,
+        amend: impl FnOnce(&mut Record),
+    ) -> Result<Vec<Effect>, RecordError> {
+        let _lock = self.lock(domain)?;
+        let mut record = self.load(domain)?;
+        let (before, what) = (record.state.name(), event.name());
+        let (state, effects) = super::step(record.state.clone(), event)?;
+        if state == record.state {
+            return Ok(effects);
+        }
+        record.state = state;
+        record.generation += 1;
+        by.clone_into(&mut record.written_by);
+        record.written_at = UnixTime::now();
+        amend(&mut record);
+        self.replace(domain, &record)?;
+        log::info!(
+            "domain={domain} phase={before}->{} event={what} generation={} by={by}",
+            record.state.name(),
+            record.generation
+        );
+        Ok(effects)
+    }
+
+    fn replace(&self, domain: &DomainName, record: &Record) -> Result<(), RecordError> {
+        let path = self.path(domain, "json");
+        if record.state == Phase::Idle {
+            return match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", &path, error)),
+                _ => Ok(()),
+            };
+        }
+        let write = || -> std::io::Result<()> {
+            let mut beside = tempfile::NamedTempFile::new_in(&self.folder)?;
+            serde_json::to_writer_pretty(&mut beside, record)?;
+            beside.write_all(b"\n")?;
+            beside.as_file().sync_all()?;
+            beside.persist(&path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|source| io("write", &path, source))
+    }
+
+    fn make_folder(&self) -> Result<(), RecordError> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(|source| io("make", &self.folder, source))
+    }
+
+    fn open_lock(&self, path: &Path) -> Result<File, RecordError> {
+        self.make_folder()?;
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| io("open", path, source))
+    }
+
+    fn lock(&self, domain: &DomainName) -> Result<File, RecordError> {
+        let path = self.path(domain, "lock");
+        let file = self.open_lock(&path)?;
+        let locked = SystemClock.wait_until(Deadline::after(LOCK_LIMIT), Duration::from_millis(5), || {
+            file.try_lock().is_ok().then_some(())
+        });
+        match locked {
+            Some(()) => Ok(file),
+            None => Err(RecordError::Locked { path: path.display().to_string(), waited: LOCK_LIMIT }),
+        }
+    }
+
+    /// Takes the transfer lock of `domain`; `None` if a transfer holds it. It is held until the file and every copy of
+    /// its descriptor in other processes are closed.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn begin_transfer(&self, domain: &DomainName) -> Result<Option<File>, RecordError> {
+        let path = self.path(domain, "transfer");
+        let file = self.open_lock(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(source)) => Err(io("lock", &path, source)),
+        }
+    }
+
+    /// True while some process still has a hand in a transfer of `domain` at this node. Where that cannot be told,
+    /// it is true.
+    pub fn is_transferring(&self, domain: &DomainName) -> bool {
+        if !self.path(domain, "transfer").exists() {
+            return false;
+        }
+        !matches!(self.begin_transfer(domain), Ok(Some(_)))
+    }
+}
+
+fn io(doing: &'static str, path: &Path, source: std::io::Error) -> RecordError {
+    RecordError::Io { doing, path: path.display().to_string(), source }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Record, RecordError> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let unreadable = |what: String| RecordError::Unreadable { path: path.display().to_string(), what };
+    let Version { version } = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
+    if version != FORMAT {
+        return Err(unreadable(format!("its format is {version}, this version knows {FORMAT}")));
+    }
+    serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::event::SenderEnd;
+    use crate::handoff::phase::{Epoch, Offer, Transfer};
+    use crate::host::NodeName;
+
+    fn x0() -> DomainName {
+        DomainName::new("x0").unwrap()
+    }
+
+    fn offer() -> Offer {
+        Offer {
+            domain: x0(),
+            source: NodeName::new("n1").unwrap(),
+            epoch: Epoch(7),
+            made_at: UnixTime(1),
+            deadline: UnixTime(2),
+        }
+    }
+
+    #[test]
+    fn a_phase_survives_from_one_run_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("state"));
+        assert_eq!(store.load(&x0()).unwrap().state, Phase::Idle);
+        store.advance(&x0(), "test", Event::OfferMade(offer())).unwrap();
+        let record = Store::new(folder.path().join("state")).load(&x0()).unwrap();
+        assert_eq!((record.state, record.generation), (Phase::Offering { offer: offer() }, 1));
+        assert_eq!(store.domains().unwrap(), [x0()]);
+    }
+
+    #[test]
+    fn an_idle_domain_leaves_no_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        store.advance(&x0(), "test", Event::OfferMade(offer())).unwrap();
+        store.advance(&x0(), "test", Event::Reclaimed).unwrap();
+        assert!(store.domains().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_never_idle() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        for text in ["", "{}", r#"{"version":99}"#, r#"{"version":1,"surprise":true}"#, "not json"] {
+            std::fs::write(folder.path().join("x0.json"), text).unwrap();
+            assert!(matches!(store.load(&x0()), Err(RecordError::Unreadable { .. })), "{text:?} was read");
+            assert!(store.advance(&x0(), "test", Event::OfferMade(offer())).is_err());
+            assert_eq!(
+                std::fs::read_to_string(folder.path().join("x0.json")).unwrap(),
+                text,
+                "it was overwritten"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_out_of_order_changes_nothing_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        let transfer = Transfer {
+            epoch: Epoch(7),
+            source: NodeName::new("n1").unwrap(),
+            target: NodeName::new("n2").unwrap(),
+        };
+        store.advance(&x0(), "test", Event::Pushed(transfer)).unwrap();
+        let before = store.load(&x0()).unwrap();
+        assert!(store.advance(&x0(), "test", Event::StopOrdered).is_err());
+        assert_eq!(store.load(&x0()).unwrap(), before);
+        store.advance(&x0(), "test", Event::SenderEnded(SenderEnd::StillHere)).unwrap();
+    }
+
+    #[test]
+    fn a_transfer_is_seen_for_as_long_as_anyone_holds_its_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        assert!(!store.is_transferring(&x0()));
+        let held = store.begin_transfer(&x0()).unwrap().unwrap();
+        assert!(store.begin_transfer(&x0()).unwrap().is_none());
+        let inherited = held.try_clone().unwrap();
+        drop(held);
+        assert!(store.is_transferring(&x0()));
+        drop(inherited);
+        assert!(!store.is_transferring(&x0()));
+    }
+}

@@ -1,0 +1,9 @@
+//! The OCF standard's nouns: environment, parameters, exit codes, metadata. Nothing here knows Xen.
+//!
+//! Standard: OCF Resource Agent API 1.1 (ClusterLabs/OCF-spec, `ra/1.1/resource-agent-api.md`). The metadata stays
+//! within what `ra-api-1.dtd` of resource-agents accepts, since `ocf-tester` validates against it.
+
+pub mod environment;
+pub mod exit_code;
+pub mod metadata;
+pub mod parameters;

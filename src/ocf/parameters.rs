@@ -1,0 +1,503 @@
+//! The resource's parameters: one table that the metadata, the checks and the manual are made from, and the typed
+//! values that an action works with.
+//!
+//! Names and meanings are those of `ocf:heartbeat:Xen` (resource-agents 4.12), so that a resource moves over by a change
+//! of its provider; the handoff's own stand at the end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::DomainName;
+
+/// A parameter's type in OCF metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// One of OCF's words for true and false.
+    Boolean,
+    /// A span of time: seconds, or a number with `ms`, `s`, `min`, `h`.
+    Time,
+}
+
+/// One parameter as the metadata shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// Its name, without `OCF_RESKEY_`.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// The value where none is set; empty for none.
+    pub default: &'static str,
+    /// Whether it must be set.
+    pub required: bool,
+    /// Whether no two resources may have the same value.
+    pub unique: bool,
+    /// One line.
+    pub short: &'static str,
+    /// All that an operator needs to know.
+    pub long: &'static str,
+}
+
+/// Every parameter, in the order of the metadata.
+pub const PARAMETERS: [Parameter; 17] = [
+    Parameter {
+        name: "xmfile",
+        kind: Kind::Text,
+        default: "/etc/xen/vm/MyDomU",
+        required: true,
+        unique: false,
+        short: "Xen domain configuration file",
+        long: "Absolute path of the domain configuration file (xl.cfg(5)). It must be present, with the same content, \
+               on every node that the domain may run on.",
+    },
+    Parameter {
+        name: "name",
+        kind: Kind::Text,
+        default: "",
+        required: false,
+        unique: false,
+        short: "Name of the domain",
+        long: "Name of the domain, overriding the one in the configuration file. Set it where the file may be out of \
+               reach, for example on a file system that the cluster mounts: without it, the name is what xl reads from \
+               the file, or, if the file cannot be read, the resource's id. Names that are numbers or that end in \
+               --incoming or --migratedaway are refused, since xl would misread them.",
+    },
+    Parameter {
+        name: "shutdown_timeout",
+        kind: Kind::Time,
+        default: "",
+        required: false,
+        unique: false,
+        short: "Time for an orderly shutdown",
+        long: "How long the guest may take to shut down, in seconds, before the domain is destroyed. Unset: two thirds \
+               of the stop operation's timeout. 0: destroy at once.",
+    },
+    Parameter {
+        name: "shutdown_acpi",
+        kind: Kind::Boolean,
+        default: "false",
+        required: false,
+        unique: false,
+        short: "Shut down by the ACPI power button",
+        long: "Shut the guest down by an ACPI power button event (xl trigger NAME power) instead of xl shutdown: for \
+               fully virtualised guests without Xen drivers.",
+    },
+    Parameter {
+        name: "allow_mem_management",
+        kind: Kind::Boolean,
+        default: "false",
+        required: false,
+        unique: false,
+        short: "Share out memory among domains (not yet)",
+        long: "Adjust the memory of running domains at start, stop and migration. Not available in this version: \
+               validate-all refuses a true value.",
+    },
+    Parameter {
+        name: "node_ip_attribute",
+        kind: Kind::Text,
+        default: "",
+        required: false,
+        unique: false,
+        short: "Node attribute with the address for migrations",
+        long: "Name of a node attribute (crm_attribute --type nodes) that holds the address by which a node is reached \
+               for migrations. Where a node has no such attribute, its name is used. Wins over \
+               migration_network_suffix.",
+    },
+    Parameter {
+        name: "reserved_Dom0_memory",
+        kind: Kind::Integer,
+        default: "512",
+        required: false,
+        unique: false,
+        short: "Memory that dom0 keeps, in MiB",
+        long: "Memory that dom0 keeps when allow_mem_management shares it out, in MiB.",
+    },
+    Parameter {
+        name: "autoset_utilization_cpu",
+        kind: Kind::Boolean,
+        default: "false",
+        required: false,
+        unique: false,
+        short: "Keep the utilization attribute cpu (not yet)",
+        long: "Write the number of virtual processors to the resource's utilization attribute cpu. Not available in \
+               this version: validate-all refuses a true value.",
+    },
+    Parameter {
+        name: "autoset_utilization_hv_memory",
+        kind: Kind::Boolean,
+        default: "false",
+        required: false,
+        unique: false,
+        short: "Keep the utilization attribute hv_memory (not yet)",
+        long: "Write the domain's memory to the resource's utilization attribute hv_memory. Not available in this \
+               version: validate-all refuses a true value.",
+    },
+    Parameter {
+        name: "monitor_scripts",
+        kind: Kind::Text,
+        default: "",
+        required: false,
+        unique: false,
+        short: "Scripts that check the guest (not yet)",
+        long: "Scripts, separated by spaces, that must succeed for the domain to count as healthy. Not available in \
+               this version: validate-all refuses a value.",
+    },
+    Parameter {
+        name: "handoff",
+        kind: Kind::Text,
+        default: "auto",
+        required: false,
+        unique: false,
+        short: "Whether stop may hand the running domain over: auto or never",
+        long: "auto: when the cluster stops this resource here only to start it on another node, stop leaves the domain \
+               running and offers it; start on the other node pulls it over by live migration. Every other stop, and \
+               every case of doubt, is an ordinary shutdown. never: stop always shuts the domain down. The handoff \
+               needs the transport to be set up once: see xen-handoff(8), \"keys\".",
+    },
+    Parameter {
+        name: "handoff_timeout",
+        kind: Kind::Time,
+        default: "300",
+        required: false,
+        unique: false,
+        short: "Life of an offer",
+        long: "How long an offered domain goes on running for another node to fetch it, in seconds. After that the node \
+               that offered it withdraws the offer and shuts the domain down, because the cluster believes that it is \
+               stopped. At least 10 s. Set it above the time that a migration takes.",
+    },
+    Parameter {
+        name: "migration_network_suffix",
+        kind: Kind::Text,
+        default: "",
+        required: false,
+        unique: false,
+        short: "Suffix of node names on the migration network",
+        long: "Appended to a node's name to get its name on a dedicated migration network, before the first period of a \
+               qualified name: node1 and -mig give node1-mig, node1.example.org gives node1-mig.example.org.",
+    },
+    Parameter {
+        name: "migration_user",
+        kind: Kind::Text,
+        default: "root",
+        required: false,
+        unique: false,
+        short: "User of the transport's ssh connections",
+        long: "User name by which the other node is reached. It must be allowed to run xl there.",
+    },
+    Parameter {
+        name: "migration_port",
+        kind: Kind::Integer,
+        default: "22",
+        required: false,
+        unique: false,
+        short: "Port of the transport's ssh connections",
+        long: "TCP port of sshd on the other nodes, 1 to 65535.",
+    },
+    Parameter {
+        name: "migration_connect_timeout",
+        kind: Kind::Time,
+        default: "5",
+        required: false,
+        unique: false,
+        short: "Limit of one ssh connection attempt",
+        long: "How long one attempt to reach another node may take, in seconds, 1 to 60. Twice this is the time that \
+               stop spends to make sure that the planned target can reach this node back.",
+    },
+    Parameter {
+        name: "handoff_peer_timeout",
+        kind: Kind::Time,
+        default: "10",
+        required: false,
+        unique: false,
+        short: "Limit of a question to another node",
+        long: "How long start waits for each other node's answer to the question whether the domain runs there, in \
+               seconds, 1 to 300.",
+    },
+];
+
+/// Whether stop may leave a running domain behind for another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandoffMode {
+    /// Where the cluster will start it elsewhere and every gate holds.
+    Auto,
+    /// Never.
+    Never,
+}
+
+/// How the other nodes are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// ssh's user on the other node.
+    pub user: String,
+    /// sshd's port on the other node.
+    pub port: u16,
+    /// Suffix of node names on the migration network; empty for none.
+    pub suffix: String,
+    /// Node attribute with a node's address; empty for none.
+    pub attribute: String,
+    /// Limit of one connection attempt.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            user: "root".to_owned(),
+            port: 22,
+            suffix: String::new(),
+            attribute: String::new(),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The values that an action works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters {
+    /// The configuration file; `None` where the caller set none (a stop without a DC).
+    pub xmfile: Option<PathBuf>,
+    /// The name, where the parameter sets it.
+    pub name: Option<DomainName>,
+    /// Time for an orderly shutdown; `None` for two thirds of the operation's timeout.
+    pub shutdown_timeout: Option<Duration>,
+    /// Shut down by the power button.
+    pub shutdown_acpi: bool,
+    /// Whether stop may hand over.
+    pub handoff: HandoffMode,
+    /// Life of an offer.
+    pub handoff_timeout: Duration,
+    /// Limit of a question to another node.
+    pub peer_timeout: Duration,
+    /// How the other nodes are reached.
+    pub reach: Reach,
+}
+
+/// A parameter whose value cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("parameter {name}={value:?}: {what}")]
+pub struct BadParameter {
+    /// Which one.
+    pub name: &'static str,
+    /// What it was set to.
+    pub value: String,
+    /// What is wrong with it and what would be right.
+    pub what: String,
+}
+
+/// Reads one parameter after the other out of what the caller set.
+#[derive(Debug)]
+struct Reader<'a>(&'a BTreeMap<String, String>);
+
+impl Reader<'_> {
+    fn text(&self, name: &'static str) -> Option<&str> {
+        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn parsed<T>(
+        &self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, BadParameter> {
+        self.text(name)
+            .map(|value| parse(value).map_err(|what| BadParameter { name, value: value.to_owned(), what }))
+            .transpose()
+    }
+
+    fn span(
+        &self,
+        name: &'static str,
+        seconds: std::ops::RangeInclusive<u64>,
+    ) -> Result<Option<Duration>, BadParameter> {
+        self.parsed(name, |value| {
+            let span = parse_span(value)?;
+            if seconds.contains(&span.as_secs()) {
+                Ok(span)
+            } else {
+                Err(format!("must be {} to {} seconds", seconds.start(), seconds.end()))
+            }
+        })
+    }
+
+    fn flag(&self, name: &'static str) -> Result<bool, BadParameter> {
+        Ok(self.parsed(name, parse_flag)?.unwrap_or(false))
+    }
+}
+
+/// OCF's words for true and false (`ocf_is_true` of resource-agents), and nothing else.
+fn parse_flag(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "1" | "ja" | "on" => Ok(true),
+        "no" | "false" | "0" | "off" => Ok(false),
+        _ => Err("must be true or false (or yes/no, on/off, 1/0)".to_owned()),
+    }
+}
+
+/// Seconds, or a number with a unit, as Pacemaker reads times.
+fn parse_span(value: &str) -> Result<Duration, String> {
+    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let number: u64 = value[..digits]
+        .parse()
+        .map_err(|_| "must be a time: seconds, or a number with ms, s, min or h".to_owned())?;
+    match value[digits..].trim() {
+        "" | "s" | "sec" => Ok(Duration::from_secs(number)),
+        "ms" | "msec" => Ok(Duration::from_millis(number)),
+        "m" | "min" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" | "hr" => Ok(Duration::from_secs(number.saturating_mul(3600))),
+        unit => Err(format!("unknown unit {unit:?}: use ms, s, min or h")),
+    }
+}
+
+const DAY: u64 = 24 * 3600;
+
+impl Parameters {
+    /// Reads and checks every parameter.
+    ///
+    /// # Errors
+    /// The first [`BadParameter`].
+    pub fn read(set: &BTreeMap<String, String>) -> Result<Self, BadParameter> {
+        let reader = Reader(set);
+        let default = Reach::default();
+        Ok(Self {
+            xmfile: reader.parsed("xmfile", |value| {
+                if value.starts_with('/') {
+                    Ok(PathBuf::from(value))
+                } else {
+                    Err("must be an absolute path".to_owned())
+                }
+            })?,
+            name: reader.parsed("name", |value| DomainName::new(value).map_err(|error| error.to_string()))?,
+            shutdown_timeout: reader.span("shutdown_timeout", 0..=DAY)?,
+            shutdown_acpi: reader.flag("shutdown_acpi")?,
+            handoff: reader
+                .parsed("handoff", |value| match value {
+                    "auto" => Ok(HandoffMode::Auto),
+                    "never" => Ok(HandoffMode::Never),
+                    _ => Err("must be auto or never".to_owned()),
+                })?
+                .unwrap_or(HandoffMode::Auto),
+            handoff_timeout: reader.span("handoff_timeout", 10..=DAY)?.unwrap_or(Duration::from_secs(300)),
+            peer_timeout: reader.span("handoff_peer_timeout", 1..=300)?.unwrap_or(Duration::from_secs(10)),
+            reach: Reach {
+                user: reader.parsed("migration_user", user_name)?.unwrap_or(default.user),
+                port: reader
+                    .parsed("migration_port", |value| match value.parse() {
+                        Ok(port @ 1..) => Ok(port),
+                        _ => Err("must be a TCP port, 1 to 65535".to_owned()),
+                    })?
+                    .unwrap_or(default.port),
+                suffix: reader.parsed("migration_network_suffix", name_part)?.unwrap_or_default(),
+                attribute: reader.parsed("node_ip_attribute", name_part)?.unwrap_or_default(),
+                connect_timeout: reader
+                    .span("migration_connect_timeout", 1..=60)?
+                    .unwrap_or(default.connect_timeout),
+            },
+        })
+    }
+
+    /// Parameters of `ocf:heartbeat:Xen` that this version does not carry out yet. They are refused, not ignored.
+    ///
+    /// # Errors
+    /// The first one that asks for something.
+    pub fn refuse_not_yet(set: &BTreeMap<String, String>) -> Result<(), BadParameter> {
+        let reader = Reader(set);
+        let not_yet = |name, value: &str| BadParameter {
+            name,
+            value: value.to_owned(),
+            what: "not yet available in this version; unset it, or stay with ocf:heartbeat:Xen for it"
+                .to_owned(),
+        };
+        for name in ["allow_mem_management", "autoset_utilization_cpu", "autoset_utilization_hv_memory"] {
+            if reader.flag(name)? {
+                return Err(not_yet(name, reader.text(name).unwrap_or_default()));
+            }
+        }
+        reader.parsed("reserved_Dom0_memory", |value| {
+            value.parse::<u32>().map_err(|_| "must be a whole number of MiB".to_owned())
+        })?;
+        reader.text("monitor_scripts").map_or(Ok(()), |value| Err(not_yet("monitor_scripts", value)))
+    }
+}
+
+fn user_name(value: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if value.starts_with('-') || !value.chars().all(fits) {
+        return Err(
+            "must be a user name: letters, digits, '.', '-' and '_', not starting with '-'".to_owned()
+        );
+    }
+    Ok(value.to_owned())
+}
+
+fn name_part(value: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if value.chars().all(fits) {
+        Ok(value.to_owned())
+    } else {
+        Err("may only have letters, digits, '.', '-' and '_'".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_defaults_in_the_metadata_are_the_defaults_in_the_code() {
+        let shown = set(&PARAMETERS.map(|parameter| (parameter.name, parameter.default)));
+        let mut from_metadata = Parameters::read(&shown).unwrap();
+        assert_eq!(from_metadata.xmfile.take(), Some(PathBuf::from("/etc/xen/vm/MyDomU")));
+        assert_eq!(from_metadata, Parameters::read(&set(&[])).unwrap());
+        Parameters::refuse_not_yet(&shown).unwrap();
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_parameter() {
+        let bad = [
+            ("xmfile", "x0.cfg"),
+            ("name", "12"),
+            ("name", "x0--incoming"),
+            ("shutdown_timeout", "soon"),
+            ("shutdown_acpi", "maybe"),
+            ("handoff", "always"),
+            ("handoff_timeout", "3"),
+            ("migration_user", "-oProxyCommand=x"),
+            ("migration_port", "0"),
+            ("migration_network_suffix", "; reboot"),
+            ("migration_connect_timeout", "2 weeks"),
+        ];
+        for (name, value) in bad {
+            let error = Parameters::read(&set(&[(name, value)])).unwrap_err();
+            assert_eq!((error.name, error.value.as_str()), (name, value));
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused_and_not_ignored() {
+        for (name, value) in [
+            ("allow_mem_management", "yes"),
+            ("autoset_utilization_cpu", "1"),
+            ("autoset_utilization_hv_memory", "true"),
+            ("monitor_scripts", "/bin/check"),
+        ] {
+            let error = Parameters::refuse_not_yet(&set(&[(name, value)])).unwrap_err();
+            assert!(error.to_string().contains("not yet"), "{error}");
+            Parameters::refuse_not_yet(&set(&[(name, "")])).unwrap();
+        }
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        assert_eq!(parse_span("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_span("2min"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_span("1500ms"), Ok(Duration::from_millis(1500)));
+        assert!(parse_span("min").is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! The operators' subcommands.
+
+pub mod keep;
+pub mod keys;
+pub mod reach;
+pub mod status;

@@ -1,0 +1,74 @@
+//! A toolstack in memory, for unit tests of what stands above it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{ShutdownRequest, Toolstack, ToolstackError};
+use crate::domain::{Copy, DomainConfig, DomainId, DomainName, RunState, Sighting};
+
+/// Answers from a script: each listing takes the next sighting; the last one stays.
+#[derive(Debug, Default)]
+pub struct Fake {
+    /// Listings to come; `Err` is a listing that failed.
+    pub sightings: RefCell<VecDeque<Result<Sighting, String>>>,
+    /// What was asked for, in order.
+    pub calls: RefCell<Vec<String>>,
+    /// Whether a daemon attends the domain.
+    pub attended: bool,
+}
+
+impl Fake {
+    /// A toolstack whose listings show these, one after the other.
+    pub fn showing(sightings: impl IntoIterator<Item = Result<Sighting, String>>) -> Self {
+        Self { sightings: RefCell::new(sightings.into_iter().collect()), ..Self::default() }
+    }
+
+    /// A sighting of one copy under the domain's own name.
+    pub fn own(state: RunState) -> Sighting {
+        Sighting { own: Some(Copy { id: DomainId(1), state }), ..Sighting::default() }
+    }
+
+    fn note(&self, call: String) {
+        self.calls.borrow_mut().push(call);
+    }
+}
+
+impl Toolstack for Fake {
+    fn sight(&self, name: &DomainName, _limit: Duration) -> Result<Sighting, ToolstackError> {
+        self.note(format!("list {name}"));
+        let mut sightings = self.sightings.borrow_mut();
+        let next = if sightings.len() > 1 { sightings.pop_front() } else { sightings.front().cloned() };
+        next.unwrap_or(Ok(Sighting::default()))
+            .map_err(|what| ToolstackError::Unreadable { command: "xl list".to_owned(), what })
+    }
+
+    fn is_attended(&self, _name: &DomainName) -> bool {
+        self.attended
+    }
+
+    fn read_config(&self, path: &Path, _limit: Duration) -> Result<DomainConfig, ToolstackError> {
+        Err(ToolstackError::Config { path: path.display().to_string(), what: "fake".to_owned() })
+    }
+
+    fn create(&self, path: &Path, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("create {} {name}", path.display()));
+        Ok(())
+    }
+
+    fn request_shutdown(
+        &self,
+        name: &DomainName,
+        how: ShutdownRequest,
+        _limit: Duration,
+    ) -> Result<(), ToolstackError> {
+        self.note(format!("shutdown {name} {how:?}"));
+        Ok(())
+    }
+
+    fn destroy(&self, exact_name: &str, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("destroy {exact_name}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! The toolstack: who creates, lists and destroys domains on this node. `xl` is the only one so far.
+//!
+//! The trait is what the actions need and no more; [`fake::Fake`] stands beside the real one, for tests.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::command::CommandError;
+use crate::domain::{DomainConfig, DomainName, Presence, Sighting};
+
+#[cfg(test)]
+pub mod fake;
+pub mod xl;
+
+/// Why the toolstack could not do or say something.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolstackError {
+    /// The tool is missing, hung, or failed; its own words are inside.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// It answered in a form that we do not know.
+    #[error("{command} answered in an unknown form: {what}")]
+    Unreadable {
+        /// The command line.
+        command: String,
+        /// What was wrong with the answer.
+        what: String,
+    },
+    /// The domain configuration cannot be used.
+    #[error("domain configuration {path}: {what}")]
+    Config {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl ToolstackError {
+    /// True if the toolstack itself is not installed on this node.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Command(CommandError::Missing { .. }))
+    }
+}
+
+/// How a guest is asked to shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutdownRequest {
+    /// Through its Xen drivers (`xl shutdown`).
+    Drivers,
+    /// By its ACPI power button (`xl trigger NAME power`), for fully virtualised guests without Xen drivers.
+    PowerButton,
+}
+
+/// A toolstack on this node. Every call is bounded by a time limit and starts one process.
+pub trait Toolstack: std::fmt::Debug {
+    /// What a listing says of `name`.
+    ///
+    /// # Errors
+    /// Whenever the listing is not whole: a domain that is missing from a broken listing is *not* absent.
+    fn sight(&self, name: &DomainName, limit: Duration) -> Result<Sighting, ToolstackError>;
+
+    /// Where `name` stands, with every failure to find out as [`Presence::Unknown`].
+    fn presence(&self, name: &DomainName, limit: Duration) -> Presence {
+        match self.sight(name, limit) {
+            Ok(sighting) => sighting.presence(),
+            Err(error) => Presence::Unknown(error.to_string()),
+        }
+    }
+
+    /// True if the toolstack's own daemon for `name` lives: the one that re-creates the domain after a reboot. While
+    /// it does, an absent domain may be in the middle of a reboot. Starts no process.
+    fn is_attended(&self, name: &DomainName) -> bool;
+
+    /// Reads a configuration file as the toolstack reads it.
+    ///
+    /// # Errors
+    /// [`ToolstackError::Config`] with the toolstack's words if it refuses the file.
+    fn read_config(&self, path: &Path, limit: Duration) -> Result<DomainConfig, ToolstackError>;
+
+    /// Boots a domain from its configuration under `name`.
+    ///
+    /// # Errors
+    /// The toolstack's words. The domain may exist all the same after a time-out.
+    fn create(&self, path: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// Asks the guest to shut down, and returns at once.
+    ///
+    /// # Errors
+    /// The toolstack's words, for example that the guest has no Xen drivers.
+    fn request_shutdown(
+        &self,
+        name: &DomainName,
+        how: ShutdownRequest,
+        limit: Duration,
+    ) -> Result<(), ToolstackError>;
+
+    /// Destroys the copy called `exact_name` (with xl's suffix, where it has one), as if its power were cut.
+    ///
+    /// # Errors
+    /// The toolstack's words. An absent domain is an error here too; callers look first.
+    fn destroy(&self, exact_name: &str, limit: Duration) -> Result<(), ToolstackError>;
+}

@@ -1,0 +1,80 @@
+//! `xen-handoff relay`: what xl's sender starts as its transport. Joins xl's two pipes to a connection that an ancestor
+//! has opened and left to us as two descriptors.
+
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use super::message::Stage;
+use super::pipe::{self, Ends, Watcher};
+use super::progress::{Direction, Reporter};
+use crate::clock::Deadline;
+use crate::descriptor::adopt;
+use crate::domain::DomainName;
+use crate::handoff::Event;
+use crate::handoff::record::Store;
+use crate::host::Root;
+
+/// What the relay is told on its command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Relay {
+    /// The domain that leaves.
+    #[arg(long, value_parser = |text: &str| DomainName::new(text))]
+    pub domain: DomainName,
+    /// Descriptor to read the connection from.
+    #[arg(long)]
+    pub from_peer: RawFd,
+    /// Descriptor to write the connection to.
+    #[arg(long)]
+    pub to_peer: RawFd,
+    /// Seconds until the stream is broken off, if it has not come to the point of no return.
+    #[arg(long)]
+    pub limit: u64,
+    /// What xl adds: a host and the receiver's command line. Not used.
+    #[arg(hide = true)]
+    pub rest: Vec<String>,
+}
+
+struct AtSource<'a> {
+    store: Store,
+    domain: &'a DomainName,
+    reporter: Reporter,
+}
+
+impl Watcher for AtSource<'_> {
+    fn ready(&self) -> anyhow::Result<()> {
+        // The one effect is to let the word through, which is what returning does.
+        self.store.advance(self.domain, "relay", Event::ReadySeen)?;
+        Ok(())
+    }
+
+    fn go(&self, _bytes: &[u8]) -> anyhow::Result<()> {
+        log::info!("domain={} transfer=go", self.domain);
+        Ok(())
+    }
+
+    fn progress(&self, bytes: u64, stage: Stage) {
+        self.reporter.tell(bytes, stage);
+    }
+}
+
+/// Carries the stream.
+///
+/// # Errors
+/// If the descriptors are not there or the stream was ended here.
+pub fn run(root: &Root, order: &Relay) -> anyhow::Result<()> {
+    let ends = Ends {
+        // xl sees its pipes end when this process does, which is right after `carry`.
+        down_from: rustix::stdio::stdin().try_clone_to_owned()?,
+        down_to: adopt(order.to_peer)?,
+        up_from: adopt(order.from_peer)?,
+        up_to: rustix::stdio::stdout().try_clone_to_owned()?,
+    };
+    let watcher = AtSource {
+        store: Store::new(root.state_folder()),
+        domain: &order.domain,
+        reporter: Reporter::begin(root, &order.domain, Direction::Outgoing),
+    };
+    let passed = pipe::carry(ends, Deadline::after(Duration::from_secs(order.limit)), &watcher);
+    log::info!("domain={} relay {passed}", order.domain);
+    passed.ended.map_or(Ok(()), Err)
+}

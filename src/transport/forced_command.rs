@@ -1,0 +1,207 @@
+//! `xen-handoff serve`: the far end of a connection, started by sshd as a forced command.
+//!
+//! This is the whole of what a holder of the cluster's key can do here:
+//!
+//! | verb | what it does here |
+//! |---|---|
+//! | `presence` | lists, and reads the record; changes nothing |
+//! | `reach` | dials the address that was given, with our own options and key, and hangs up |
+//! | `ledger` | reads the ledger; changes nothing |
+//! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
+//! | `receive` | takes a domain from the caller, if none of that name is here |
+//!
+//! What the caller asked sshd to run (`SSH_ORIGINAL_COMMAND`) is not looked at. Every field of a request is parsed into
+//! a type that cannot be mistaken for an option or a path; a line that does not parse ends the connection.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use super::message::{Address, Answer, Greeting, PROTOCOL, Request};
+use super::{read_line, ssh, write_line};
+use crate::clock::Deadline;
+use crate::cluster::{ClusterView, detect};
+use crate::domain::{DomainName, Presence};
+use crate::handoff::event::SenderEnd;
+use crate::handoff::evidence::LedgerSays;
+use crate::handoff::record::Store;
+use crate::handoff::{Effect, Event, Phase, Transfer};
+use crate::host::Root;
+use crate::toolstack::{Toolstack, xl::Xl};
+use crate::transfer;
+
+/// How long we wait for the caller's next line.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// Limit of one listing.
+const LIST_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where a domain stands on this node, as an answer to another node and for the operators' tool.
+///
+/// The record is read before the listing and again after it: a domain that arrived or left in between would otherwise be
+/// reported by one of the two as it was, and by the other as it is.
+pub fn stands(root: &Root, domain: &DomainName) -> (Presence, Phase) {
+    let (store, xl) = (Store::new(root.state_folder()), Xl::new(root));
+    let mut before = match store.load(domain) {
+        Ok(record) => record,
+        Err(error) => return (Presence::Unknown(error.to_string()), Phase::Idle),
+    };
+    for _ in 0..3 {
+        let presence = match xl.presence(domain, LIST_LIMIT) {
+            // A reboot: xl destroys the domain and creates it anew.
+            Presence::Absent if xl.is_attended(domain) => {
+                Presence::Unknown("absent, but xl's daemon for it lives: it may be rebooting".to_owned())
+            }
+            presence => presence,
+        };
+        match store.load(domain) {
+            Ok(after) if after == before => return (presence, after.state),
+            Ok(after) => before = after,
+            Err(error) => return (Presence::Unknown(error.to_string()), Phase::Idle),
+        }
+    }
+    (Presence::Unknown("its record changed while it was looked at".to_owned()), before.state)
+}
+
+/// Answers the caller until it hangs up or a stream has passed.
+///
+/// # Errors
+/// If the connection breaks or the caller does not keep to the protocol.
+pub fn serve(root: &Root) -> anyhow::Result<()> {
+    let from_caller = rustix::stdio::stdin().try_clone_to_owned()?;
+    let to_caller = rustix::stdio::stdout().try_clone_to_owned()?;
+    // The standard streams are given up, so that the connection ends when the last of those who carry it does.
+    let nowhere = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nowhere)?;
+    rustix::stdio::dup2_stdout(&nowhere)?;
+
+    write_line(&to_caller, &Greeting::ours())?;
+    let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? else { return Ok(()) };
+    let greeting: Greeting = serde_json::from_str(&line)?;
+    if greeting.protocol != PROTOCOL {
+        let reason = format!("this node speaks protocol {PROTOCOL}, you speak {}", greeting.protocol);
+        return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: None })?);
+    }
+    while let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? {
+        let request: Request = serde_json::from_str(&line)?;
+        log::debug!("serve request={request:?}");
+        let answer = match request {
+            Request::Presence { domain } => {
+                let (presence, phase) = stands(root, &domain);
+                Answer::Stands { presence, phase }
+            }
+            Request::Reach { back } => reach(root, &back),
+            Request::Ledger { domain } => ledger(detect(root).as_ref(), &domain),
+            Request::Claim { domain, transfer, limit } => {
+                return give(root, &domain, &transfer, limit, from_caller, to_caller);
+            }
+            Request::Receive { domain, transfer, limit } => {
+                return take(root, &domain, &transfer, limit, from_caller, to_caller);
+            }
+        };
+        write_line(&to_caller, &answer)?;
+    }
+    Ok(())
+}
+
+fn refused(reason: impl ToString) -> Answer {
+    Answer::Refused { reason: reason.to_string(), stands: None }
+}
+
+fn reach(root: &Root, back: &Address) -> Answer {
+    match ssh::dial(root, back, Deadline::after(back.connect_timeout() + Duration::from_secs(5))) {
+        Ok(_) => Answer::Reached,
+        Err(error) => refused(error),
+    }
+}
+
+fn ledger(cluster: &dyn ClusterView, domain: &DomainName) -> Answer {
+    match cluster.ledger().read(domain) {
+        LedgerSays::Offers { offers, .. } => Answer::Offers { offers },
+        LedgerSays::Unreadable(why) => refused(why),
+        LedgerSays::NoCluster => refused("no cluster manager runs here"),
+    }
+}
+
+/// Sends a domain that is on offer to whoever claims it.
+fn give(
+    root: &Root,
+    domain: &DomainName,
+    transfer: &Transfer,
+    limit: u64,
+    from_caller: OwnedFd,
+    to_caller: OwnedFd,
+) -> anyhow::Result<()> {
+    let store = Store::new(root.state_folder());
+    let Some(lock) = store.begin_transfer(domain)? else {
+        return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
+    };
+    // A sender that was killed leaves its phase behind. The lock is ours, so nobody works on it any more.
+    transfer::send::settle_abandoned(root, &store, domain)?;
+    let (presence, phase) = stands(root, domain);
+    let claimed = match &presence {
+        Presence::Running(_) => store
+            .advance(domain, "serve", Event::Claimed(transfer.clone()))
+            .map_err(|error| error.to_string()),
+        Presence::Absent
+        | Presence::Building(_)
+        | Presence::Paused(_)
+        | Presence::Crashed(_)
+        | Presence::Frozen(_)
+        | Presence::ShutDown(_)
+        | Presence::Rebooting(_)
+        | Presence::Dying(_)
+        | Presence::Incoming(_)
+        | Presence::MigratedAway(_)
+        | Presence::Unknown(_) => Err(format!("{domain} is {presence} here")),
+    };
+    match claimed {
+        Ok(effects) if effects.iter().any(|effect| matches!(effect, Effect::Send(_))) => {}
+        Ok(_) => return Ok(write_line(&to_caller, &refused("nothing to send"))?),
+        Err(reason) => {
+            log::info!("domain={domain} claim of {} refused: {reason}", transfer.target);
+            return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: Some((presence, phase)) })?);
+        }
+    }
+    if let Err(error) = write_line(&to_caller, &Answer::Granted) {
+        // The claimant is gone. Nothing has been sent; the offer stands.
+        store.advance(domain, "serve", Event::SenderEnded(SenderEnd::StillHere))?;
+        return Err(error.into());
+    }
+    transfer::send::send(root, domain, transfer, from_caller, to_caller, &lock, Duration::from_secs(limit))?;
+    // The source's half of clearing up; the target does the same once its start has seen the domain run.
+    if store.load(domain)?.state == Phase::Idle {
+        detect(root).ledger().erase(domain, transfer.epoch);
+    }
+    Ok(())
+}
+
+/// Takes a domain that the cluster's own migration pushes to us.
+fn take(
+    root: &Root,
+    domain: &DomainName,
+    transfer: &Transfer,
+    limit: u64,
+    from_caller: OwnedFd,
+    to_caller: OwnedFd,
+) -> anyhow::Result<()> {
+    let store = Store::new(root.state_folder());
+    let Some(lock) = store.begin_transfer(domain)? else {
+        return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
+    };
+    transfer::receive::settle_abandoned(root, &store, domain)?;
+    let (presence, phase) = stands(root, domain);
+    if presence != Presence::Absent {
+        let reason = format!("{domain} is {presence} here");
+        return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: Some((presence, phase)) })?);
+    }
+    write_line(&to_caller, &Answer::Granted)?;
+    transfer::receive::receive(
+        root,
+        domain,
+        transfer,
+        from_caller,
+        to_caller,
+        &lock,
+        Duration::from_secs(limit),
+    )?;
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! What two agents say to each other: one JSON object a line, a greeting first.
+//!
+//! The far end knows these verbs and nothing else; there is no way to hand it a command line. After [`Answer::Granted`]
+//! the connection carries xl's stream and no more lines.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{DomainName, Presence};
+use crate::handoff::{Offer, Phase, Transfer};
+use crate::host::NodeName;
+
+/// The version of this protocol. Both ends must speak the same.
+pub const PROTOCOL: u32 = 1;
+
+/// The first line of either end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Which protocol.
+    #[serde(rename = "xen-handoff")]
+    pub protocol: u32,
+    /// Which build, for the log.
+    pub version: String,
+}
+
+impl Greeting {
+    /// Ours.
+    pub fn ours() -> Self {
+        Self { protocol: PROTOCOL, version: crate::VERSION.to_owned() }
+    }
+}
+
+/// Where to reach a node over ssh, as plain data: the far end builds its own command from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// The node's name in the cluster; its host key is known by it.
+    pub node: NodeName,
+    /// Host name or address.
+    pub host: NodeName,
+    /// User there.
+    pub user: String,
+    /// sshd's port there.
+    pub port: u16,
+    /// Limit of one connection attempt, in seconds.
+    pub connect_seconds: u64,
+}
+
+impl Address {
+    /// Limit of one connection attempt.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_seconds)
+    }
+}
+
+/// What the near end asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Where does this domain stand with you?
+    Presence {
+        /// Which domain.
+        domain: DomainName,
+    },
+    /// Can you reach me over the transport?
+    Reach {
+        /// Me.
+        back: Address,
+    },
+    /// What does your ledger say of this domain?
+    Ledger {
+        /// Which domain.
+        domain: DomainName,
+    },
+    /// Let me fetch this domain.
+    Claim {
+        /// Which domain.
+        domain: DomainName,
+        /// The offer's epoch, you, and me.
+        transfer: Transfer,
+        /// Seconds until the stream is to be broken off if it has not come to the point of no return.
+        limit: u64,
+    },
+    /// Take this domain from me.
+    Receive {
+        /// Which domain.
+        domain: DomainName,
+        /// The push's epoch, me, and you.
+        transfer: Transfer,
+        /// As in `Claim`.
+        limit: u64,
+    },
+}
+
+/// What the far end answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Answer {
+    /// It stands like this.
+    Stands {
+        /// What the listing shows. Never `Absent` while the toolstack may be re-creating it.
+        presence: Presence,
+        /// What the record says.
+        phase: Phase,
+    },
+    /// I have just reached you.
+    Reached,
+    /// My ledger has these offers.
+    Offers {
+        /// The offers.
+        offers: Vec<Offer>,
+    },
+    /// It begins: the next byte is xl's.
+    Granted,
+    /// Not now or not at all.
+    Refused {
+        /// In words.
+        reason: String,
+        /// How the domain stands here, where that was asked.
+        stands: Option<(Presence, Phase)>,
+    },
+}

@@ -1,0 +1,215 @@
+//! The transport: how one node asks another one something, and how a domain's stream gets across.
+//!
+//! A connection is a pair of byte streams to the far end's `xen-handoff serve`. Real ones are ssh sessions
+//! ([`ssh::Ssh`]); a test's are a pair of sockets.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::clock::Deadline;
+use crate::command::wait_readable;
+use crate::host::NodeName;
+
+pub mod forced_command;
+pub mod message;
+pub mod ssh;
+
+use message::{Address, Answer, Greeting, PROTOCOL, Request};
+
+/// The longest line that is read, in bytes. Answers are a few hundred.
+const LINE_LIMIT: usize = 64 * 1024;
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The connection could not be made or broke.
+    #[error("cannot reach {node}: {what}")]
+    Unreachable {
+        /// The far end.
+        node: NodeName,
+        /// ssh's words, or ours.
+        what: String,
+    },
+    /// It is there, but does not speak our protocol.
+    #[error("{node} answers in another way than expected: {what}")]
+    Protocol {
+        /// The far end.
+        node: NodeName,
+        /// What came.
+        what: String,
+    },
+}
+
+/// How to reach the other nodes.
+pub trait Transport: std::fmt::Debug {
+    /// Opens a connection to `node`, greetings exchanged, by `deadline`.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn connect(&self, node: &NodeName, deadline: Deadline) -> Result<Connection, TransportError>;
+
+    /// Asks `node` one thing.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn ask(&self, node: &NodeName, request: &Request, deadline: Deadline) -> Result<Answer, TransportError> {
+        self.connect(node, deadline)?.ask(request, deadline)
+    }
+
+    /// Asks several nodes the same thing, at the same time where that is possible.
+    fn ask_all(
+        &self,
+        nodes: &[NodeName],
+        request: &Request,
+        deadline: Deadline,
+    ) -> Vec<Result<Answer, TransportError>> {
+        nodes.iter().map(|node| self.ask(node, request, deadline)).collect()
+    }
+
+    /// Where another node finds this one.
+    ///
+    /// # Errors
+    /// [`TransportError::Unreachable`] if its address cannot be told.
+    fn address(&self, node: &NodeName) -> Result<Address, TransportError>;
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Connection {
+    peer: NodeName,
+    from_peer: OwnedFd,
+    to_peer: OwnedFd,
+    ssh: Option<Session>,
+}
+
+/// The ssh process behind a connection. Killed when dropped, so that a question that was given up leaves nothing.
+#[derive(Debug)]
+pub struct Session {
+    child: Child,
+    words: std::fs::File,
+}
+
+impl Session {
+    /// Its last words, once it has ended or is about to.
+    fn last_words(&mut self) -> String {
+        use std::io::{Read, Seek};
+        let mut text = String::new();
+        // What ssh said is a help, not a need.
+        let _ = self.words.rewind().and_then(|()| self.words.read_to_string(&mut text));
+        text.trim().lines().map(str::trim).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It has ended already, or shall.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Connection {
+    /// A connection over these streams. Greets, and reads the far end's greeting.
+    ///
+    /// # Errors
+    /// [`TransportError`], with ssh's words where there are any.
+    pub fn open(
+        peer: NodeName,
+        from_peer: OwnedFd,
+        to_peer: OwnedFd,
+        ssh: Option<Session>,
+        deadline: Deadline,
+    ) -> Result<Self, TransportError> {
+        let mut connection = Self { peer, from_peer, to_peer, ssh };
+        connection.say(&Greeting::ours())?;
+        let greeting: Greeting = connection.hear(deadline)?;
+        if greeting.protocol != PROTOCOL {
+            return Err(TransportError::Protocol {
+                node: connection.peer.clone(),
+                what: format!(
+                    "it speaks protocol {} (version {}), this node speaks {PROTOCOL}",
+                    greeting.protocol, greeting.version
+                ),
+            });
+        }
+        Ok(connection)
+    }
+
+    /// Asks one thing and waits for the answer.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub fn ask(&mut self, request: &Request, deadline: Deadline) -> Result<Answer, TransportError> {
+        self.say(request)?;
+        self.hear(deadline)
+    }
+
+    /// The bare streams, for xl, and the session that must live as long as they do.
+    pub fn into_streams(self) -> (OwnedFd, OwnedFd, Option<Session>) {
+        (self.from_peer, self.to_peer, self.ssh)
+    }
+
+    fn say(&mut self, line: &impl serde::Serialize) -> Result<(), TransportError> {
+        let written = write_line(&self.to_peer, line);
+        written.map_err(|error| self.unreachable(&error.to_string()))
+    }
+
+    fn hear<T: serde::de::DeserializeOwned>(&mut self, deadline: Deadline) -> Result<T, TransportError> {
+        let line = match read_line(&self.from_peer, deadline) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Err(self.unreachable("the connection was closed")),
+            Err(error) => return Err(self.unreachable(&error.to_string())),
+        };
+        serde_json::from_str(&line).map_err(|error| TransportError::Protocol {
+            node: self.peer.clone(),
+            what: format!("{:?} ({error})", line.chars().take(200).collect::<String>()),
+        })
+    }
+
+    fn unreachable(&mut self, what: &str) -> TransportError {
+        let said = self.ssh.as_mut().map(Session::last_words).unwrap_or_default();
+        let what = if said.is_empty() { what.to_owned() } else { format!("{what}: {said}") };
+        TransportError::Unreachable { node: self.peer.clone(), what }
+    }
+}
+
+/// Writes one line of JSON.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn write_line(to: &OwnedFd, line: &impl serde::Serialize) -> std::io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    std::fs::File::from(to.try_clone()?).write_all(&text)
+}
+
+/// Reads one line, byte by byte, since what follows it may be xl's. `None` at the end of the stream.
+///
+/// # Errors
+/// What the system says; a time-out; a line that is too long.
+pub(crate) fn read_line(from: &OwnedFd, deadline: Deadline) -> std::io::Result<Option<String>> {
+    let mut line = Vec::new();
+    loop {
+        let mut open = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
+        wait_readable(&mut open, deadline.left().min(Duration::from_secs(1)))?;
+        if open[0].revents().is_empty() {
+            if deadline.passed() {
+                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"));
+            }
+            continue;
+        }
+        let mut byte = [0];
+        match rustix::io::read(from, &mut byte) {
+            Ok(0) => return Ok(None),
+            Ok(_) if byte[0] == b'\n' => return Ok(Some(String::from_utf8_lossy(&line).into_owned())),
+            Ok(_) if line.len() >= LINE_LIMIT => return Err(std::io::Error::other("a line without end")),
+            Ok(_) => line.push(byte[0]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}

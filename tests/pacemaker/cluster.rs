@@ -1,0 +1,428 @@
+//! A real Corosync and Pacemaker cluster on the nodes of a fabric, with the agents and the stand-in toolstack.
+
+use crate::fabric::{Fabric, key_pair};
+use crate::spawn::{self, Said, command, until};
+use crate::{keeper, xml};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
+const ONLINE: Duration = Duration::from_secs(40);
+const LEAVE: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// The 20 s default of dc-deadtime is most of a cluster's first start.
+const SEED: &str = r#"<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
+  <configuration>
+    <crm_config><cluster_property_set id="cib-bootstrap-options">
+      <nvpair id="o-dc-deadtime" name="dc-deadtime" value="2s"/>
+      <nvpair id="o-stonith" name="stonith-enabled" value="false"/>
+      <nvpair id="o-quorum" name="no-quorum-policy" value="stop"/>
+    </cluster_property_set></crm_config>
+    <nodes/><resources/><constraints/>
+  </configuration>
+</cib>
+"#;
+
+/// The cluster: three nodes, all programs installed.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) fabric: Fabric,
+    keys: Keys,
+    agent: Agent,
+    /// Nodes whose pacemaker was told to go.
+    leaving: RefCell<BTreeSet<String>>,
+}
+
+#[derive(Debug)]
+struct Keys {
+    agent: (String, String),
+    root: (String, String),
+    host: (String, String),
+}
+
+/// The agent under test, as files to put on a node.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    /// A folder laid out as a package would lay it out below `/`.
+    pub(crate) tree: PathBuf,
+    /// Why there is no agent to test.
+    pub(crate) missing: Option<String>,
+}
+
+/// Why the agent cannot be tested; `None` when it can.
+pub(crate) fn agent_missing() -> Option<String> {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    find_agent(scratch.path()).missing
+}
+
+/// Finds the agent: `$XEN_HANDOFF_INSTALL` is the output of `make install DESTDIR=`; without it, the built executable is
+/// laid out as that would.
+pub(crate) fn find_agent(scratch: &Path) -> Agent {
+    let tree = match std::env::var_os("XEN_HANDOFF_INSTALL") {
+        Some(tree) => PathBuf::from(tree),
+        None => {
+            let tree = scratch.join("install");
+            let (sbin, agents) = (tree.join("usr/sbin"), tree.join("usr/lib/ocf/resource.d/handoff"));
+            std::fs::create_dir_all(&sbin).expect("a folder for the executable");
+            std::fs::create_dir_all(&agents).expect("a folder for the agent");
+            std::fs::copy(env!("CARGO_BIN_EXE_xen-handoff"), sbin.join("xen-handoff"))
+                .expect("the executable");
+            std::os::unix::fs::symlink("../../../../sbin/xen-handoff", agents.join("Xen"))
+                .expect("the agent");
+            tree
+        }
+    };
+    let said = spawn::run(command(tree.join("usr/lib/ocf/resource.d/handoff/Xen")).arg("meta-data"));
+    let missing = (!said.ok() || !said.stdout.contains("<resource-agent"))
+        .then(|| format!("the agent under {} has no meta-data (status {})", tree.display(), said.status));
+    Agent { tree, missing }
+}
+
+/// Builds the stand-in if need be and says where it is.
+pub(crate) fn standin() -> PathBuf {
+    let mut cargo = command(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--example", "xl-standin"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    spawn::must(&mut cargo);
+    let us = std::env::current_exe().expect("our own path");
+    let built = us.parent().and_then(Path::parent).expect("the target folder").join("examples/xl-standin");
+    assert!(built.exists(), "no stand-in at {}", built.display());
+    built
+}
+
+impl Cluster {
+    /// Powers the nodes on and starts the cluster; returns when all are online.
+    pub(crate) fn start() -> Cluster {
+        let fabric = Fabric::new(&NODES);
+        let scratch = fabric.shared();
+        let keys = Keys {
+            agent: key_pair(&scratch, "agent-key"),
+            root: key_pair(&scratch, "root-key"),
+            host: key_pair(&scratch, "host-key"),
+        };
+        let agent = find_agent(&scratch);
+        let cluster = Cluster { fabric, keys, agent, leaving: RefCell::default() };
+        std::fs::create_dir_all(cluster.fabric.shared().join("ctl")).expect("the test agent's knobs");
+        for node in NODES {
+            cluster.fabric.power_on(node);
+            cluster.install(node);
+        }
+        for node in NODES {
+            cluster.start_pacemaker(node);
+        }
+        cluster.wait_online(&NODES);
+        cluster
+    }
+
+    fn install(&self, node: &str) {
+        let fabric = &self.fabric;
+        fabric.put(node, "/etc/corosync/corosync.conf", 0o644, self.corosync_conf());
+        fabric.put(node, "/var/lib/pacemaker/cib/cib.xml", 0o600, SEED);
+        let xl = std::fs::read(standin()).expect("the stand-in");
+        fabric.put(node, "/usr/sbin/xl", 0o755, xl);
+        fabric.put(node, "/usr/lib/ocf/resource.d/standin/Probe", 0o755, include_str!("probe-agent.sh"));
+        fabric.put(node, "/usr/sbin/fence_fabric", 0o755, include_str!("fence-agent.sh"));
+        spawn::must(command("cp").arg("-a").arg(self.agent.tree.join(".")).arg(fabric.root(node)));
+        fabric.sh(
+            node,
+            "chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml
+             mkdir -p /var/lib/xl-standin/ctl && ln -s /shared/xl-events /var/lib/xl-standin/events",
+        );
+        self.install_keys(node);
+        self.start_sshd(node);
+    }
+
+    fn install_keys(&self, node: &str) {
+        let fabric = &self.fabric;
+        let host = self.keys.host.1.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        let known: String =
+            NODES.iter().map(|n| format!("{n} {host}\n{} {host}\n", fabric.address(n))).collect();
+        let agent_key = self.keys.agent.1.trim();
+        let forced = format!("restrict,command=\"/usr/sbin/xen-handoff serve\" {agent_key}\n");
+        fabric.put(node, "/etc/xen-handoff/id_ed25519", 0o600, &self.keys.agent.0);
+        fabric.put(node, "/etc/xen-handoff/id_ed25519.pub", 0o644, &self.keys.agent.1);
+        fabric.put(node, "/etc/xen-handoff/known_hosts", 0o644, &known);
+        fabric.put(node, "/root/.ssh/id_ed25519", 0o600, &self.keys.root.0);
+        fabric.put(node, "/root/.ssh/known_hosts", 0o600, &known);
+        fabric.put(node, "/root/.ssh/authorized_keys", 0o600, forced + &self.keys.root.1);
+        fabric.put(node, "/etc/ssh/node_host_key", 0o600, &self.keys.host.0);
+        let config = "Port 22\nHostKey /etc/ssh/node_host_key\nAuthorizedKeysFile .ssh/authorized_keys\n\
+                      PermitRootLogin prohibit-password\nPasswordAuthentication no\n\
+                      KbdInteractiveAuthentication no\nUsePAM no\nUseDNS no\nPidFile /run/sshd.pid\n\
+                      ClientAliveInterval 2\nClientAliveCountMax 3\n";
+        fabric.put(node, "/etc/ssh/node_sshd_config", 0o644, config);
+        fabric.sh(node, "chmod 700 /root/.ssh");
+    }
+
+    pub(crate) fn start_sshd(&self, node: &str) {
+        self.fabric.sh(node, "/usr/sbin/sshd -f /etc/ssh/node_sshd_config");
+    }
+
+    /// Stops the listener and every session.
+    pub(crate) fn stop_sshd(&self, node: &str) {
+        self.fabric
+            .on(node, &["sh", "-c", "for p in $(pidof sshd); do kill -9 $p; done; rm -f /run/sshd.pid"]);
+    }
+
+    fn corosync_conf(&self) -> String {
+        let nodes: String = NODES
+            .iter()
+            .enumerate()
+            .map(|(n, name)| {
+                let address = self.fabric.address(name);
+                format!("node {{\n name: {name}\n nodeid: {}\n ring0_addr: {address}\n}}\n", n + 1)
+            })
+            .collect();
+        format!(
+            "totem {{\n version: 2\n cluster_name: handoff\n transport: knet\n crypto_cipher: none\n \
+             crypto_hash: none\n token: 1000\n}}\nnodelist {{\n{nodes}}}\nquorum {{\n provider: corosync_votequorum\n}}\n\
+             logging {{\n to_stderr: no\n to_syslog: no\n to_logfile: yes\n \
+             logfile: /var/log/corosync/corosync.log\n timestamp: hires\n}}\n"
+        )
+    }
+
+    /// Starts corosync and pacemaker on a node, without waiting for the cluster.
+    pub(crate) fn start_pacemaker(&self, node: &str) {
+        self.leaving.borrow_mut().remove(node);
+        self.fabric.sh(
+            node,
+            "pidof corosync >/dev/null || corosync
+             n=0; until corosync-cfgtool -s >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done
+             export PCMK_debug=no PCMK_logfile=/var/log/pacemaker/pacemaker.log PCMK_logfacility=none
+             export HA_LOGFACILITY=none HA_LOGFILE=/var/log/ha.log
+             setsid pacemakerd </dev/null >>/var/log/pacemaker/console 2>&1 &",
+        );
+    }
+
+    /// SIGTERM to pacemakerd, as `systemctl stop pacemaker` does; returns at once.
+    pub(crate) fn terminate_pacemaker(&self, node: &str) {
+        self.fabric.sh(node, "kill -TERM $(pidof pacemakerd)");
+        self.leaving.borrow_mut().insert(node.to_owned());
+    }
+
+    pub(crate) fn wait_pacemaker_gone(&self, node: &str) {
+        until(LEAVE, || !self.fabric.on(node, &["pidof", "pacemakerd"]).ok())
+            .unwrap_or_else(|_| panic!("pacemakerd is still on {node}\n{}", self.story_of_logs()));
+    }
+
+    /// Waits until every one of `nodes` sees all of them online.
+    pub(crate) fn wait_online(&self, nodes: &[&str]) {
+        let all_see_all = || {
+            nodes.iter().all(|node| {
+                let said = self.fabric.on(node, &["crm_mon", "-1", "--output-as=xml"]);
+                let elements = xml::elements(&said.stdout);
+                let online = |name: &&str| {
+                    elements
+                        .iter()
+                        .any(|e| e.name == "node" && e.get("name") == *name && e.get("online") == "true")
+                };
+                elements.iter().any(|e| e.name == "current_dc" && e.get("with_quorum") == "true")
+                    && nodes.iter().all(online)
+            })
+        };
+        until(ONLINE, all_see_all).unwrap_or_else(|_| panic!("{nodes:?} did not all come online"));
+    }
+
+    /// Fencing by the fabric's power switch; whoever waits then must also `answer_fencing`.
+    pub(crate) fn enable_fencing(&self) {
+        self.create(
+            "resources",
+            r#"<primitive id="power" class="stonith" type="fence_fabric"><instance_attributes id="power-a">
+               <nvpair id="power-list" name="pcmk_host_list" value="n1 n2 n3"/>
+               <nvpair id="power-check" name="pcmk_host_check" value="static-list"/>
+               </instance_attributes></primitive>"#,
+        );
+        self.must(&["crm_attribute", "-t", "crm_config", "-n", "stonith-enabled", "-v", "true"]);
+    }
+
+    /// Cuts the power of the nodes that the cluster asked to be fenced, and says so. Returns their names.
+    pub(crate) fn answer_fencing(&self) -> Vec<String> {
+        let power = self.fabric.shared().join("power");
+        let asked = |node: &&str| power.join(format!("request.{node}")).exists();
+        let nodes: Vec<String> = NODES.iter().filter(asked).map(|n| (*n).to_owned()).collect();
+        for node in &nodes {
+            self.power_off(node);
+            std::fs::remove_file(power.join(format!("request.{node}"))).expect("taking the request");
+            std::fs::write(power.join(format!("done.{node}")), "").expect("answering the request");
+        }
+        nodes
+    }
+
+    /// Cuts a node's power; its domains are gone, and the events say so.
+    pub(crate) fn power_off(&self, node: &str) {
+        if self.fabric.is_up(node) {
+            self.fabric.power_off(node);
+            crate::audit::note_power_off(&self.fabric.shared().join("xl-events"), node);
+        }
+        self.leaving.borrow_mut().remove(node);
+    }
+
+    /// The first node whose pacemaker runs.
+    pub(crate) fn somebody(&self) -> String {
+        let mut up = NODES.iter().filter(|n| self.fabric.is_up(n));
+        up.find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok())
+            .expect("a node of the cluster")
+            .to_string()
+    }
+
+    /// A cluster command on whichever node is in the cluster.
+    pub(crate) fn crm(&self, words: &[&str]) -> Said {
+        self.fabric.on(&self.somebody(), words)
+    }
+
+    /// The same, and it must succeed.
+    pub(crate) fn must(&self, words: &[&str]) -> String {
+        let said = self.crm(words);
+        assert!(said.ok(), "{words:?}: {} {}{}", said.status, said.stderr, said.stdout);
+        said.stdout
+    }
+
+    /// Puts XML into a section of the configuration.
+    pub(crate) fn create(&self, section: &str, xml: &str) {
+        self.must(&["cibadmin", "--create", "-o", section, "-X", xml]);
+    }
+
+    /// Waits until Pacemaker has nothing left to do: the scheduler plans nothing, and the controller is idle.
+    /// (`crm_resource --wait` asks the same, but only every two seconds.)
+    pub(crate) fn settle(&self) {
+        let settled = || {
+            let plan = self.crm(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
+            let elements = xml::elements(&plan.stdout);
+            let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
+            plan.ok()
+                && !planned
+                && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+        };
+        until(SETTLED, settled).unwrap_or_else(|_| {
+            panic!("the cluster does not settle: {:?}\n{}", self.failures(), self.story_of_logs())
+        });
+    }
+
+    /// The designated controller; empty while there is none.
+    pub(crate) fn controller(&self) -> String {
+        let said = self.crm(&["crmadmin", "-D"]);
+        said.stdout.split_whitespace().last().unwrap_or_default().to_owned()
+    }
+
+    /// Where the cluster believes a resource to be: nodes with its role, sorted.
+    pub(crate) fn believed(&self, resource: &str) -> Vec<String> {
+        let said = self.must(&["crm_mon", "-1", "--output-as=xml"]);
+        let me = format!("resource#{resource}");
+        let mut nodes: Vec<String> = xml::elements(&said)
+            .iter()
+            .filter(|e| e.name == "node" && e.path.last() == Some(&me))
+            .map(|e| e.get("name").to_owned())
+            .collect();
+        nodes.sort();
+        nodes
+    }
+
+    /// The failed actions that the cluster remembers, as `operation_key on node: reason`.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        xml::elements(&self.must(&["crm_mon", "-1", "--output-as=xml"]))
+            .iter()
+            .filter(|e| e.name == "failure")
+            .map(|e| {
+                format!(
+                    "{} on {}: {} ({})",
+                    e.get("op_key"),
+                    e.get("node"),
+                    e.get("exitreason"),
+                    e.get("exitstatus")
+                )
+            })
+            .collect()
+    }
+
+    /// What `xl` says on a node.
+    pub(crate) fn xl(&self, node: &str, words: &[&str]) -> Said {
+        self.fabric.on(node, &[&["/usr/sbin/xl"], words].concat())
+    }
+
+    /// Sets a knob of a node's stand-in.
+    pub(crate) fn knob(&self, node: &str, name: &str, text: &str) {
+        self.fabric.put(node, &format!("/var/lib/xl-standin/ctl/{name}"), 0o644, text);
+    }
+
+    pub(crate) fn unset_knob(&self, node: &str, name: &str) {
+        self.fabric.sh(node, &format!("rm -f /var/lib/xl-standin/ctl/{name}"));
+    }
+
+    /// All that was logged: agent lines of every node, and the end of Pacemaker's own story.
+    pub(crate) fn story_of_logs(&self) -> String {
+        let mut lines: Vec<String> = vec![];
+        for node in NODES.iter().filter(|n| self.fabric.is_up(n)) {
+            let syslog = self.fabric.get(node, keeper::SYSLOG);
+            lines.extend(syslog.lines().filter(|l| l.contains("xen-handoff")).map(|line| {
+                let (time, text) = line.split_once(' ').unwrap_or(("", line));
+                format!("{time} {node} {text}")
+            }));
+        }
+        lines.sort();
+        lines.join("\n")
+    }
+
+    /// The agent's log lines of one node.
+    pub(crate) fn agent_log(&self, node: &str) -> String {
+        let syslog = self.fabric.get(node, keeper::SYSLOG);
+        syslog.lines().filter(|l| l.contains("xen-handoff")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Back to three nodes online, an empty configuration, no domain, no knob, empty logs.
+    pub(crate) fn reset(&self) {
+        for node in NODES {
+            if !self.fabric.is_up(node) {
+                self.fabric.power_on(node);
+                self.install(node);
+            }
+            self.fabric.heal(node);
+            if self.leaving.borrow_mut().remove(node) {
+                self.wait_pacemaker_gone(node);
+            }
+            self.fabric.sh(node, "rm -rf /var/lib/xl-standin/ctl/*");
+            if !self.fabric.on(node, &["pidof", "sshd"]).ok() {
+                self.start_sshd(node);
+            }
+            if !self.fabric.on(node, &["pidof", "pacemakerd"]).ok() {
+                self.start_pacemaker(node);
+            }
+        }
+        self.wait_online(&NODES);
+        let seed = self.fabric.shared().join("seed-config.xml");
+        let section = |name: &str| {
+            let open = SEED.find(&format!("<{name}>")).expect("the seed has the section");
+            let close = format!("</{name}>");
+            let end = SEED.find(&close).expect("the seed has the section") + close.len();
+            SEED.get(open..end).unwrap_or_default().to_owned()
+        };
+        std::fs::write(&seed, section("crm_config")).expect("the seed");
+        let somebody = self.somebody();
+        // constraints before resources: a constraint must not name what is not there
+        self.fabric.sh(
+            &somebody,
+            "set -e
+             cibadmin --replace -o constraints -X '<constraints/>'
+             cibadmin --replace -o crm_config -x /shared/seed-config.xml
+             cibadmin --delete-all --force --xpath '//configuration/nodes/node/instance_attributes'
+             cibadmin --delete-all --force --xpath \"//transient_attributes//nvpair[not(starts-with(@name,'#'))]\"
+             cibadmin --replace -o resources -X '<resources/>'",
+        );
+        self.settle();
+        for node in NODES {
+            self.fabric.sh(
+                node,
+                "xl list | sed 1,2d | while read name id rest; do xl destroy $id; done
+                 rm -rf /run/xen-handoff /var/lib/xl-standin/commands /shared/state /shared/plan
+                 : >/var/log/syslog",
+            );
+        }
+        self.fabric.sh(&somebody, "crm_resource --cleanup >/dev/null 2>&1; true");
+        self.settle();
+        let shared = self.fabric.shared();
+        std::fs::write(shared.join("xl-events"), "").expect("emptying the events");
+        let _none = std::fs::remove_dir_all(shared.join("ctl"));
+        std::fs::create_dir_all(shared.join("ctl")).expect("the test agent's knobs");
+    }
+}

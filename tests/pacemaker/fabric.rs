@@ -1,0 +1,225 @@
+//! Nodes out of namespaces: each with its own root, network, processes and host name, and a switch between them.
+//!
+//! A node's root is an overlay over the machine's own, so installed packages are there and whatever the node writes is
+//! not the machine's. The switch is a bridge in a network namespace of its own: the machine's network never sees
+//! a frame, and no node has a way out. Nothing has a name outside (no named namespace, no interface), and every
+//! process ends when its standard input closes, so there is nothing to clean up after a crash of the test.
+
+use crate::spawn::{self, Said, command, must, until};
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+const UP: Duration = Duration::from_secs(10);
+/// The environment inside a node is this and nothing else.
+const ENVIRONMENT: [&str; 4] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LC_ALL=C"];
+
+/// The switch, the shared folder, and the nodes on them.
+#[derive(Debug)]
+pub(crate) struct Fabric {
+    work: tempfile::TempDir,
+    switch: Child,
+    names: Vec<String>,
+    nodes: RefCell<Vec<Node>>,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: String,
+    /// `unshare`; its standard input holds the node up.
+    holder: Child,
+    /// The node's first process, in our numbering.
+    init: u32,
+}
+
+impl Fabric {
+    /// A switch without nodes. `names` are the nodes that will be.
+    pub(crate) fn new(names: &[&str]) -> Fabric {
+        let work = tempfile::Builder::new().prefix("xen-handoff-fabric-").tempdir().expect("a work folder");
+        fs::create_dir(work.path().join("shared")).expect("the shared folder");
+        let log = fs::File::create(work.path().join("switch.log")).expect("the switch's log");
+        let switch = spawn::start_held(command("unshare").args(["--net", "cat"]), log);
+        let fabric = Fabric {
+            work,
+            switch,
+            names: names.iter().map(|n| (*n).to_owned()).collect(),
+            nodes: RefCell::default(),
+        };
+        // until `unshare` has moved to its own namespace, we would be making a bridge in the machine's
+        let ours = fs::read_link("/proc/self/ns/net").expect("our network namespace");
+        let theirs = format!("/proc/{}/ns/net", fabric.switch.id());
+        until(UP, || fs::read_link(&theirs).is_ok_and(|ns| ns != ours)).expect("the switch's namespace");
+        fabric.on_switch(&["link", "add", "br0", "type", "bridge", "mcast_snooping", "0"]);
+        fabric.on_switch(&["link", "set", "br0", "up"]);
+        fabric
+    }
+
+    /// A folder that every node sees as `/shared`.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.work.path().join("shared")
+    }
+
+    /// The nodes that can be, up or not.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
+    pub(crate) fn is_up(&self, name: &str) -> bool {
+        self.nodes.borrow().iter().any(|n| n.name == name)
+    }
+
+    pub(crate) fn address(&self, name: &str) -> String {
+        let place = self.names.iter().position(|n| n == name).unwrap_or_else(|| panic!("no node {name}"));
+        format!("10.77.1.{}", 11 + place)
+    }
+
+    /// Powers a node on: a fresh root, nothing running but the keeper.
+    pub(crate) fn power_on(&self, name: &str) {
+        let work = self.work.path().join(name);
+        fs::create_dir_all(work.join("node")).expect("the node's folder");
+        let console = fs::File::create(work.join("console")).expect("the node's console");
+        let script = work.join("node-init.sh");
+        fs::write(&script, include_str!("node-init.sh")).expect("the node's script");
+        let hosts: Vec<String> = self.names.iter().map(|n| format!("{} {n}", self.address(n))).collect();
+        let mut unshare = command("unshare");
+        unshare
+            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child"])
+            .args(["--propagation", "private", "sh"])
+            .arg(&script)
+            .args([name, &self.address(name)])
+            .args([&work, &self.shared(), &std::env::current_exe().expect("our own path")])
+            .arg(hosts.join(";"));
+        let holder = spawn::start_held(&mut unshare, console);
+        let children = format!("/proc/{0}/task/{0}/children", holder.id());
+        let mut init = 0;
+        until(UP, || {
+            let text = fs::read_to_string(&children).unwrap_or_default();
+            init = text.split_whitespace().next().and_then(|p| p.parse().ok()).unwrap_or(0);
+            init != 0
+        })
+        .unwrap_or_else(|_| panic!("{name} did not start: {}", self.console(name)));
+        let (cable, target) = (format!("v{name}"), init.to_string());
+        self.on_switch(&["link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns", &target]);
+        self.on_switch(&["link", "set", &cable, "master", "br0", "up"]);
+        fs::write(work.join("node/wired"), "").expect("wiring the node");
+        until(UP, || work.join("node/ready").exists())
+            .unwrap_or_else(|_| panic!("{name} did not come up: {}", self.console(name)));
+        self.nodes.borrow_mut().push(Node { name: name.to_owned(), holder, init });
+    }
+
+    /// Cuts a node's power: all its processes die at once, its root is gone.
+    pub(crate) fn power_off(&self, name: &str) {
+        let mut nodes = self.nodes.borrow_mut();
+        let Some(place) = nodes.iter().position(|n| n.name == name) else { return };
+        let mut node = nodes.swap_remove(place);
+        let init = rustix::process::Pid::from_raw(i32::try_from(node.init).unwrap_or(0)).expect("a pid");
+        let _gone = rustix::process::kill_process(init, rustix::process::Signal::KILL);
+        let _status = node.holder.wait();
+        let work = self.work.path().join(name).join("node");
+        fs::remove_dir_all(work).expect("removing the node's folder");
+        // the cable goes with the node's namespace, a little later
+        let cable = format!("v{name}");
+        until(UP, || !self.switch_command(&["link", "show", &cable]).ok()).expect("the cable to vanish");
+    }
+
+    /// Pulls the node's network cable.
+    pub(crate) fn cut(&self, name: &str) {
+        self.on_switch(&["link", "set", &format!("v{name}"), "down"]);
+    }
+
+    /// Plugs it in again.
+    pub(crate) fn heal(&self, name: &str) {
+        self.on_switch(&["link", "set", &format!("v{name}"), "up"]);
+    }
+
+    /// What `words` says inside a node.
+    pub(crate) fn on(&self, name: &str, words: &[&str]) -> Said {
+        spawn::run(&mut self.inside(name, words))
+    }
+
+    /// The same with an input.
+    pub(crate) fn on_with(&self, name: &str, words: &[&str], input: &str) -> Said {
+        spawn::run_with_input(&mut self.inside(name, words), input)
+    }
+
+    /// A shell command inside a node, which must succeed.
+    pub(crate) fn sh(&self, name: &str, script: &str) -> String {
+        let said = self.on(name, &["sh", "-c", script]);
+        assert!(said.ok(), "on {name}: {script}: {} {}{}", said.status, said.stderr, said.stdout);
+        said.stdout
+    }
+
+    /// Writes a file inside a node.
+    pub(crate) fn put(&self, name: &str, path: &str, mode: u32, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        let file = self.root(name).join(path.trim_start_matches('/'));
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        }
+        fs::write(&file, text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(&file, mode).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+
+    /// Reads a file inside a node; empty when it is not there.
+    pub(crate) fn get(&self, name: &str, path: &str) -> String {
+        fs::read(self.root(name).join(path.trim_start_matches('/')))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// A node's root folder, seen from outside.
+    pub(crate) fn root(&self, name: &str) -> PathBuf {
+        let init = self.init(name);
+        Path::new("/proc").join(init.to_string()).join("root")
+    }
+
+    /// A command inside a node, not yet started.
+    pub(crate) fn inside(&self, name: &str, words: &[&str]) -> std::process::Command {
+        let mut nsenter = command("nsenter");
+        nsenter
+            .args(["-t", &self.init(name).to_string(), "-m", "-u", "-i", "-n", "-p", "--", "env", "-i"])
+            .args(ENVIRONMENT)
+            .args(words);
+        nsenter
+    }
+
+    fn init(&self, name: &str) -> u32 {
+        let nodes = self.nodes.borrow();
+        nodes.iter().find(|n| n.name == name).unwrap_or_else(|| panic!("{name} is off")).init
+    }
+
+    fn console(&self, name: &str) -> String {
+        fs::read_to_string(self.work.path().join(name).join("console")).unwrap_or_default()
+    }
+
+    fn on_switch(&self, words: &[&str]) {
+        let said = self.switch_command(words);
+        assert!(said.ok(), "ip {words:?}: {}", said.stderr);
+    }
+
+    fn switch_command(&self, words: &[&str]) -> Said {
+        let switch = self.switch.id().to_string();
+        spawn::run(command("nsenter").args(["-t", &switch, "-n", "ip"]).args(words))
+    }
+}
+
+impl Drop for Fabric {
+    fn drop(&mut self) {
+        for name in self.names() {
+            self.power_off(&name);
+        }
+        drop(self.switch.stdin.take());
+        let _status = self.switch.wait();
+    }
+}
+
+/// One ssh key pair in a folder: private and public text.
+pub(crate) fn key_pair(folder: &Path, name: &str) -> (String, String) {
+    let file = folder.join(name);
+    must(command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&file));
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    (read(&file), read(&file.with_extension("pub")))
+}

@@ -1,0 +1,277 @@
+//! The sender, `xl migrate`: the order of its steps, its words, and where each failure leaves the domain.
+
+use crate::domain::{Domain, Reason};
+use crate::host::Host;
+use crate::stream::{self, Record};
+use crate::{Exit, Outcome, Words, config, find, knobs, system};
+use anyhow::Context;
+use std::io::{IsTerminal, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout};
+use std::time::{Duration, Instant};
+
+const CHUNK: usize = 64 * 1024;
+const CHILD_MAY_TAKE: Duration = Duration::from_secs(2);
+
+struct Sender<'a> {
+    host: &'a Host,
+    domid: u32,
+    name: String,
+    rune: String,
+    child: Child,
+    to: Option<ChildStdin>,
+    from: ChildStdout,
+}
+
+/// How a failed migration ends at the sender; xl's labels are failed_suspend, failed_resume and failed_badly.
+enum Ending {
+    GuestStays,
+    Resume,
+    Undefined,
+}
+
+/// `xl migrate [-s COMMAND] [-e] [-C FILE] [-p] DOMAIN HOST`
+pub(crate) fn migrate(host: &Host, words: &Words) -> Outcome {
+    let (domid, domain) = {
+        let locked = host.lock()?;
+        let domid = find(&locked, words.word(0))?;
+        let Some(domain) = locked.get(domid).cloned() else {
+            return Err(Exit::failure("unable to retrieve domain configuration"));
+        };
+        (domid, domain)
+    };
+    let config = configuration(&domain, words.value('C'))?;
+    let rune = rune(words);
+    let mut child = system::spawn_transport(&rune).context("starting the transport")?;
+    let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(Exit::failure("no pipes to the transport"));
+    };
+    let mut sender = Sender { host, domid, name: domain.name, rune, child, to: Some(to), from };
+    knobs::at(host, "migrate", "before-banner");
+    if !stream::expect(&mut sender.from, stream::BANNER, "banner", Some(&sender.rune)) {
+        sender.hang_up();
+        return Err(Exit::failure(""));
+    }
+    match sender.send(&config) {
+        Ok(()) => sender.wait_until_it_runs_there(),
+        Err(ending) => Err(sender.end_badly(&ending)),
+    }
+}
+
+/// The domain's JSON, or the file of `-C`.
+fn configuration(domain: &Domain, file: Option<&str>) -> Result<String, Exit> {
+    let mut config = match file {
+        None => domain.config.clone(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|_| Exit::failure("unable to read overridden config file"))?;
+            config::parse(file, &text)?
+        }
+    };
+    if file.is_none() {
+        config["c_info"]["name"] = serde_json::json!(domain.name);
+    }
+    Ok(config::to_json(&config)?)
+}
+
+/// The shell command that reaches the receiver.
+fn rune(words: &Words) -> String {
+    let (host, command) = (words.word(1), words.value('s').unwrap_or("ssh"));
+    if command.is_empty() {
+        return host.to_owned();
+    }
+    let tty = if std::io::stderr().is_terminal() { " -t" } else { "" };
+    let e = if words.has('e') { " -e" } else { "" };
+    let p = if words.has('p') { " -p" } else { "" };
+    format!("exec {command} {host} xl{tty} migrate-receive{e}{p}")
+}
+
+impl Sender<'_> {
+    /// Everything up to the point of no return.
+    fn send(&mut self, config: &str) -> Result<(), Ending> {
+        let Some(mut to) = self.to.take() else { return Err(Ending::Resume) };
+        let sent = self.send_stream(&mut to, config);
+        self.to = Some(to);
+        sent?;
+        let ready = stream::expect(&mut self.from, stream::READY, "ready message", Some(&self.rune));
+        if !ready {
+            return Err(Ending::Resume);
+        }
+        knobs::at(self.host, "migrate", "after-ready");
+        eprintln!("migration sender: Target has acknowledged transfer.");
+        let away = format!("{}--migratedaway", self.name);
+        let renamed = self.host.lock().and_then(|mut l| l.rename(self.domid, &away)).unwrap_or(false);
+        if !renamed {
+            return Err(Ending::Resume);
+        }
+        knobs::at(self.host, "migrate", "after-rename");
+        eprintln!("migration sender: Giving target permission to start.");
+        let go = self.to.as_mut().map(|to| to.write_all(stream::GO).and_then(|()| to.flush()));
+        if let Some(Err(error)) = go {
+            stream::said_by_write_exactly(&error, "migration stream", "GO message");
+            return Err(Ending::Undefined);
+        }
+        knobs::at(self.host, "migrate", "after-go");
+        Ok(())
+    }
+
+    fn send_stream(&mut self, to: &mut ChildStdin, config: &str) -> Result<(), Ending> {
+        let failed = |error: std::io::Error| {
+            let why = system::strerror(&error);
+            eprintln!(
+                "libxl: error: libxl_stream_write.c:349:stream_write_init: failed to write stream: {why}"
+            );
+            eprintln!("migration sender: libxl_domain_suspend failed (rc=-3)");
+            Ending::Resume
+        };
+        let length = stream::write_header(to, config).map_err(failed)?;
+        eprintln!("Saving to migration stream new xl format (info 0x{:x}/0x0/{length})", stream::MANDATORY);
+        eprintln!("xc: info: Saving domain {}, type x86 PVH", self.domid);
+        self.send_pages(to).map_err(|error| {
+            eprintln!("xc: error: Save failed ({}): Internal error", system::strerror(&error));
+            failed(error)
+        })?;
+        if let Some(seconds) = self.host.knob(&format!("{}.no-suspend", self.name)) {
+            system::pause(Duration::try_from_secs_f64(seconds.parse().unwrap_or(1.0)).unwrap_or_default());
+            eprintln!(
+                "libxl: error: libxl_dom_suspend.c:334:suspend_common_wait_guest_timeout: Domain {}:guest did not \
+                 suspend, timed out",
+                self.domid
+            );
+            eprintln!("migration sender: libxl_domain_suspend failed (rc=-8)");
+            return Err(Ending::GuestStays);
+        }
+        let guest = self.suspend().map_err(failed)?;
+        knobs::at(self.host, "migrate", "stop-and-copy");
+        system::pause(self.host.seconds("stream.last-seconds", 0.05));
+        stream::write_record(to, &Record::Guest(guest)).map_err(failed)?;
+        knobs::at(self.host, "migrate", "before-ready");
+        Ok(())
+    }
+
+    /// The precopy: the knobs' size at the knobs' rate. Whoever shuts the guest down meanwhile makes it fail.
+    fn send_pages(&self, to: &mut ChildStdin) -> std::io::Result<()> {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a knob of some MiB")]
+        let chunks = (self.host.number("stream.mib", 8.0) * 16.0) as u32;
+        let each = Duration::try_from_secs_f64(
+            1.0 / 16.0 / self.host.number("stream.mib-per-second", 16.0).max(0.001),
+        )
+        .unwrap_or_default();
+        let begin = Instant::now();
+        for n in 0..chunks {
+            if n == chunks / 2 {
+                knobs::at(self.host, "migrate", "in-stream");
+            }
+            stream::write_record(to, &Record::Pages(stream::noise(CHUNK, u64::from(n) + 1)))?;
+            if n % 16 == 0 {
+                eprint!("xc: progress: Frames: {n}/{chunks}  {:3}%\r", n * 100 / chunks.max(1));
+            }
+            system::pause((each * (n + 1)).saturating_sub(begin.elapsed()));
+        }
+        eprintln!();
+        Ok(())
+    }
+
+    /// The guest stands still; what it is, as JSON.
+    fn suspend(&self) -> std::io::Result<Vec<u8>> {
+        let mut locked = self.host.lock().map_err(std::io::Error::other)?;
+        if locked.get(self.domid).is_none_or(|d| d.shutdown.is_some()) {
+            let says = "guest we were suspending has shut down with unexpected reason code";
+            return Err(std::io::Error::other(says));
+        }
+        locked.change(self.domid, |d| d.shutdown = Some(Reason::Suspend)).map_err(std::io::Error::other)?;
+        let guest = locked.get(self.domid).map(Domain::guest_now);
+        serde_json::to_vec(&guest).map_err(std::io::Error::other)
+    }
+
+    /// After GO: the report, and what follows from it.
+    fn wait_until_it_runs_there(mut self) -> Outcome {
+        let what = "success/failure report message";
+        if !stream::expect(&mut self.from, stream::REPORT, what, Some(&self.rune)) {
+            return Err(self.end_badly(&Ending::Undefined));
+        }
+        let mut status = [0];
+        if let Err(error) = self.from.read_exact(&mut status) {
+            stream::said_by_read_exactly(&error, "migration ack stream", "success/failure status");
+            return Err(self.end_badly(&Ending::Undefined));
+        }
+        let [status] = status;
+        if status != 0 {
+            eprintln!("migration sender: Target reports startup failure (status code {status}).");
+            let what = "permission for sender to resume";
+            if !stream::expect(&mut self.from, stream::GO, what, Some(&self.rune)) {
+                return Err(self.end_badly(&Ending::Undefined));
+            }
+            eprintln!("migration sender: Trying to resume at our end.");
+            let mut locked = self.host.lock()?;
+            locked.rename(self.domid, &self.name)?;
+            if locked.change(self.domid, Domain::resume)? {
+                eprintln!("migration sender: Resumed OK.");
+            }
+            return Err(Exit::failure("Migration failed due to problems at target."));
+        }
+        eprintln!("migration sender: Target reports successful startup.");
+        knobs::at(self.host, "migrate", "before-destroy");
+        self.host.lock()?.remove(self.domid)?;
+        eprintln!("Migration successful.");
+        Ok(())
+    }
+
+    fn end_badly(&mut self, ending: &Ending) -> Exit {
+        match ending {
+            Ending::GuestStays => {
+                self.hang_up();
+                Exit::failure("Migration failed, failed to suspend at sender.")
+            }
+            Ending::Resume => {
+                self.hang_up();
+                eprintln!("Migration failed, resuming at sender.");
+                match self.host.lock().and_then(|mut l| l.change(self.domid, Domain::resume)) {
+                    Ok(_) => Exit::failure(""),
+                    Err(error) => error.into(),
+                }
+            }
+            Ending::Undefined => {
+                eprintln!(
+                    "** Migration failed during final handshake **\nDomain state is now undefined !\nPlease CHECK AT \
+                     BOTH ENDS for running instances, before renaming and\n resuming at most one instance.  Two \
+                     simultaneous instances of the domain\n would probably result in SEVERE DATA LOSS and it is now \
+                     your\n responsibility to avoid that.  Sorry."
+                );
+                self.hang_up();
+                Exit::failure("")
+            }
+        }
+    }
+
+    /// Closes the stream and waits up to two seconds for the transport to go.
+    fn hang_up(&mut self) {
+        drop(self.to.take());
+        let pid = self.child.id();
+        let deadline = Instant::now() + CHILD_MAY_TAKE;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return,
+                Ok(Some(status)) => {
+                    let how =
+                        status.code().map_or("died".into(), |c| format!("exited with error status {c}"));
+                    eprintln!(
+                        "libxl: info: libxl_exec.c:118:libxl_report_child_exitstatus: migration transport process \
+                         [{pid}] {how}"
+                    );
+                    return;
+                }
+                Ok(None) if Instant::now() < deadline => system::pause(Duration::from_millis(10)),
+                Ok(None) => {
+                    eprintln!(
+                        "migration child [{pid}] not exiting, no longer waiting (exit status will be unreported)"
+                    );
+                    return;
+                }
+                Err(error) => {
+                    eprintln!("wait for migration child [{pid}] failed: {error}");
+                    return;
+                }
+            }
+        }
+    }
+}
