@@ -33,6 +33,15 @@ impl Agent {
         Ok(Self::Handoff { stage })
     }
 
+    /// The agent that the stories are about. `XEN_HANDOFF_LAB_AGENT=heartbeat` plays them with the agent that this one
+    /// replaces, to see what they catch.
+    pub(crate) fn under_test() -> Result<Self> {
+        match std::env::var("XEN_HANDOFF_LAB_AGENT").as_deref() {
+            Ok("heartbeat") => Ok(Self::Heartbeat),
+            _ => Self::handoff(),
+        }
+    }
+
     /// The provider, as in `ocf:PROVIDER:Xen`.
     pub(crate) fn provider(&self) -> &'static str {
         match self {
@@ -61,7 +70,7 @@ impl Agent {
         let private = std::fs::read(key)?;
         let public = std::fs::read_to_string(format!("{key}.pub"))?;
         for node in nodes {
-            node.feed("tar -C / --no-overwrite-dir --owner=root --group=root -xf -", &archive)?;
+            node.feed("tar -C / --no-overwrite-dir -xf - && systemd-tmpfiles --create", &archive)?;
             node.put("/etc/xen-handoff/id_ed25519", &private, "600", "root")?;
             let host_key = node.ok("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")?;
             let known: String = nodes.iter().map(|peer| format!("{} {host_key}", peer.name)).collect();
