@@ -1,0 +1,240 @@
+//! What must never happen, looked for all through every test.
+//!
+//! Three questions: did two hypervisors run x0 at one instant (P1)? Is the guest that answers still the one that
+//! answered before? And at the end: is x0 where the story says, and is nothing left over from the way there?
+//!
+//! The samples carry the nodes' own times. Each node's clock is compared with ours before and after the test, and the
+//! correction's uncertainty works for the accused: an overlap counts only where it is certain.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::guest::{Watch, Witness};
+use crate::lab::Lab;
+use crate::node::Node;
+use crate::sampler::{self, Copy, Offset, Sample};
+use crate::wait::{self, now};
+
+/// Between two samples of a node that are further apart than this, nothing is claimed.
+const CONTINUOUS: f64 = 0.5;
+
+/// How long a process that is just finishing may take before it counts as left over.
+const FINISHING: Duration = Duration::from_secs(20);
+
+/// What a story says that has to be so at its end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Expected {
+    /// The node that runs x0, or none.
+    pub(crate) runs_on: Option<usize>,
+    /// How often x0 may have booted anew.
+    pub(crate) reboots: usize,
+}
+
+/// A running audit.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    began: f64,
+    before: Vec<Offset>,
+    watch: Watch,
+}
+
+impl Audit {
+    /// Begins to watch.
+    pub(crate) fn begin(lab: &Lab) -> Result<Self> {
+        Ok(Self { began: now(), before: offsets(lab)?, watch: Watch::begin() })
+    }
+
+    /// All that x0 has said so far.
+    pub(crate) fn witnesses(&self) -> Vec<Witness> {
+        self.watch.seen()
+    }
+
+    /// Everything that was wrong, one sentence each; none is the good answer.
+    pub(crate) fn verdict(&self, lab: &Lab, expected: &Expected) -> Result<Vec<String>> {
+        let mut wrong = two_running(&self.timed(lab)?);
+        wrong.extend(identity(&self.witnesses(), expected.reboots));
+        wrong.extend(place(lab, expected.runs_on));
+        for node in &lab.nodes {
+            wrong.extend(leftovers(node, expected.runs_on == Some(node.index))?);
+        }
+        Ok(wrong)
+    }
+
+    /// All samples of the test in our time.
+    pub(crate) fn timed(&self, lab: &Lab) -> Result<Vec<Timed>> {
+        let after = offsets(lab)?;
+        let combined: Vec<Offset> =
+            self.before.iter().zip(after).map(|(before, after)| before.combine(after)).collect();
+        let timed = lab.samples.all().into_iter().filter_map(|sample| Timed::new(sample, &combined));
+        Ok(timed.filter(|sample| sample.at >= self.began).collect())
+    }
+}
+
+/// Compares all clocks with ours.
+fn offsets(lab: &Lab) -> Result<Vec<Offset>> {
+    lab.nodes.iter().map(|node| sampler::measure(node.index)).collect()
+}
+
+impl Offset {
+    /// One correction for a whole test, from its beginning and its end.
+    fn combine(self, later: Self) -> Self {
+        Self {
+            ahead: f64::midpoint(self.ahead, later.ahead),
+            uncertainty: self.uncertainty.max(later.uncertainty) + (self.ahead - later.ahead).abs() / 2.0,
+        }
+    }
+}
+
+/// A sample in our time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Timed {
+    /// Whose.
+    pub(crate) node: usize,
+    /// When.
+    pub(crate) at: f64,
+    /// By how much `at` may be wrong.
+    pub(crate) uncertainty: f64,
+    /// The copy of x0 that could execute.
+    pub(crate) running: Option<Copy>,
+}
+
+impl Timed {
+    fn new(sample: Sample, offsets: &[Offset]) -> Option<Self> {
+        let offset = offsets.get(sample.node.wrapping_sub(1))?;
+        let at = sample.at - offset.ahead;
+        Some(Self { node: sample.node, at, uncertainty: offset.uncertainty, running: sample.running() })
+    }
+}
+
+/// P1. A copy was certainly running between two close samples that both show it running; nobody else's sample may
+/// show one in that time.
+pub(crate) fn two_running(samples: &[Timed]) -> Vec<String> {
+    let mut nodes: Vec<usize> = samples.iter().map(|sample| sample.node).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let of = |node: usize| samples.iter().filter(move |sample| sample.node == node);
+    let mut found = Vec::new();
+    for &one in &nodes {
+        let spans: Vec<(f64, f64)> = spans(&of(one).copied().collect::<Vec<_>>());
+        for &other in nodes.iter().filter(|&&other| other > one) {
+            let both: Vec<f64> = of(other)
+                .filter(|sample| sample.running.is_some())
+                .filter(|sample| {
+                    let doubt = sample.uncertainty;
+                    spans.iter().any(|&(from, to)| from + doubt < sample.at && sample.at < to - doubt)
+                })
+                .map(|sample| sample.at)
+                .collect();
+            if let (Some(first), Some(last)) = (both.first(), both.last()) {
+                found.push(format!(
+                    "P1: node{one} and node{other} both ran x0, {} times seen in {:.2} s",
+                    both.len(),
+                    last - first
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The times in which a node certainly ran one copy, its own uncertainty taken off.
+fn spans(samples: &[Timed]) -> Vec<(f64, f64)> {
+    samples
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [a, b] => Some((a, b)),
+            _ => None,
+        })
+        .filter(|(a, b)| b.at - a.at < CONTINUOUS)
+        .filter(|(a, b)| match (a.running, b.running) {
+            (Some(first), Some(second)) => first.domid == second.domid,
+            _ => false,
+        })
+        .map(|(a, b)| (a.at + a.uncertainty, b.at - b.uncertainty))
+        .collect()
+}
+
+/// Is the guest that answers still the same one? Its boot id changes as often as the story says, an old one never comes
+/// back, and within one boot its ticks never go backwards.
+pub(crate) fn identity(seen: &[Witness], reboots: usize) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut boots: Vec<&str> = Vec::new();
+    for witness in seen {
+        if boots.last() != Some(&witness.boot.as_str()) {
+            if boots.contains(&witness.boot.as_str()) {
+                wrong.push(format!("an x0 that was replaced answers again: boot {}", witness.boot));
+            }
+            boots.push(&witness.boot);
+        }
+    }
+    for pair in seen.windows(2) {
+        if let [before, after] = pair
+            && before.boot == after.boot
+            && after.tick < before.tick
+        {
+            wrong.push(format!("x0 went back from tick {} to {}", before.tick, after.tick));
+        }
+    }
+    let changes = boots.len().saturating_sub(1);
+    if changes != reboots {
+        wrong.push(format!("x0 booted anew {changes} times, the story says {reboots}"));
+    }
+    wrong
+}
+
+/// Is x0 where the story says, and nowhere else?
+fn place(lab: &Lab, runs_on: Option<usize>) -> Vec<String> {
+    let last = lab.nodes.iter().filter_map(|node| lab.samples.last(node.index));
+    last.filter_map(|sample| {
+        let node = sample.node;
+        match (sample.running().is_some(), runs_on == Some(node)) {
+            (true, false) => Some(format!("node{node} runs x0 at the end")),
+            (false, true) => Some(format!("node{node} does not run x0 at the end, but has {:?}", sample.copies)),
+            (false, false) if !sample.copies.is_empty() => {
+                Some(format!("node{node} still has {:?}, which does not run", sample.copies))
+            },
+            _ => None,
+        }
+    })
+    .collect()
+}
+
+/// What a finished story has no use for: half domains, processes, open offers.
+fn leftovers(node: &Node, runs_here: bool) -> Result<Vec<String>> {
+    let mut last = Vec::new();
+    // A monitor of the cluster's may be at work just now, so only what stays is left over.
+    let clean = wait::until_every(Duration::from_secs(1), "nothing to be left over", FINISHING, || {
+        last = leftovers_now(node, runs_here)?;
+        Ok(last.is_empty().then_some(()))
+    });
+    Ok(if clean.is_ok() { Vec::new() } else { last })
+}
+
+fn leftovers_now(node: &Node, runs_here: bool) -> Result<Vec<String>> {
+    let text = node
+        .ok("xl list | sed 1d; echo ---; ps -eo ppid=,comm=,args=; echo ---; find /run/xen-handoff -type f 2>/dev/null; true")
+        .context("looking for leftovers")?;
+    let mut parts = text.split("---\n");
+    let mut part = || parts.next().unwrap_or_default().lines();
+    let mut found: Vec<String> = part()
+        .filter(|line| {
+            let name = line.split_whitespace().next().unwrap_or_default();
+            name.contains("--") || name == "(null)"
+        })
+        .map(|line| format!("{} has a half domain: {line}", node.name))
+        .collect();
+    // xl's own monitor of a running domain stays: a daemon, child of init.
+    let mut monitors = usize::from(runs_here);
+    for line in part() {
+        let mut words = line.split_whitespace();
+        let (parent, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if name == "xl" && parent == "1" && monitors > 0 {
+            monitors -= 1;
+        } else if ["xl", "ssh", "xen-handoff", "libxl-save-help"].contains(&name) {
+            found.push(format!("{} still has a process: {}", node.name, line.trim()));
+        }
+    }
+    found.extend(part().filter(|path| path.contains("offer")).map(|path| format!("{} still has {path}", node.name)));
+    Ok(found)
+}

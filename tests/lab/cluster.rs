@@ -1,0 +1,226 @@
+//! Corosync and Pacemaker on the nodes: set-up, what the cluster believes, and what it did when.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use crate::agent::Agent;
+use crate::guest;
+use crate::lab::{Lab, NODES};
+use crate::network;
+use crate::node::Node;
+use crate::wait::{self, step};
+
+/// How long the cluster may take for one change, a live migration under emulation among them.
+pub(crate) const CHANGE: Duration = Duration::from_secs(400);
+
+/// How often the cluster's state is asked for: each question costs the node a third of a second.
+const ASK: Duration = Duration::from_secs(2);
+
+/// The configuration that every test begins with: x0 likes node1 a little, and likes staying more.
+fn cib(agent: &Agent) -> String {
+    let provider = agent.provider();
+    // Under emulation a migration takes over a minute; no timeout of the cluster's is what a test is about.
+    let operations: String = ["start", "stop", "migrate_to", "migrate_from"]
+        .map(|name| format!(r#"<op id="x0-{name}" name="{name}" interval="0" timeout="600s"/>"#))
+        .concat();
+    format!(
+        r#"<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
+<configuration>
+ <crm_config><cluster_property_set id="cib-bootstrap-options">
+  <nvpair id="o-dc-deadtime" name="dc-deadtime" value="5s"/>
+  <nvpair id="o-stonith-enabled" name="stonith-enabled" value="false"/>
+ </cluster_property_set></crm_config>
+ <nodes/>
+ <resources>
+  <primitive id="x0" class="ocf" provider="{provider}" type="Xen">
+   <instance_attributes id="x0-parameters"><nvpair id="x0-xmfile" name="xmfile" value="/etc/xen/x0.cfg"/></instance_attributes>
+   <meta_attributes id="x0-meta"><nvpair id="x0-stickiness" name="resource-stickiness" value="1000"/></meta_attributes>
+   <operations>{operations}<op id="x0-monitor" name="monitor" interval="30s" timeout="120s"/></operations>
+  </primitive>
+ </resources>
+ <constraints><rsc_location id="x0-home" rsc="x0" node="node1" score="10"/></constraints>
+</configuration>
+</cib>
+"#
+    )
+}
+
+fn corosync() -> String {
+    let nodes: String = (1..=NODES)
+        .map(|index| {
+            let address = network::cluster_address(index);
+            format!(" node {{\n  name: node{index}\n  nodeid: {index}\n  ring0_addr: {address}\n }}\n")
+        })
+        .collect();
+    let two = if NODES == 2 { " two_node: 1\n" } else { "" };
+    // A long token: an emulated node can be late by seconds when this machine is busy.
+    format!(
+        "totem {{\n version: 2\n cluster_name: lab\n transport: knet\n token: 10000\n}}\n\
+         nodelist {{\n{nodes}}}\n\
+         quorum {{\n provider: corosync_votequorum\n{two}}}\n\
+         logging {{\n to_syslog: yes\n to_logfile: yes\n logfile: /var/log/corosync/corosync.log\n timestamp: hires\n}}\n"
+    )
+}
+
+/// What a snapshot of the ready cluster depends on, besides the agent's files.
+pub(crate) fn key(agent: &Agent) -> String {
+    cib(agent) + &corosync()
+}
+
+/// Installs the agent, starts the cluster, and waits for x0 to answer on node1.
+pub(crate) fn set_up(lab: &Lab, agent: &Agent) -> Result<()> {
+    agent.install(&lab.nodes)?;
+    let starting: Vec<_> = lab
+        .nodes
+        .iter()
+        .map(|node| {
+            node.put("/etc/corosync/corosync.conf", corosync().as_bytes(), "644", "root")?;
+            node.ok("install -d -m 750 -o hacluster -g haclient /var/lib/pacemaker/cib")?;
+            node.put("/var/lib/pacemaker/cib/cib.xml", cib(agent).as_bytes(), "600", "hacluster:haclient")?;
+            node.start("systemctl start corosync pacemaker")
+        })
+        .collect::<Result<_>>()?;
+    for started in starting {
+        let output = started.finish(Duration::from_secs(180))?;
+        if !output.status.success() {
+            bail!("starting the cluster: {}", output.stderr);
+        }
+    }
+    step("waiting for the cluster and x0", || {
+        let first = lab.node(1)?;
+        Status::wait(first, "all nodes to be online", |status| status.online.len() == NODES)?;
+        Status::wait(first, "x0 to be started on node1", |status| status.runs("x0", "node1"))?;
+        guest::wait_for(Duration::from_secs(60)).map(drop)
+    })
+}
+
+/// A resource as the cluster sees it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Resource {
+    /// Its name.
+    pub(crate) id: String,
+    /// `Started`, `Stopped`, ...
+    pub(crate) role: String,
+    /// Is it the cluster's business?
+    pub(crate) managed: bool,
+    /// Did something fail with it?
+    pub(crate) failed: bool,
+    /// What is being done with it now.
+    pub(crate) pending: Option<String>,
+    /// Where it is.
+    pub(crate) nodes: Vec<String>,
+}
+
+/// What the cluster believes, from `crm_mon --output-as=xml`.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Status {
+    /// The nodes that are online (standby and leaving ones too).
+    pub(crate) online: Vec<String>,
+    /// All resources.
+    pub(crate) resources: Vec<Resource>,
+    /// Failed operations, as `x0_start_0 on node2: rc`.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Status {
+    /// Asks a node for it.
+    pub(crate) fn read(node: &Node) -> Result<Self> {
+        let output = node.run("crm_mon -1 -r --output-as=xml")?;
+        if !output.status.success() {
+            bail!("crm_mon on {}: {}", node.name, output.stderr.trim());
+        }
+        Self::parse(&output.stdout)
+    }
+
+    /// Polls until the cluster believes something.
+    pub(crate) fn wait(node: &Node, what: &str, is: impl Fn(&Self) -> bool) -> Result<Self> {
+        let mut last = None;
+        let found = wait::until_every(ASK, what, CHANGE, || {
+            // A cluster that is just starting answers with an error.
+            last = Self::read(node).ok();
+            Ok(last.clone().filter(|status| is(status)))
+        });
+        found.with_context(|| format!("the cluster's last word: {last:?}"))
+    }
+
+    /// Is that resource started on that node, and nowhere else?
+    pub(crate) fn runs(&self, resource: &str, node: &str) -> bool {
+        self.resource(resource).is_some_and(|found| {
+            found.role == "Started" && found.pending.is_none() && found.nodes == [node.to_string()]
+        })
+    }
+
+    /// Is that resource nowhere?
+    pub(crate) fn stopped(&self, resource: &str) -> bool {
+        self.resource(resource).is_some_and(|found| found.nodes.is_empty() && found.pending.is_none())
+    }
+
+    /// That resource.
+    pub(crate) fn resource(&self, id: &str) -> Option<&Resource> {
+        self.resources.iter().find(|resource| resource.id == id)
+    }
+
+    fn parse(xml: &str) -> Result<Self> {
+        let mut status = Self::default();
+        let mut reader = Reader::from_str(xml);
+        let mut path: Vec<String> = Vec::new();
+        loop {
+            match reader.read_event().context("crm_mon's XML")? {
+                Event::Start(element) => {
+                    status.element(&path, &element)?;
+                    path.push(name(&element));
+                },
+                Event::Empty(element) => status.element(&path, &element)?,
+                Event::End(_) => drop(path.pop()),
+                Event::Eof => return Ok(status),
+                _ => {},
+            }
+        }
+    }
+
+    fn element(&mut self, path: &[String], element: &BytesStart<'_>) -> Result<()> {
+        let parent = path.last().map(String::as_str).unwrap_or_default();
+        match (parent, name(element).as_str()) {
+            ("nodes", "node") if attribute(element, "online")?.as_deref() == Some("true") => {
+                self.online.extend(attribute(element, "name")?);
+            },
+            (_, "resource") => self.resources.push(Resource {
+                id: attribute(element, "id")?.unwrap_or_default(),
+                role: attribute(element, "role")?.unwrap_or_default(),
+                managed: attribute(element, "managed")?.as_deref() == Some("true"),
+                failed: attribute(element, "failed")?.as_deref() == Some("true"),
+                pending: attribute(element, "pending")?,
+                nodes: Vec::new(),
+            }),
+            ("resource", "node") => {
+                if let Some(resource) = self.resources.last_mut() {
+                    resource.nodes.extend(attribute(element, "name")?);
+                }
+            },
+            (_, "failure") => {
+                let part = |name| attribute(element, name).map(Option::unwrap_or_default);
+                self.failures.push(format!(
+                    "{} on {}: {} ({})",
+                    part("op_key")?,
+                    part("node")?,
+                    part("exitstatus")?,
+                    part("exitreason")?
+                ));
+            },
+            _ => {},
+        }
+        Ok(())
+    }
+}
+
+fn name(element: &BytesStart<'_>) -> String {
+    element.name().as_ref().to_string()
+}
+
+fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>> {
+    let found = element.try_get_attribute(name)?;
+    Ok(found.map(|attribute| attribute.value.into_owned()))
+}

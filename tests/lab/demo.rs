@@ -1,0 +1,6 @@
+//! The demo.
+
+/// Runs it.
+pub(crate) fn run() -> anyhow::Result<()> {
+    Ok(())
+}

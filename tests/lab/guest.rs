@@ -1,0 +1,198 @@
+//! x0 as its users see it: does it answer, how fast, and is it still the same?
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::process::{self, Running};
+use crate::wait::{self, now};
+
+/// x0's address.
+pub(crate) const ADDRESS: &str = "10.77.0.50";
+
+/// How often the witness is asked during a test.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// What x0 says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Witness {
+    /// When it said so, by our clock.
+    pub(crate) at: f64,
+    /// The random name of this boot.
+    pub(crate) boot: String,
+    /// A counter that goes up ten times a second while it runs.
+    pub(crate) tick: u64,
+    /// Seconds since its boot, by its own clock.
+    pub(crate) uptime: f64,
+}
+
+/// Asks x0 once. No answer is an error.
+pub(crate) fn ask() -> Result<Witness> {
+    let address: SocketAddr = format!("{ADDRESS}:80").parse()?;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(900))?;
+    stream.set_read_timeout(Some(Duration::from_millis(900)))?;
+    stream.write_all(b"GET /state HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let at = now();
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    let mut words = body.split_whitespace();
+    let mut word = || words.next().with_context(|| format!("x0 says {body:?}"));
+    // An empty body is a read between the guest's truncation and its write; the next question gets its answer.
+    Ok(Witness { at, boot: word()?.to_string(), tick: word()?.parse()?, uptime: word()?.parse()? })
+}
+
+/// Asks until x0 answers.
+pub(crate) fn wait_for(limit: Duration) -> Result<Witness> {
+    wait::until("x0 to answer", limit, || Ok(ask().ok()))
+}
+
+/// Asks x0 twice a second, all through a test.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    stop: Arc<AtomicBool>,
+    seen: Arc<Mutex<Vec<Witness>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Begins to ask.
+    pub(crate) fn begin() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let thread = std::thread::spawn({
+            let (stop, seen) = (stop.clone(), seen.clone());
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if let Ok(witness) = ask() {
+                        seen.lock().unwrap_or_else(PoisonError::into_inner).push(witness);
+                    }
+                    std::thread::park_timeout(EVERY);
+                }
+            }
+        });
+        Self { stop, seen, thread: Some(thread) }
+    }
+
+    /// All that x0 has said so far.
+    pub(crate) fn seen(&self) -> Vec<Witness> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A running series of pings, one every 10 ms.
+#[derive(Debug)]
+pub(crate) struct Pinging(Running);
+
+/// One answered ping.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reply {
+    /// Its number, from 1.
+    pub(crate) number: u32,
+    /// When the answer came.
+    pub(crate) at: f64,
+    /// How long it took, in milliseconds.
+    pub(crate) rtt: f64,
+}
+
+/// A finished series.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pings {
+    /// How many were sent.
+    pub(crate) sent: u32,
+    /// The answers, in the order of their arrival.
+    pub(crate) replies: Vec<Reply>,
+}
+
+impl Pinging {
+    /// Begins to ping x0.
+    pub(crate) fn begin() -> Result<Self> {
+        let mut ping = Command::new("ping");
+        ping.args(["-D", "-n", "-i", "0.01", ADDRESS]).env("LC_ALL", "C");
+        Ok(Self(process::start(ping, None)?))
+    }
+
+    /// Ends the series, as a person would with ^C.
+    pub(crate) fn end(self) -> Result<Pings> {
+        let pid = i32::try_from(self.0.pid())?;
+        let pid = rustix::process::Pid::from_raw(pid).ok_or_else(|| anyhow!("ping has no pid"))?;
+        rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+        Pings::parse(&self.0.finish(Duration::from_secs(20))?.stdout)
+    }
+}
+
+impl Pings {
+    /// How many got no answer.
+    pub(crate) fn lost(&self) -> u32 {
+        let answered = u32::try_from(self.replies.len()).unwrap_or(u32::MAX);
+        self.sent.saturating_sub(answered)
+    }
+
+    /// The longest time without an answer: when it began and how long it lasted.
+    pub(crate) fn longest_gap(&self) -> (f64, f64) {
+        let times: Vec<f64> = self.replies.iter().map(|reply| reply.at).collect();
+        let gaps = times.windows(2).filter_map(|pair| match pair {
+            [before, after] => Some((*before, after - before)),
+            _ => None,
+        });
+        gaps.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
+    }
+
+    /// The median round trip of the answers in that time, in milliseconds.
+    pub(crate) fn median(&self, from: f64, to: f64) -> Option<f64> {
+        let mut all: Vec<f64> =
+            self.replies.iter().filter(|reply| (from..to).contains(&reply.at)).map(|reply| reply.rtt).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied()
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let mut pings = Self::default();
+        let mut wraps = 0;
+        let mut last = 0;
+        for line in text.lines() {
+            if let Some((mut number, at, rtt)) = reply(line) {
+                // ping counts in 16 bits; a late answer from before the turn is not the next one.
+                number += wraps * 65_536;
+                if number + 32_768 < last {
+                    wraps += 1;
+                    number += 65_536;
+                }
+                last = last.max(number);
+                pings.replies.push(Reply { number, at, rtt });
+            } else if let Some((sent, _)) = line.split_once(" packets transmitted") {
+                pings.sent = sent.parse().with_context(|| format!("ping says {line:?}"))?;
+            }
+        }
+        if pings.sent == 0 {
+            return Err(anyhow!("ping has no summary: {}", text.lines().last().unwrap_or_default()));
+        }
+        Ok(pings)
+    }
+}
+
+/// `[1795343396.152825] 64 bytes from 10.77.0.50: icmp_seq=7 ttl=64 time=3.38 ms`
+fn reply(line: &str) -> Option<(u32, f64, f64)> {
+    let (at, rest) = line.strip_prefix('[')?.split_once("] ")?;
+    let after = |key: &str| rest.split_once(key).map(|(_, value)| value.split(' ').next().unwrap_or_default());
+    if rest.contains("DUP!") {
+        return None;
+    }
+    Some((after("icmp_seq=")?.parse().ok()?, at.parse().ok()?, after("time=")?.parse().ok()?))
+}

@@ -1,0 +1,243 @@
+//! The lab: the nodes, from power on to a running cluster, and back to that moment before every test.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::agent::Agent;
+use crate::cluster;
+use crate::image::{self, Image};
+use crate::layers::{self, Cache, RunDir};
+use crate::network;
+use crate::node::Node;
+use crate::process;
+use crate::qemu::{self, Acceleration, Begin, Machine};
+use crate::sampler::{self, Samples};
+use crate::wait::{say, step, until};
+
+/// How many nodes there are. A third one is a change of this line (and of `image/node/etc/hosts`, which has it already).
+pub(crate) const NODES: usize = 2;
+
+/// The nodes have booted, nothing of the cluster runs.
+const BOOTED: &str = "booted";
+/// The cluster is online and x0 runs on node1.
+const READY: &str = "ready";
+
+/// Nodes, switch, clocks and snapshots of one run.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    /// The nodes, in order.
+    pub(crate) nodes: Vec<Node>,
+    /// What the hypervisors have.
+    pub(crate) samples: Samples,
+    machines: Vec<Option<Machine>>,
+    image: Image,
+    acceleration: Acceleration,
+    cache: Cache,
+    // The last field: it is removed when all that lives in it has gone.
+    _dir: RunDir,
+}
+
+impl Lab {
+    /// The lab with the image built and the switch up, its machines off.
+    pub(crate) fn open() -> Result<Self> {
+        let cache = Cache::open()?;
+        let image = image::ensure(&cache)?;
+        let dir = cache.run_dir()?;
+        // Sockets have short names only; from here on everything of the run is named relative to its directory.
+        std::env::set_current_dir(&dir.path)?;
+        network::up(NODES)?;
+        let samples = Samples::listen()?;
+        let acceleration = Acceleration::probe(&image);
+        let nodes = (1..=NODES).map(|index| Node::new(&image, index)).collect::<Result<_>>()?;
+        let machines = (0..NODES).map(|_| None).collect();
+        Ok(Self { nodes, samples, machines, image, acceleration, cache, _dir: dir })
+    }
+
+    /// Node `index`, from 1.
+    pub(crate) fn node(&self, index: usize) -> Result<&Node> {
+        self.nodes.get(index.wrapping_sub(1)).with_context(|| format!("there is no node{index}"))
+    }
+
+    /// Brings the cluster up with that agent, or takes it from the cache, and stands where every test begins.
+    pub(crate) fn ready(&mut self, agent: &Agent) -> Result<()> {
+        let booted = self.booted()?;
+        let key = layers::hash(format!("{} {} {}", name_of(&booted), agent.key()?, cluster::key(agent)).as_bytes())?;
+        // The closure needs the whole lab, so the cache steps aside for it.
+        let cache = self.cache.clone();
+        let ready = cache.ensure(READY, &key, |dir| {
+            step("bringing the cluster up (under a minute and a half, kept for later runs)", || {
+                self.fetch(&booted)?;
+                self.power_on(Begin::Paused(BOOTED))?;
+                self.resume()?;
+                cluster::set_up(self, agent)?;
+                self.save(READY, Some(BOOTED))?;
+                self.deposit(dir)
+            })
+        })?;
+        self.fetch(&ready)?;
+        step("starting from the snapshot", || {
+            self.power_on(Begin::Paused(READY))?;
+            self.resume()
+        })
+    }
+
+    /// Goes back to the moment when the cluster was ready: about two seconds.
+    pub(crate) fn restore(&mut self) -> Result<()> {
+        self.nodes.iter_mut().for_each(Node::disconnect);
+        let (image, how) = (&self.image, self.acceleration);
+        each(&mut self.machines, |index, slot| {
+            match slot.as_mut().and_then(Machine::if_alive) {
+                Some(machine) => {
+                    machine.pause()?;
+                    machine.load(READY)?;
+                },
+                None => *slot = Some(Machine::start(image, how, index, Begin::Paused(READY))?),
+            }
+            Ok(())
+        })?;
+        self.resume()
+    }
+
+    /// The layer with the booted nodes.
+    fn booted(&mut self) -> Result<std::path::PathBuf> {
+        let version = process::run("qemu-system-x86_64", &["--version"], Duration::from_secs(10))?;
+        let hardware = qemu::hardware(self.acceleration);
+        let key = layers::hash(format!("{} {NODES} {hardware:?} {version}", self.image.key).as_bytes())?;
+        let cache = self.cache.clone();
+        cache.ensure(BOOTED, &key, |dir| {
+            let boot = || "booting the nodes (about a minute, kept for later runs)";
+            // Under emulation a boot can fail for no fault of the nodes; a test that fails is not tried again.
+            step(boot(), || self.boot()).or_else(|error| {
+                say(format_args!("the boot failed and is tried once more: {error:#}"));
+                self.power_off();
+                step(boot(), || self.boot())
+            })?;
+            self.save(BOOTED, None)?;
+            self.deposit(dir)
+        })
+    }
+
+    fn boot(&mut self) -> Result<()> {
+        let base = format!("../{}/root.raw", name_of(&self.image.dir));
+        for index in 1..=NODES {
+            let disk = format!("node{index}.qcow2");
+            let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base, &disk];
+            process::run("qemu-img", &create, Duration::from_secs(30))?;
+        }
+        self.power_on(Begin::Boot)?;
+        let up = self.connect(Duration::from_secs(240)).and_then(|()| self.settle());
+        up.map_err(|error| {
+            let logs: Vec<String> =
+                (1..=NODES).map(|index| process::tail(Path::new(&format!("console{index}.log")), 12)).collect();
+            error.context(logs.join("\n"))
+        })
+    }
+
+    /// Waits until the boot is over on all nodes and Xen's toolstack answers.
+    fn settle(&self) -> Result<()> {
+        for node in &self.nodes {
+            node.ok("systemctl is-system-running --wait >/dev/null; systemctl --failed --no-legend | cat")?;
+            let domains = node.ok("xl list")?;
+            if !domains.contains("Domain-0") {
+                return Err(anyhow!("{} has no Domain-0: {domains}", node.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn power_on(&mut self, begin: Begin<'_>) -> Result<()> {
+        let (image, how) = (&self.image, self.acceleration);
+        each(&mut self.machines, |index, slot| {
+            *slot = Some(Machine::start(image, how, index, begin)?);
+            Ok(())
+        })
+    }
+
+    fn power_off(&mut self) {
+        self.nodes.iter_mut().for_each(Node::disconnect);
+        self.machines.iter_mut().for_each(|slot| *slot = None);
+    }
+
+    /// Lets restored machines run, in the present, and logs in.
+    fn resume(&mut self) -> Result<()> {
+        network::forget()?;
+        for machine in self.machines.iter_mut().flatten() {
+            machine.resume()?;
+        }
+        for index in 1..=NODES {
+            sampler::set_clock(index)?;
+        }
+        self.samples.clear();
+        self.connect(Duration::from_secs(60))?;
+        until("the samplers", Duration::from_secs(30), || {
+            Ok((1..=NODES).all(|index| self.samples.last(index).is_some()).then_some(()))
+        })
+    }
+
+    fn connect(&mut self, limit: Duration) -> Result<()> {
+        each(&mut self.nodes, |_, node| node.connect(limit))
+    }
+
+    /// Saves all nodes as of one moment. The older snapshot that this one replaces goes, since each holds a whole memory.
+    fn save(&mut self, snapshot: &str, replaced: Option<&str>) -> Result<()> {
+        self.nodes.iter_mut().for_each(Node::disconnect);
+        for machine in self.machines.iter_mut().flatten() {
+            machine.pause()?;
+        }
+        each(&mut self.machines, |_, slot| {
+            let machine = slot.as_mut().context("a node is off")?;
+            if let Some(replaced) = replaced {
+                machine.delete(replaced)?;
+            }
+            machine.save(snapshot)
+        })
+    }
+
+    /// Switches the machines off and moves their disks to where they are kept.
+    fn deposit(&mut self, dir: &Path) -> Result<()> {
+        for (index, slot) in (1..).zip(&mut self.machines) {
+            if let Some(machine) = slot.take() {
+                machine.quit()?;
+            }
+            let disk = format!("node{index}.qcow2");
+            std::fs::rename(&disk, dir.join(&disk))?;
+        }
+        Ok(())
+    }
+
+    /// Copies a layer's disks here.
+    fn fetch(&self, layer: &Path) -> Result<()> {
+        for index in 1..=NODES {
+            let disk = format!("node{index}.qcow2");
+            layers::copy(&layer.join(&disk), Path::new(&disk))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.power_off();
+    }
+}
+
+fn name_of(dir: &Path) -> String {
+    dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Does the same to all at once, numbered from 1, and reports the first that failed.
+fn each<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> =
+            (1..).zip(items).map(|(index, item)| scope.spawn(move || work(index, item))).collect();
+        let mut all = Ok(());
+        for thread in threads {
+            let result = thread.join().unwrap_or_else(|_| Err(anyhow!("a thread died")));
+            all = all.and(result);
+        }
+        all
+    })
+}

@@ -1,0 +1,72 @@
+//! Stories about the audits: each breaks what it watches over, on purpose, and wants to be caught.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::{Scene, Story, dry, lab};
+use crate::audit::{Timed, identity, two_running};
+use crate::guest::Witness;
+use crate::sampler::Copy;
+use crate::wait::{say, until};
+
+pub(super) const STORIES: &[Story] = &[
+    dry("audit_sees_an_overlap_and_no_handover", overlap),
+    dry("audit_gives_the_clocks_the_benefit_of_the_doubt", doubt),
+    dry("audit_sees_a_reboot_and_a_second_guest", second_guest),
+    lab("audit_reports_two_running_copies", two_copies),
+];
+
+fn sample(node: usize, at: f64, running: bool) -> Timed {
+    Timed { node, at, uncertainty: 0.005, running: running.then_some(Copy { domid: 1, flags: 0 }) }
+}
+
+fn overlap() -> Result<()> {
+    // node1 runs it until 1.0; node2 from 0.8 on, or from 1.2 on.
+    let tale = |begins: f64| -> Vec<Timed> {
+        let times = (0..40).map(|turn| f64::from(turn) * 0.05);
+        times.flat_map(|at| [sample(1, at, at < 1.0), sample(2, at + 0.02, at > begins)]).collect()
+    };
+    ensure!(two_running(&tale(1.2)).is_empty(), "a proper handover was taken for two copies");
+    let found = two_running(&tale(0.8));
+    ensure!(found.len() == 1, "two copies were not seen: {found:?}");
+    Ok(())
+}
+
+fn doubt() -> Result<()> {
+    // One overlapping sample, but within what the clocks may be wrong by.
+    let mut samples = vec![sample(1, 0.0, true), sample(1, 0.05, true), sample(2, 0.048, true)];
+    ensure!(two_running(&samples).is_empty(), "an overlap was claimed that the clocks do not prove");
+    samples.push(sample(2, 0.025, true));
+    ensure!(!two_running(&samples).is_empty(), "a certain overlap was not seen");
+    Ok(())
+}
+
+fn second_guest() -> Result<()> {
+    let says = |boot: &str, tick| Witness { at: 0.0, boot: boot.to_string(), tick, uptime: 0.0 };
+    ensure!(identity(&[says("a", 1), says("a", 2)], 0).is_empty(), "a well guest was accused");
+    ensure!(identity(&[says("a", 9), says("b", 1)], 1).is_empty(), "an expected reboot was accused");
+    ensure!(!identity(&[says("a", 9), says("b", 1)], 0).is_empty(), "a reboot was not seen");
+    ensure!(!identity(&[says("a", 1), says("b", 1), says("a", 5)], 2).is_empty(), "a second guest was not seen");
+    ensure!(!identity(&[says("a", 5), says("a", 4)], 0).is_empty(), "a rollback was not seen");
+    Ok(())
+}
+
+/// x0 is started by hand on node2 as well, past the cluster and the agent.
+fn two_copies(scene: &mut Scene<'_>) -> Result<()> {
+    let node2 = scene.node(2)?;
+    node2.ok("crm_attribute -t crm_config -n maintenance-mode -v true")?;
+    say("xl create x0 on node2 too");
+    node2.ok("xl create -q /etc/xen/x0.cfg 2>&1")?;
+    until("both to run for a while", Duration::from_secs(30), || {
+        let timed = scene.audit().timed(scene.lab)?;
+        Ok((timed.iter().filter(|sample| sample.node == 2 && sample.running.is_some()).count() > 10).then_some(()))
+    })?;
+    let wrong = scene.audit().verdict(scene.lab, &scene.expected)?;
+    ensure!(wrong.iter().any(|line| line.starts_with("P1:")), "two copies of x0 ran and the audit says {wrong:?}");
+    say(format_args!("the audit says: {}", wrong.join("; ")));
+
+    // The story has to end well by its own audit: what it did so far is not its subject any more.
+    node2.ok("xl destroy x0")?;
+    scene.watch_anew()
+}

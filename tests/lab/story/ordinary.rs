@@ -1,0 +1,95 @@
+//! Where there is nothing to hand over: a real stop, Pacemaker's own migration, a domain that is nobody's business.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::{Scene, Story, lab};
+use crate::cluster::{CHANGE, Status};
+use crate::wait::{say, until};
+
+pub(super) const STORIES: &[Story] = &[
+    lab("migration_of_pacemakers_own_with_allow_migrate", migration),
+    lab("stop_is_a_shutdown_when_target_role_is_stopped", target_role),
+    lab("stop_is_a_shutdown_when_what_x0_stands_on_stops_here", stands_on),
+    lab("unmanaged_domain_is_left_alone_when_pacemaker_stops", unmanaged),
+];
+
+fn migration(scene: &mut Scene<'_>) -> Result<()> {
+    scene.meta("allow-migrate", "true")?;
+    scene.expected.runs_on = Some(2);
+
+    scene.standby(1, true)?;
+    scene.x0_arrives_on(2)?;
+
+    scene.cluster_has_x0_on(2, 2)?;
+    let operations = scene.x0_had("migrate_to@node1 migrate_from@node2 stop@node1")?;
+    for operation in operations {
+        let took = operation.ended().unwrap_or_default() - operation.began;
+        say(format_args!("{} on node{} took {took:.1} s", operation.name, operation.node));
+    }
+    scene.x0_was_hardly_silent()
+}
+
+fn target_role(scene: &mut Scene<'_>) -> Result<()> {
+    scene.expected.runs_on = None;
+
+    scene.meta("target-role", "Stopped")?;
+
+    Status::wait(scene.node(2)?, "x0 to be stopped", |status| status.stopped("x0"))?;
+    let operations = scene.x0_had("stop@node1")?;
+    if let [stop] = operations.as_slice() {
+        say(format_args!("stop took {:.1} s", stop.ended().unwrap_or_default() - stop.began));
+    }
+    shut_down_in_order(scene)
+}
+
+/// xl's monitor has seen the guest power itself off, which it does only when it was asked and not destroyed.
+fn shut_down_in_order(scene: &Scene<'_>) -> Result<()> {
+    let log = scene.node(1)?.ok("cat /var/log/xen/xl-x0.log")?;
+    ensure!(log.contains("has shut down, reason code 0"), "x0 was not shut down in order:\n{log}");
+    Ok(())
+}
+
+/// x0 is ordered after a resource, which stands for a file system or a DRBD: when that stops on node1, x0 cannot run on
+/// there, whatever the cluster wants next.
+fn stands_on(scene: &mut Scene<'_>) -> Result<()> {
+    scene.configure("resources", r#"<primitive id="store" class="ocf" provider="heartbeat" type="Dummy"/>"#)?;
+    scene.configure("constraints", r#"<rsc_order id="store-then-x0" first="store" then="x0"/>"#)?;
+    scene.configure("constraints", r#"<rsc_colocation id="x0-with-store" rsc="x0" with-rsc="store" score="INFINITY"/>"#)?;
+    Status::wait(scene.node(2)?, "store to be started on node1", |status| {
+        status.runs("store", "node1") && status.runs("x0", "node1")
+    })?;
+    scene.expected.runs_on = Some(2);
+    scene.expected.reboots = 1;
+
+    scene.standby(1, true)?;
+    scene.x0_arrives_on(2)?;
+
+    scene.cluster_has_x0_on(2, 2)?;
+    // So that the new guest is seen, and counted, before the story ends.
+    let before = scene.audit().witnesses();
+    let old = before.first().map(|witness| witness.boot.clone());
+    until("the new x0 to answer", Duration::from_secs(60), || {
+        Ok(scene.audit().witnesses().last().filter(|now| Some(&now.boot) != old.as_ref()).map(drop))
+    })?;
+    scene.x0_had("stop@node1 start@node2")?;
+    shut_down_in_order(scene)?;
+    let line = scene.agent_said(1, "no handoff:")?;
+    ensure!(line.contains("store"), "the agent does not say what x0 stands on: {line}");
+    Ok(())
+}
+
+fn unmanaged(scene: &mut Scene<'_>) -> Result<()> {
+    scene.meta("is-managed", "false")?;
+    Status::wait(scene.node(2)?, "x0 to be unmanaged", |status| {
+        status.resource("x0").is_some_and(|x0| !x0.managed)
+    })?;
+
+    let output = scene.stop_pacemaker(1)?.finish(CHANGE)?;
+    ensure!(output.status.success(), "systemctl stop pacemaker failed: {}", output.stderr);
+
+    scene.x0_runs_on(1)?;
+    scene.x0_had("")?;
+    scene.x0_was_hardly_silent()
+}

@@ -1,0 +1,312 @@
+//! One test on the lab: its words for what is done and what is seen, its audits, and what it leaves when it fails.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::audit::{Audit, Expected};
+use crate::cluster::{CHANGE, Status};
+use crate::guest::{Pinging, Pings};
+use crate::lab::Lab;
+use crate::node::Node;
+use crate::process::Running;
+use crate::wait::{self, now, say};
+
+/// The longest time that x0 may be silent in a live migration: it was 7 to 9 s under emulation in the best of runs.
+const SILENCE: f64 = 20.0;
+
+/// A test in progress.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    /// The nodes.
+    pub(crate) lab: &'a mut Lab,
+    /// What has to be so at the end; a story says where it is not the default.
+    pub(crate) expected: Expected,
+    audit: Audit,
+    began: f64,
+    pinging: Option<Pinging>,
+}
+
+/// Something that the cluster had an agent do.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    /// On which node.
+    pub(crate) node: usize,
+    /// `stop`, `start`, `migrate_to`, ...
+    pub(crate) name: String,
+    /// For which resource.
+    pub(crate) resource: String,
+    /// When it was asked for.
+    pub(crate) began: f64,
+    /// When it was done, and how that was reported: `ok` or what was wrong.
+    pub(crate) result: Option<(f64, String)>,
+}
+
+impl Operation {
+    /// Has it succeeded?
+    pub(crate) fn ok(&self) -> bool {
+        self.result.as_ref().is_some_and(|(_, result)| result == "ok")
+    }
+
+    /// When it was over.
+    pub(crate) fn ended(&self) -> Option<f64> {
+        self.result.as_ref().map(|(at, _)| *at)
+    }
+}
+
+impl<'a> Scene<'a> {
+    /// Tells a story from beginning to end, audits included.
+    pub(crate) fn play(lab: &'a mut Lab, name: &str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Result<()> {
+        let mut scene = Self::begin(lab)?;
+        let told = tell(&mut scene);
+        let verdict = scene.audit.verdict(scene.lab, &scene.expected);
+        let result = match (told, verdict) {
+            (Ok(()), Ok(wrong)) if wrong.is_empty() => return Ok(()),
+            (told, Ok(wrong)) => {
+                let mut lines: Vec<String> = told.err().map(|error| format!("{error:#}")).into_iter().collect();
+                lines.extend(wrong.into_iter().map(|line| format!("audit: {line}")));
+                lines.join("\n")
+            },
+            (Ok(()), Err(error)) => format!("the audit could not be held: {error:#}"),
+            (Err(told), Err(error)) => format!("{told:#}\nand the audit could not be held: {error:#}"),
+        };
+        let logs = scene.keep_logs(name);
+        Err(anyhow!("{result}\n{logs}"))
+    }
+
+    /// The moment when the cluster is ready and x0 runs on node1, watched from now on.
+    pub(crate) fn begin(lab: &'a mut Lab) -> Result<Self> {
+        crate::guest::wait_for(Duration::from_secs(30))?;
+        let audit = Audit::begin(lab)?;
+        let scene = Self {
+            expected: Expected { runs_on: Some(1), reboots: 0 },
+            audit,
+            began: now(),
+            pinging: Some(Pinging::begin()?),
+            lab,
+        };
+        scene.x0_runs_on(1)?;
+        Ok(scene)
+    }
+
+    /// Node `index`.
+    pub(crate) fn node(&self, index: usize) -> Result<&Node> {
+        self.lab.node(index)
+    }
+
+    /// The watch over this test.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Forgets what was seen and watches from now on.
+    pub(crate) fn watch_anew(&mut self) -> Result<()> {
+        self.lab.samples.clear();
+        wait::until("fresh samples", Duration::from_secs(10), || {
+            Ok(self.lab.nodes.iter().all(|node| self.lab.samples.last(node.index).is_some()).then_some(()))
+        })?;
+        self.audit = Audit::begin(self.lab)?;
+        Ok(())
+    }
+
+    // What is done.
+
+    /// Begins `systemctl stop pacemaker` on a node.
+    pub(crate) fn stop_pacemaker(&self, node: usize) -> Result<Running> {
+        say(format_args!("systemctl stop pacemaker on node{node}"));
+        self.node(node)?.start("systemctl stop pacemaker")
+    }
+
+    /// Sends a node into standby, or back.
+    pub(crate) fn standby(&self, node: usize, on: bool) -> Result<()> {
+        let value = if on { "on" } else { "off" };
+        say(format_args!("node{node} standby={value}"));
+        self.node(2)?.ok(&format!("crm_attribute -t nodes -N node{node} -n standby -v {value}")).map(drop)
+    }
+
+    /// Sets a meta attribute of x0.
+    pub(crate) fn meta(&self, name: &str, value: &str) -> Result<()> {
+        say(format_args!("x0 meta {name}={value}"));
+        self.node(2)?.ok(&format!("crm_resource -r x0 --meta -p {name} -v {value}")).map(drop)
+    }
+
+    /// Adds a piece of XML to a section of the cluster's configuration.
+    pub(crate) fn configure(&self, section: &str, xml: &str) -> Result<()> {
+        self.node(2)?.feed(&format!("cibadmin --create -o {section} --xml-pipe"), xml.as_bytes()).map(drop)
+    }
+
+    // What is waited for.
+
+    /// Waits until a node runs x0 and no other one does, by what the hypervisors say.
+    pub(crate) fn x0_arrives_on(&self, node: usize) -> Result<f64> {
+        wait::until(format_args!("x0 to run on node{node}"), CHANGE, || Ok(self.runs_only_on(node).then(now)))
+    }
+
+    /// Waits until the cluster, asked on a node, has x0 started there and has nothing more to do.
+    pub(crate) fn cluster_has_x0_on(&self, asked: usize, node: usize) -> Result<Status> {
+        let name = format!("node{node}");
+        let what = format!("the cluster to have x0 on {name}");
+        Status::wait(self.node(asked)?, &what, |status| status.runs("x0", &name))
+    }
+
+    // What is seen.
+
+    /// x0 runs on that node now, and only there.
+    pub(crate) fn x0_runs_on(&self, node: usize) -> Result<()> {
+        ensure!(self.runs_only_on(node), "x0 does not run on node{node} alone");
+        Ok(())
+    }
+
+    fn runs_only_on(&self, wanted: usize) -> bool {
+        self.lab.nodes.iter().all(|node| {
+            let running = self.lab.samples.last(node.index).is_some_and(|sample| sample.running().is_some());
+            running == (node.index == wanted)
+        })
+    }
+
+    /// Did that node run x0 at that moment? By the last sample before it.
+    pub(crate) fn ran_at(&self, node: usize, moment: f64) -> Result<bool> {
+        let timed = self.audit.timed(self.lab)?;
+        let last = timed.iter().rfind(|sample| sample.node == node && sample.at < moment);
+        Ok(last.is_some_and(|sample| sample.running.is_some()))
+    }
+
+    /// What the cluster had done on all nodes since the beginning, monitors left out, in order.
+    pub(crate) fn operations(&self) -> Result<Vec<Operation>> {
+        let mut all = Vec::new();
+        for node in &self.lab.nodes {
+            let log = node.ok(&format!(
+                "journalctl -o short-unix --no-pager -t pacemaker-controld --since @{:.0}",
+                self.began.floor()
+            ))?;
+            all.extend(operations(node.index, &log, self.began));
+        }
+        all.retain(|operation| operation.name != "monitor" && operation.name != "probe");
+        all.sort_by(|a, b| a.began.total_cmp(&b.began));
+        Ok(all)
+    }
+
+    /// x0's operations as `stop@node1 start@node2`, all of which have to be ok.
+    pub(crate) fn x0_had(&self, wanted: &str) -> Result<Vec<Operation>> {
+        let operations: Vec<Operation> =
+            self.operations()?.into_iter().filter(|operation| operation.resource == "x0").collect();
+        let story: Vec<String> = operations
+            .iter()
+            .map(|operation| {
+                let result = match &operation.result {
+                    Some((_, result)) if result == "ok" => String::new(),
+                    Some((_, result)) => format!("({result})"),
+                    None => "(unfinished)".to_string(),
+                };
+                format!("{}@node{}{result}", operation.name, operation.node)
+            })
+            .collect();
+        let story = story.join(" ");
+        ensure!(story == wanted, "the cluster had x0's agent do [{story}], the story says [{wanted}]");
+        Ok(operations)
+    }
+
+    /// What the agent has logged on a node since the beginning.
+    pub(crate) fn agent_log(&self, node: usize) -> Result<String> {
+        let since = self.began.floor();
+        self.node(node)?.ok(&format!("journalctl -o cat --no-pager -t xen-handoff --since @{since:.0}"))
+    }
+
+    /// The agent has logged a line on that node that holds these words.
+    pub(crate) fn agent_said(&self, node: usize, words: &str) -> Result<String> {
+        let log = self.agent_log(node)?;
+        let line = log.lines().find(|line| line.contains(words)).map(ToString::to_string);
+        line.with_context(|| format!("the agent on node{node} has not said {words:?}, but:\n{log}"))
+    }
+
+    /// Ends the pings and tells how they went.
+    pub(crate) fn pings(&mut self) -> Result<Pings> {
+        let pings = self.pinging.take().context("the pings have ended already")?.end()?;
+        let (_, gap) = pings.longest_gap();
+        say(format_args!("pings: {} sent, {} lost, longest gap {gap:.1} s", pings.sent, pings.lost()));
+        Ok(pings)
+    }
+
+    /// x0 was reachable all the time, but for a migration's pause.
+    pub(crate) fn x0_was_hardly_silent(&mut self) -> Result<()> {
+        let pings = self.pings()?;
+        let (_, gap) = pings.longest_gap();
+        if gap > SILENCE {
+            bail!("x0 was silent for {gap:.1} s, {} of {} pings lost", pings.lost(), pings.sent);
+        }
+        Ok(())
+    }
+
+    /// Copies the nodes' logs to `target/lab/NAME`, and returns where they are and how they end.
+    fn keep_logs(&self, name: &str) -> String {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab").join(name);
+        let _ = std::fs::remove_dir_all(&dir);
+        if let Err(error) = std::fs::create_dir_all(&dir) {
+            return format!("no place for logs: {error}");
+        }
+        let mut lines = vec![format!("logs: {}", dir.display())];
+        for node in &self.lab.nodes {
+            let kept = keep_node_logs(node, self.began, &dir);
+            lines.push(kept.unwrap_or_else(|error| format!("no logs of {}: {error:#}", node.name)));
+        }
+        let samples: String = self
+            .audit
+            .timed(self.lab)
+            .unwrap_or_default()
+            .iter()
+            .map(|sample| format!("{:.3} node{} {:?}\n", sample.at, sample.node, sample.running))
+            .collect();
+        let _ = std::fs::write(dir.join("samples"), samples);
+        lines.join("\n")
+    }
+}
+
+/// Fetches a node's logs and returns the agent's last words there.
+fn keep_node_logs(node: &Node, began: f64, dir: &Path) -> Result<String> {
+    let since = format!("--no-pager --since @{:.0}", began.floor());
+    let path = |what: &str| -> PathBuf { dir.join(format!("{}-{what}", node.name)) };
+    let journal = node.run(&format!("journalctl -o short-unix {since}"))?.stdout;
+    std::fs::write(path("journal"), journal)?;
+    std::fs::write(path("pacemaker.log"), node.run("cat /var/log/pacemaker/pacemaker.log")?.stdout)?;
+    let state = "date +%s.%N; xl list; ps -ef; for f in $(find /run/xen-handoff /var/log/xen -type f); do \
+                 echo; echo \"== $f\"; tail -n 200 $f; done; cibadmin -Q";
+    std::fs::write(path("state"), node.run(state)?.stdout)?;
+    let said = node.run(&format!("journalctl -o short-unix {since} -t xen-handoff | tail -n 12"))?.stdout;
+    Ok(format!("the agent on {} at last:\n    {}", node.name, said.trim().replace('\n', "\n    ")))
+}
+
+/// Finds the operations in a controller's log: a line when one is asked for, another with its result.
+fn operations(node: usize, log: &str, since: f64) -> Vec<Operation> {
+    let mut found: Vec<Operation> = Vec::new();
+    for line in log.lines() {
+        let at = line.split(' ').next().and_then(|time| time.parse::<f64>().ok()).unwrap_or_default();
+        if at < since {
+            continue;
+        }
+        if let Some(rest) = after(line, "Requesting local execution of ") {
+            if let Some((name, resource)) = name_and_resource(rest) {
+                found.push(Operation { node, name, resource, began: at, result: None });
+            }
+        } else if let Some(rest) = after(line, "Result of ")
+            && let Some((name, resource)) = name_and_resource(rest)
+            && let Some(open) = found
+                .iter_mut()
+                .rfind(|one| one.name == name && one.resource == resource && one.result.is_none())
+        {
+            let result = rest.split_once(": ").map_or(rest, |(_, result)| result);
+            open.result = Some((at, result.to_string()));
+        }
+    }
+    found
+}
+
+fn after<'l>(line: &'l str, words: &str) -> Option<&'l str> {
+    line.split_once(words).map(|(_, rest)| rest)
+}
+
+/// `stop operation for x0 on node1...`
+fn name_and_resource(text: &str) -> Option<(String, String)> {
+    let (name, rest) = text.split_once(" operation for ")?;
+    Some((name.to_string(), rest.split(' ').next()?.to_string()))
+}
