@@ -2,6 +2,16 @@
 //! two hosts that are folders. "Expected", not "works": the same stories run on real Pacemaker (`tests/pacemaker`) and
 //! on real Xen (`tests/lab`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking, and its helpers are nobody's library"
+)]
+
 mod world;
 
 use std::time::{Duration, Instant};

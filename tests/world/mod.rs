@@ -161,7 +161,6 @@ fn standin_xl() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_xen-handoff")).with_file_name("examples").join("xl-standin")
 }
 
-#[allow(clippy::disallowed_methods, reason = "the tests' own processes")]
 fn run(command: &mut Command) -> std::process::Output {
     command.output().unwrap()
 }
