@@ -28,7 +28,7 @@ fn x0_on_n1() -> World {
     world
 }
 
-fn eventually(what: &str, holds: impl Fn() -> bool) {
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < until, "in vain waited for: {what}");
@@ -274,4 +274,50 @@ fn monitor_is_an_error_and_never_7_when_xl_does_not_answer() {
     assert_eq!(n1.act("monitor", &[]).code, 1, "no xl at all");
     std::fs::rename(kept, xl).unwrap();
     assert_eq!(n1.act("monitor", &[]).code, 0);
+}
+
+#[test]
+fn a_reboot_of_the_guest_does_not_read_as_stopped() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let before = n1.xl(&["domid", "x0"]);
+    n1.xl(&["reboot", "x0"]);
+    let mut looks = 0;
+    eventually("the guest is back with another domid", || {
+        looks += 1;
+        assert_eq!(n1.act("monitor", &[]).code, 0, "look {looks}: {:?}", n1.domains());
+        let now = n1.xl(&["domid", "x0"]);
+        !now.is_empty() && now != before && n1.runs_x0()
+    });
+}
+
+#[test]
+fn a_guest_that_ignores_the_shutdown_is_destroyed_within_its_budget() {
+    let world = x0_on_n1();
+    world.plan(&NODES, None);
+    let n1 = world.host("n1");
+    n1.knob("x0.ignore-shutdown", "");
+    let stop = n1.act("stop", &[("OCF_RESKEY_shutdown_timeout", "2")]);
+    assert_eq!(stop.code, 0, "{}", stop.reason);
+    assert!(n1.domains().is_empty());
+    assert!(world.log().contains("stop: destroyed"), "{}", world.log());
+}
+
+#[test]
+fn p4_a_stream_that_breaks_leaves_the_domain_running_and_the_next_try_succeeds() {
+    for (who, point) in [("receive", "in-stream"), ("migrate", "in-stream")] {
+        let world = x0_on_n1();
+        let (n1, n2) = (world.host("n1"), world.host("n2"));
+        n1.succeeds("stop");
+        let host = if who == "receive" { &n2 } else { &n1 };
+        host.knob(&format!("{who}.kill"), point);
+        let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "9000")]);
+        assert_eq!(start.code, 1, "{who}: {}", start.reason);
+        assert!(n1.runs_x0(), "{who} killed in the {point}: {:?}", n1.domains());
+        assert!(!n2.runs_x0());
+        host.unset_knob(&format!("{who}.kill"));
+        n2.succeeds("start");
+        assert!(n2.runs_x0());
+        assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
+    }
 }

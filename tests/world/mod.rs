@@ -232,6 +232,17 @@ impl Host {
         record["state"]["phase"].as_str().unwrap().to_owned()
     }
 
+    /// Turns a knob of the stand-in: see `tests/standin/xl.rs`.
+    pub fn knob(&self, name: &str, text: &str) {
+        let folder = self.root.join("var/lib/xl-standin/ctl");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+
+    pub fn unset_knob(&self, name: &str) {
+        std::fs::remove_file(self.root.join("var/lib/xl-standin/ctl").join(name)).unwrap();
+    }
+
     /// From now on this host cannot be reached, or can again.
     pub fn cut(&self, cut: bool) {
         let file = self.root.join("cut");
