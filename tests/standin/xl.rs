@@ -42,7 +42,7 @@
 //! | `memory-mib` | the host's memory (16384) |
 //! | `stream.mib`, `stream.mib-per-second` | size and rate of a migration stream (8, 16) |
 //! | `stream.last-seconds` | length of stop-and-copy (0.05) |
-//! | `migrate.kill`, `receive.kill` | SIGKILL to itself at the point named in the file |
+//! | `migrate.kill`, `receive.kill` | SIGKILL to itself at the point named in the file (`.kill-once`: the first time) |
 //! | `migrate.hold`, `receive.hold` | wait at the point named in the file's first line, while the file exists |
 //! | `receive.fail` | at the target: `create`, `rename`, `unpause` or `destroy` fails (several: one a line) |
 //! | `autoballoon` | creating and receiving take turns under one lock, as with xl's autoballoon |
