@@ -17,19 +17,25 @@ MANDIR  = $(PREFIX)/share/man
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 BINARY  = target/release/xen-handoff
 
-.PHONY: all build demo check fast lint ocf-check lab install uninstall man clean
+.PHONY: all build toolchain demo check fast lint ocf-check lab install uninstall man clean
 
 all: build
 
-build:
+build: toolchain
 	@tests/need build
 	$(CARGO) build --release --locked
 
-lint:
+toolchain:
+	@command -v $(CARGO) >/dev/null || { echo "missing command: $(CARGO) (Rust 1.88 or later, from rustup)" >&2; exit 2; }
+
+lint: toolchain
+	@tests/need build lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) run --quiet --locked --example manual
 	git diff --exit-code -- man ocf
+	mandoc -T lint -W warning man/*.7 man/*.8
+	groff -man -ww -z -Tutf8 man/*.7 man/*.8
 
 fast:
 	$(CARGO) test --locked --lib --bins

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Agent, LOOK_AGAIN, Outcome};
+use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
@@ -61,7 +61,7 @@ impl Agent {
     /// `Generic` with what stood in the way at the deadline; `NotInstalled` or `Configured` for what no waiting cures.
     pub(super) fn start(&self) -> Result<ExitCode, Failure> {
         Parameters::refuse_not_yet(&self.environment.parameters)
-            .or_exit(ExitCode::Configured, "configuration")?;
+            .or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         self.config_file()?;
         let mut said = String::new();
         // A round that could not reach anybody for lack of time would hide what the round before it found out.
