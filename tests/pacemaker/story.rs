@@ -1,7 +1,7 @@
 //! What a story is made of: a domain under the cluster's care, what happens to it, and the audits at the end.
 
 use crate::cluster::{Cluster, NODES};
-use crate::spawn::{self, Said, command, until};
+use crate::spawn::{Said, until};
 use crate::{audit, xml};
 use std::time::Duration;
 
@@ -178,8 +178,9 @@ impl<'a> Story<'a> {
 
     /// Waits until it runs nowhere.
     pub(crate) fn runs_nowhere(&self, name: &str) {
-        until(SOON, || self.running_on(name).is_empty())
-            .unwrap_or_else(|_| panic!("{name} still runs on {:?}\n{}", self.running_on(name), self.report()));
+        until(SOON, || self.running_on(name).is_empty()).unwrap_or_else(|_| {
+            panic!("{name} still runs on {:?}\n{}", self.running_on(name), self.report())
+        });
     }
 
     /// Waits until the agent on a node has logged something with all these words.
@@ -198,8 +199,9 @@ impl<'a> Story<'a> {
     /// Waits until the cluster remembers a failed action with all these words.
     pub(crate) fn failure(&self, words: &[&str]) {
         let failed = || self.cluster.failures().iter().any(|f| words.iter().all(|w| f.contains(w)));
-        until(SOON, failed)
-            .unwrap_or_else(|_| panic!("no failure {words:?} in {:?}\n{}", self.cluster.failures(), self.report()));
+        until(SOON, failed).unwrap_or_else(|_| {
+            panic!("no failure {words:?} in {:?}\n{}", self.cluster.failures(), self.report())
+        });
     }
 
     /// Calls the agent on a node as the cluster does not: by hand, with this environment and nothing else.
@@ -209,7 +211,9 @@ impl<'a> Story<'a> {
     }
 
     pub(crate) fn events(&self) -> Vec<audit::Event> {
-        audit::read(&std::fs::read_to_string(self.cluster.fabric.shared().join("xl-events")).unwrap_or_default())
+        audit::read(
+            &std::fs::read_to_string(self.cluster.fabric.shared().join("xl-events")).unwrap_or_default(),
+        )
     }
 
     /// The story is over: the domain runs where it should, was booted so often, nothing is left over, and never did two
@@ -248,10 +252,13 @@ impl<'a> Story<'a> {
         let mut found = vec![];
         for node in NODES.iter().filter(|n| self.cluster.fabric.is_up(n)) {
             let listing = self.cluster.xl(node, &["list"]).stdout;
-            found.extend(listing.lines().filter(|l| l.contains("--") && l.contains(name)).filter_map(|line| {
-                let first = line.split_whitespace().next().unwrap_or_default();
-                (first.ends_with("--incoming") || first.ends_with("--migratedaway")).then(|| format!("{node}: {first}"))
-            }));
+            found.extend(listing.lines().filter(|l| l.contains("--") && l.contains(name)).filter_map(
+                |line| {
+                    let first = line.split_whitespace().next().unwrap_or_default();
+                    (first.ends_with("--incoming") || first.ends_with("--migratedaway"))
+                        .then(|| format!("{node}: {first}"))
+                },
+            ));
             let record = self.cluster.fabric.get(node, &format!("/run/xen-handoff/{name}.json"));
             let phase = phase_of(&record);
             if !["", "idle"].contains(&phase.as_str()) {
@@ -259,9 +266,17 @@ impl<'a> Story<'a> {
             }
             found.extend(self.processes(node));
         }
-        let values =
-            self.cluster.crm(&["attrd_updater", "-Q", "-A", "-n", &format!("xen-handoff-{name}"), "--output-as=xml"]);
-        let open = xml::elements(&values.stdout).into_iter().filter(|e| e.name == "attribute" && !e.get("value").is_empty());
+        let values = self.cluster.crm(&[
+            "attrd_updater",
+            "-Q",
+            "-A",
+            "-n",
+            &format!("xen-handoff-{name}"),
+            "--output-as=xml",
+        ]);
+        let open = xml::elements(&values.stdout)
+            .into_iter()
+            .filter(|e| e.name == "attribute" && !e.get("value").is_empty());
         found.extend(open.map(|e| format!("ledger on {}: {}", e.get("host"), e.get("value"))));
         found
     }
@@ -276,14 +291,21 @@ impl<'a> Story<'a> {
             done";
         let said = self.cluster.fabric.on(node, &["sh", "-c", script]);
         // a recurring monitor may be under way at any moment
-        let monitor = |line: &&str| !line.ends_with("monitor ") && !line.ends_with("xl list ") && !line.trim().is_empty();
+        let monitor = |line: &&str| {
+            !line.ends_with("monitor ") && !line.ends_with("xl list ") && !line.trim().is_empty()
+        };
         said.stdout.lines().filter(monitor).map(|line| format!("{node}: {line}")).collect()
     }
 
     /// All that one needs to understand what happened.
     pub(crate) fn report(&self) -> String {
-        let events = std::fs::read_to_string(self.cluster.fabric.shared().join("xl-events")).unwrap_or_default();
-        format!("--- events\n{events}--- failures\n{:#?}\n--- agents\n{}", self.cluster.failures(), self.cluster.story_of_logs())
+        let events =
+            std::fs::read_to_string(self.cluster.fabric.shared().join("xl-events")).unwrap_or_default();
+        format!(
+            "--- events\n{events}--- failures\n{:#?}\n--- agents\n{}",
+            self.cluster.failures(),
+            self.cluster.story_of_logs()
+        )
     }
 }
 
@@ -292,10 +314,4 @@ fn phase_of(record: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
     let phase = if json["phase"].is_string() { &json["phase"] } else { &json["state"]["phase"] };
     phase.as_str().unwrap_or_default().to_owned()
-}
-
-/// Runs `words` on the machine itself; for what a story needs beside the cluster.
-pub(crate) fn on_machine(words: &[&str]) -> Said {
-    let (program, rest) = words.split_first().expect("a program");
-    spawn::run(command(program).args(rest))
 }

@@ -82,7 +82,8 @@ fn hazard_h1(cluster: &Cluster) {
     cluster.settle();
     cluster.knob("n1", "stream.mib-per-second", "3");
     cluster.must(&["crm_resource", "--move", "-r", "x0", "-N", "n3"]);
-    crate::spawn::until(crate::story::SOON, || story.state("n3", "x0--incoming") == "paused").expect("an incoming domain");
+    crate::spawn::until(crate::story::SOON, || story.state("n3", "x0--incoming") == "paused")
+        .expect("an incoming domain");
     cluster.must(&["crm_resource", "--clear", "-r", "x0"]);
     cluster.settle();
     let running = story.running_on("x0");

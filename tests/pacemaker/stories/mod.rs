@@ -49,8 +49,16 @@ fn audit_sees_two_copies(cluster: &Cluster) {
     assert_eq!(audit::boots(&story.events(), "x0").len(), 2);
     // one after the other is no offence, nor is a copy that is paused, nor one whose host has no power
     let order = |lines: &str| audit::two_at_once(&audit::read(lines));
-    assert!(order("1.0 a x 1 paused -> running B\n2.0 a x 1 running -> absent B\n3.0 b x 1 paused -> running B").is_empty());
+    assert!(
+        order("1.0 a x 1 paused -> running B\n2.0 a x 1 running -> absent B\n3.0 b x 1 paused -> running B")
+            .is_empty()
+    );
     assert!(order("1.0 a x 1 paused -> running B\n2.0 b x--incoming 1 absent -> paused B").is_empty());
-    assert!(order("1.0 a x 1 paused -> running B\n2.0 a * 0 running -> power-off -\n3.0 b x 1 paused -> running C").is_empty());
+    assert!(
+        order(
+            "1.0 a x 1 paused -> running B\n2.0 a * 0 running -> power-off -\n3.0 b x 1 paused -> running C"
+        )
+        .is_empty()
+    );
     assert_eq!(order("1.0 a x 1 paused -> running B\n3.0 a x 1 running -> absent B\n2.0 b x--migratedaway 7 paused -> running B").len(), 1);
 }
