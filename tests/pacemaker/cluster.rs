@@ -260,10 +260,12 @@ impl Cluster {
 
     /// The first node whose pacemaker runs.
     pub(crate) fn somebody(&self) -> String {
+        self.anybody().expect("a node of the cluster")
+    }
+
+    fn anybody(&self) -> Option<String> {
         let mut up = NODES.iter().filter(|n| self.fabric.is_up(n));
-        up.find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok())
-            .expect("a node of the cluster")
-            .to_string()
+        up.find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok()).map(|n| (*n).to_owned())
     }
 
     /// A cluster command on whichever node is in the cluster.
@@ -318,9 +320,10 @@ impl Cluster {
         nodes
     }
 
-    /// The failed actions that the cluster remembers, as `operation_key on node: reason`.
+    /// The failed actions that the cluster remembers, as `operation_key on node: reason`; none where no cluster is.
     pub(crate) fn failures(&self) -> Vec<String> {
-        xml::elements(&self.must(&["crm_mon", "-1", "--output-as=xml"]))
+        let Some(node) = self.anybody() else { return vec![] };
+        xml::elements(&self.fabric.on(&node, &["crm_mon", "-1", "--output-as=xml"]).stdout)
             .iter()
             .filter(|e| e.name == "failure")
             .map(|e| {

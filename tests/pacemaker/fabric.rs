@@ -139,11 +139,6 @@ impl Fabric {
         spawn::run(&mut self.inside(name, words))
     }
 
-    /// The same with an input.
-    pub(crate) fn on_with(&self, name: &str, words: &[&str], input: &str) -> Said {
-        spawn::run_with_input(&mut self.inside(name, words), input)
-    }
-
     /// A shell command inside a node, which must succeed.
     pub(crate) fn sh(&self, name: &str, script: &str) -> String {
         let said = self.on(name, &["sh", "-c", script]);

@@ -45,7 +45,10 @@ fn main() -> ExitCode {
 /// Runs a test on the cluster, which a failed test before it may have left in any state: tests begin with a reset.
 fn with_cluster(test: impl FnOnce(&Cluster)) -> Result<(), Failed> {
     let mut guard = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-    test(guard.get_or_insert_with(Cluster::start));
+    let cluster = guard.get_or_insert_with(Cluster::start);
+    let begin = std::time::Instant::now();
+    test(cluster);
+    print!("({:.1} s) ", begin.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! What a story is made of: a domain under the cluster's care, what happens to it, and the audits at the end.
 
 use crate::cluster::{Cluster, NODES};
-use crate::spawn::{self, Said, command, until};
+use crate::spawn::{Said, until};
 use crate::{audit, xml};
 use std::time::Duration;
 
@@ -314,10 +314,4 @@ fn phase_of(record: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
     let phase = if json["phase"].is_string() { &json["phase"] } else { &json["state"]["phase"] };
     phase.as_str().unwrap_or_default().to_owned()
-}
-
-/// Runs `words` on the machine itself; for what a story needs beside the cluster.
-pub(crate) fn on_machine(words: &[&str]) -> Said {
-    let (program, rest) = words.split_first().expect("a program");
-    spawn::run(command(program).args(rest))
 }
