@@ -32,6 +32,8 @@ pub(crate) struct Lab {
     /// What the hypervisors have.
     pub(crate) samples: Samples,
     machines: Vec<Option<Machine>>,
+    /// Just started from the snapshot, so there is nothing to go back from.
+    fresh: bool,
     image: Image,
     acceleration: Acceleration,
     cache: Cache,
@@ -52,7 +54,7 @@ impl Lab {
         let acceleration = Acceleration::probe(&image);
         let nodes = (1..=NODES).map(|index| Node::new(&image, index)).collect::<Result<_>>()?;
         let machines = (0..NODES).map(|_| None).collect();
-        Ok(Self { nodes, samples, machines, image, acceleration, cache, _dir: dir })
+        Ok(Self { nodes, samples, machines, fresh: false, image, acceleration, cache, _dir: dir })
     }
 
     /// Node `index`, from 1.
@@ -62,11 +64,12 @@ impl Lab {
 
     /// Brings the cluster up with that agent, or takes it from the cache, and stands where every test begins.
     pub(crate) fn ready(&mut self, agent: &Agent) -> Result<()> {
+        self.power_off();
         let booted = self.booted()?;
         let key = layers::hash(format!("{} {} {}", name_of(&booted), agent.key()?, cluster::key(agent)).as_bytes())?;
         // The closure needs the whole lab, so the cache steps aside for it.
         let cache = self.cache.clone();
-        let ready = cache.ensure(READY, &key, |dir| {
+        let ready = cache.ensure(agent.provider(), &key, |dir| {
             step("bringing the cluster up (under a minute and a half, kept for later runs)", || {
                 self.fetch(&booted)?;
                 self.power_on(Begin::Paused(BOOTED))?;
@@ -80,11 +83,20 @@ impl Lab {
         step("starting from the snapshot", || {
             self.power_on(Begin::Paused(READY))?;
             self.resume()
-        })
+        })?;
+        self.fresh = true;
+        Ok(())
     }
 
-    /// Goes back to the moment when the cluster was ready: about two seconds.
+    /// Goes back to the moment when the cluster was ready: some three seconds.
     pub(crate) fn restore(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.fresh) {
+            return Ok(());
+        }
+        step("going back to the ready cluster", || self.go_back())
+    }
+
+    fn go_back(&mut self) -> Result<()> {
         self.nodes.iter_mut().for_each(Node::disconnect);
         let (image, how) = (&self.image, self.acceleration);
         each(&mut self.machines, |index, slot| {
