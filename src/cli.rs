@@ -10,7 +10,12 @@ use crate::transfer::relay::Relay;
 
 /// Hands running Xen domains from node to node for a cluster manager.
 #[derive(Debug, Parser)]
-#[command(name = "xen-handoff", version, about, max_term_width = 80)]
+#[command(
+    name = "xen-handoff",
+    version,
+    about = "Hands running Xen domains from node to node for a cluster manager"
+)]
+#[command(max_term_width = 80)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

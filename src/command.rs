@@ -1,7 +1,7 @@
 //! The only place that starts a process.
 //!
 //! Every foreign tool is found in a fixed list of folders below the [`Root`], never by the caller's `PATH`; it gets an
-//! argument list (there is no shell), an environment of four variables (`LC_ALL=C`), and a time limit.
+//! argument list (there is no shell), an environment of its own (`LC_ALL=C`, our log's settings), and a time limit.
 //!
 //! **When the cluster kills us.** Pacemaker ends an action that ran too long by SIGKILL to its whole process group.
 //! [`run`] leaves its child in our group on purpose: a listing that hangs dies with the action that asked for it.
@@ -154,6 +154,8 @@ impl Tool {
             .env("LC_ALL", "C")
             .env("HOME", "/root")
             .env("PATH", TOOL_FOLDERS.join(":"));
+        // For our own subcommands, which xl may start in its turn.
+        command.envs(crate::logging::for_children().iter().cloned());
         if let Some(root) = self.root.for_child() {
             command.env("XEN_HANDOFF_ROOT", root);
         }

@@ -3,11 +3,12 @@
 //! `HA_LOGFACILITY` chooses another facility, or `none`. `HA_LOGFILE` gets every line too. Where syslog cannot be
 //! reached, lines go to stderr, without ever looking like an exit reason. Nothing is logged to stdout.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use syslog::{Facility, Formatter3164, LoggerBackend};
@@ -31,8 +32,35 @@ impl std::fmt::Debug for Sinks {
     }
 }
 
+/// The variables that make our own child processes log where we do.
+static FOR_CHILDREN: OnceLock<Vec<(&'static str, OsString)>> = OnceLock::new();
+
+/// The variables that make our own child processes log where we do; none before [`begin`].
+pub fn for_children() -> &'static [(&'static str, OsString)] {
+    FOR_CHILDREN.get().map_or(&[], Vec::as_slice)
+}
+
+fn variables(environment: &Environment) -> Vec<(&'static str, OsString)> {
+    let mut variables: Vec<(&'static str, OsString)> = Vec::new();
+    if let Some(file) = &environment.log_file {
+        variables.push(("HA_LOGFILE", file.into()));
+    }
+    if let Some(facility) = &environment.log_facility {
+        variables.push(("HA_LOGFACILITY", facility.into()));
+    }
+    if let Some(resource) = &environment.resource {
+        variables.push(("OCF_RESOURCE_INSTANCE", resource.into()));
+    }
+    if environment.debug {
+        variables.push(("HA_debug", "1".into()));
+    }
+    variables
+}
+
 /// Opens the log. Called once, by `main`. A log that cannot be opened stops nothing.
 pub fn begin(environment: &Environment) {
+    // Set once: a second call would be a second `main`.
+    let _ = FOR_CHILDREN.set(variables(environment));
     let facility = match environment.log_facility.as_deref() {
         None | Some("") => Some(Facility::LOG_DAEMON),
         Some("none") => None,

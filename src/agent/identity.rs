@@ -107,12 +107,12 @@ fn without_file(resource: &str, parameters: &Parameters, action: Action) -> Resu
         });
         return Err(Failure::new(
             ExitCode::NotInstalled,
-            format!("resource {resource}: {which}, and no name is set; nothing was changed"),
+            format!("{which}, and no name is set; nothing was changed"),
         ));
     }
     DomainName::new(resource).or_exit(
         ExitCode::Generic,
-        format!("resource {resource}: neither name nor configuration tell the domain's name, and the id cannot be one"),
+        "neither name nor configuration tell the domain's name, and the resource's id cannot be one",
     )
 }
 

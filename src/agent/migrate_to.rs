@@ -1,6 +1,6 @@
 //! `migrate_to`: the cluster's own migration, pushed from here through the same transport as a claim.
 
-use super::{Agent, Outcome};
+use super::{Agent, NOTHING_CHANGED, Outcome};
 use crate::domain::Presence;
 use crate::handoff::{Epoch, Transfer};
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
@@ -13,7 +13,7 @@ impl Agent {
     /// `Generic` if it did not get there; the reason says where it runs.
     pub(super) fn migrate_to(&self) -> Result<ExitCode, Failure> {
         Parameters::refuse_not_yet(&self.environment.parameters)
-            .or_exit(ExitCode::Configured, "configuration")?;
+            .or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         let Some(target) = self.environment.migrate_target.clone() else {
             return Err(self
                 .failure(ExitCode::Arguments, "the cluster names no migration target; nothing was changed"));

@@ -34,6 +34,8 @@ pub use worker::{Order, Outcome, Word, fetch, push};
 
 /// Limit of one listing or other quick word of the toolstack.
 pub const LIST_LIMIT: Duration = Duration::from_secs(10);
+/// What holds after a failure that comes before anything was done.
+const NOTHING_CHANGED: &str = "nothing was changed";
 /// How often a state that is about to change is looked at again.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -111,23 +113,34 @@ pub struct Agent {
     pub store: Store,
 }
 
-/// The exit code of an action that succeeded or, for monitor, found the domain stopped.
+/// Carries out `action`. The exit code of an action that succeeded or, for monitor, that found the domain stopped.
+///
+/// # Errors
+/// A [`Failure`] whose reason names the resource or domain, this node, what failed, and what holds now.
 pub fn run(action: &str, environment: &Environment) -> Result<ExitCode, Failure> {
-    let Some(action) = Action::parse(action) else {
-        return Err(Failure::new(
-            ExitCode::Unimplemented,
-            format!("no such action: {action:?}; {}", meta_data::USAGE),
-        ));
+    let unready = |failure: Failure| {
+        let resource = environment.resource.as_deref().unwrap_or("(unnamed)");
+        let node = environment.on_node.clone().unwrap_or_else(NodeName::of_this_host);
+        failure.context(format!("resource {resource} on {node}"))
     };
+    let Some(action) = Action::parse(action) else {
+        let what = format!("no such action: {action:?}; {}", meta_data::USAGE);
+        return Err(unready(Failure::new(ExitCode::Unimplemented, what)));
+    };
+    let agent = || Agent::new(action, environment).map_err(unready);
     match action {
-        Action::MetaData => meta_data::print().or_exit(ExitCode::Generic, "printing the metadata"),
-        Action::Usage => meta_data::print_usage().or_exit(ExitCode::Generic, "printing the usage"),
-        Action::ValidateAll => validate_all::validate(environment),
-        Action::Monitor => Agent::new(action, environment)?.monitor(),
-        Action::Start => Agent::new(action, environment)?.start(),
-        Action::Stop => Agent::new(action, environment)?.stop(),
-        Action::MigrateTo => Agent::new(action, environment)?.migrate_to(),
-        Action::MigrateFrom => Agent::new(action, environment)?.migrate_from(),
+        Action::MetaData => {
+            meta_data::print().or_exit(ExitCode::Generic, "printing the metadata").map_err(unready)
+        }
+        Action::Usage => {
+            meta_data::print_usage().or_exit(ExitCode::Generic, "printing the usage").map_err(unready)
+        }
+        Action::ValidateAll => validate_all::validate(environment).map_err(unready),
+        Action::Monitor => agent()?.monitor(),
+        Action::Start => agent()?.start(),
+        Action::Stop => agent()?.stop(),
+        Action::MigrateTo => agent()?.migrate_to(),
+        Action::MigrateFrom => agent()?.migrate_from(),
     }
 }
 
@@ -139,7 +152,7 @@ fn margin(timeout: Duration) -> Duration {
 impl Agent {
     fn new(action: Action, environment: &Environment) -> Result<Self, Failure> {
         let parameters =
-            Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, "configuration")?;
+            Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         let root = environment.root.clone();
         let timeout = environment.timeout.unwrap_or_else(|| action.advised_timeout());
         let toolstack: Rc<dyn Toolstack> = Rc::new(Xl::new(&root));

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Agent, LOOK_AGAIN, Outcome};
+use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
@@ -61,10 +61,12 @@ impl Agent {
     /// `Generic` with what stood in the way at the deadline; `NotInstalled` or `Configured` for what no waiting cures.
     pub(super) fn start(&self) -> Result<ExitCode, Failure> {
         Parameters::refuse_not_yet(&self.environment.parameters)
-            .or_exit(ExitCode::Configured, "configuration")?;
+            .or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         self.config_file()?;
         let mut said = String::new();
-        let started = SystemClock.wait_until(self.deadline, TRY_AGAIN, || match self.round() {
+        // A round that could not reach anybody for lack of time would hide what the round before it found out.
+        let last_round = self.deadline.less(self.parameters.reach.connect_timeout);
+        let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round() {
             Ok(Round::Done(started)) => Some(Ok(started)),
             Ok(Round::Again(why)) => {
                 if why != said {
@@ -151,16 +153,17 @@ impl Agent {
             Phase::Left { transfer } => Some(transfer.target.clone()),
             _ => None,
         };
-        let mut ledger = self.cluster.ledger().read(&self.domain);
-        self.drop_own_stale_offers(&mut ledger);
         let mut heard: Vec<PeerReport> = Vec::new();
-        if let LedgerSays::Offers { offers, .. } = &ledger {
-            for offer in offers {
-                match self.claim(offer, &mut heard)? {
-                    Round::Done(started) => return Ok(Round::Done(started)),
-                    Round::Again(why) => log::info!("domain={} {why}", self.domain),
-                }
+        for offer in self.offers_of_others() {
+            match self.claim(&offer, &mut heard)? {
+                Round::Done(started) => return Ok(Round::Done(started)),
+                Round::Again(why) => log::info!("domain={} {why}", self.domain),
             }
+        }
+        // Read after the claims: an offer may have come or gone meanwhile.
+        let mut ledger = self.cluster.ledger().read(&self.domain);
+        if let LedgerSays::Offers { offers, .. } = &mut ledger {
+            offers.retain(|offer| offer.source != self.node);
         }
         let peers = self.ask_peers(heard)?;
         let inquiry = Inquiry {
@@ -175,14 +178,17 @@ impl Agent {
         }
     }
 
-    /// An offer of this node that its record does not know any more: the host came up anew since, or it has ended.
-    fn drop_own_stale_offers(&self, ledger: &mut LedgerSays) {
-        if let LedgerSays::Offers { offers, .. } = ledger {
-            for offer in offers.iter().filter(|offer| offer.source == self.node) {
-                self.cluster.ledger().erase(&self.domain, offer.epoch);
-            }
-            offers.retain(|offer| offer.source != self.node);
-        }
+    /// The open offers. One of this node, whose record knows of none, has ended: the host came up anew since.
+    fn offers_of_others(&self) -> Vec<Offer> {
+        let ledger = self.cluster.ledger();
+        // A ledger that cannot be read is a doubt, weighed where the boot is decided.
+        let (own, others): (Vec<Offer>, Vec<Offer>) = ledger
+            .offers(&self.domain)
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|offer| offer.source == self.node);
+        own.iter().for_each(|offer| ledger.erase(&self.domain, offer.epoch));
+        others
     }
 
     /// Pulls the running domain over.

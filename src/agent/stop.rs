@@ -55,9 +55,12 @@ impl Agent {
 
     fn stopped(&self) -> Result<Stopped, Failure> {
         let phase = self.phase()?;
-        if phase.is_in_transfer() && phase.is_offered_away() && self.store.is_transferring(&self.domain) {
+        if let Phase::Sending { transfer, offer: Some(_) } | Phase::Settling { transfer, offer: Some(_) } =
+            &phase
+            && self.store.is_transferring(&self.domain)
+        {
             // Told "stopped" already, and being fetched right now.
-            return Ok(Stopped::HandedOver { to: self.node.clone() });
+            return Ok(Stopped::HandedOver { to: transfer.target.clone() });
         }
         self.wait_for_transfer(self.deadline)?;
         let phase = self.phase()?;

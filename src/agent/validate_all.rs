@@ -1,6 +1,8 @@
 //! `validate-all`: can these parameters ever work on this node? Touches no domain.
 
-use super::LIST_LIMIT;
+use std::io::Write;
+
+use super::{LIST_LIMIT, NOTHING_CHANGED};
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::{HandoffMode, Parameters};
@@ -13,18 +15,16 @@ use crate::transport::ssh;
 /// `Configured` for a value that is wrong on every node, `NotInstalled` for what this node lacks.
 pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     let parameters =
-        Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, "configuration")?;
-    Parameters::refuse_not_yet(&environment.parameters).or_exit(ExitCode::Configured, "configuration")?;
+        Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
+    Parameters::refuse_not_yet(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
     let xl = Xl::new(&environment.root);
     xl.tool().or_exit(ExitCode::NotInstalled, "this node has no toolstack")?;
     let Some(file) = &parameters.xmfile else {
         return Err(Failure::new(ExitCode::Configured, "parameter xmfile is required and not set"));
     };
     if !file.is_file() {
-        return Err(Failure::new(
-            ExitCode::NotInstalled,
-            format!("parameter xmfile={:?}: no such file on this node", file.display().to_string()),
-        ));
+        let what = format!("parameter xmfile={:?}: no such file on this node", file.display().to_string());
+        return Err(Failure::new(ExitCode::NotInstalled, what));
     }
     match xl.read_config(file, LIST_LIMIT) {
         Ok(config) => log::debug!("the configuration names {}", config.name),
@@ -33,11 +33,12 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     }
     let key = environment.root.key_folder().join(ssh::KEY);
     if parameters.handoff == HandoffMode::Auto && !key.is_file() {
-        // Not an error: the agent works without, by ordinary stops. pcs and crm show the line.
-        log::warn!(
-            "no key {}: stop cannot hand domains over before `xen-handoff keys` was run",
-            key.display()
-        );
+        // Not an error: the agent works without, by ordinary stops. crm knows a warning by its first word, pcs shows it.
+        let warning =
+            format!("no key {}: stop cannot hand over before `xen-handoff keys` was run", key.display());
+        log::warn!("{warning}");
+        // stderr may be closed; the log has it then.
+        let _ = writeln!(std::io::stderr(), "WARNING: {warning}");
     }
     Ok(ExitCode::Success)
 }

@@ -12,8 +12,7 @@ use std::time::Duration;
 use crate::clock::UnixTime;
 use crate::command::{self, CommandError, Tool};
 use crate::domain::DomainName;
-use crate::handoff::evidence::LedgerSays;
-use crate::handoff::ledger::{Ledger, LedgerError, from_text, to_text};
+use crate::handoff::ledger::{Ledger, LedgerError, NoAnswer, from_text, to_text};
 use crate::handoff::{Epoch, Offer};
 use crate::host::{NodeName, Root};
 
@@ -47,48 +46,27 @@ impl NodeAttributes {
     }
 
     /// The values of `name` that are not empty, by node.
-    fn values(&self, name: &str) -> Result<Vec<(NodeName, String)>, String> {
-        let output = self.run(&["-Q", "-A", "-n", name]).map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            return if says_there_is_none(&output) {
-                Ok(Vec::new())
-            } else {
-                Err(output.success().map_or_else(|error| error.to_string(), |_| "no answer".to_owned()))
-            };
+    fn values(&self, name: &str) -> Result<Vec<(NodeName, String)>, NoAnswer> {
+        let unreadable = |error: &dyn std::fmt::Display| NoAnswer::Unreadable(error.to_string());
+        let output = self.run(&["-Q", "-A", "-n", name]).map_err(|error| unreadable(&error))?;
+        if says_there_is_none(&output) {
+            return Ok(Vec::new());
         }
-        output
-            .stdout
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .map(parse_line)
-            .filter(|parsed| !matches!(parsed, Ok((_, value)) if value.is_empty()))
-            .collect()
-    }
-
-    fn offers(&self, domain: &DomainName) -> Result<Vec<Offer>, String> {
-        let mut offers: Vec<Offer> = self
-            .values(&name_of(domain))?
-            .iter()
-            .map(|(_, value)| from_text(domain, value))
-            .collect::<Result<_, _>>()?;
-        offers.sort_by_key(|offer| std::cmp::Reverse(offer.epoch));
-        offers.dedup();
-        Ok(offers)
-    }
-
-    fn age(&self) -> Result<Duration, String> {
-        let notes = self.values(SINCE)?;
-        let now = UnixTime::now();
-        if !notes.iter().any(|(node, _)| *node == self.me) {
-            self.set(&self.me, SINCE, &now.to_string()).map_err(|error| error.to_string())?;
-        }
-        let since = notes.iter().filter_map(|(_, value)| value.parse().ok().map(UnixTime)).min();
-        Ok(since.map_or(Duration::ZERO, UnixTime::age))
+        let output = output.success().map_err(|error| {
+            if super::pacemaker::daemon_lives() { unreadable(&error) } else { NoAnswer::NoCluster }
+        })?;
+        let lines = output.stdout.lines().filter(|line| !line.trim().is_empty());
+        let values: Vec<_> =
+            lines.map(parse_line).collect::<Result<_, String>>().map_err(NoAnswer::Unreadable)?;
+        Ok(values.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
 }
 
 /// attrd_updater fails both when attrd does not answer and when nobody has ever set the attribute. Its words differ.
 fn says_there_is_none(output: &command::Output) -> bool {
+    if output.status.success() {
+        return false;
+    }
     let words = format!("{}{}", output.stdout, output.stderr);
     words.contains("does not exist") || words.contains("No such device or address")
 }
@@ -116,17 +94,34 @@ impl Ledger for NodeAttributes {
         Ok(())
     }
 
-    fn read(&self, domain: &DomainName) -> LedgerSays {
-        match self.offers(domain).and_then(|offers| Ok((offers, self.age()?))) {
-            Ok((offers, age)) => LedgerSays::Offers { offers, age },
-            Err(why) => LedgerSays::Unreadable(why),
+    fn offers(&self, domain: &DomainName) -> Result<Vec<Offer>, NoAnswer> {
+        let mut offers: Vec<Offer> = self
+            .values(&name_of(domain))?
+            .iter()
+            .map(|(_, value)| from_text(domain, value))
+            .collect::<Result<_, _>>()
+            .map_err(NoAnswer::Unreadable)?;
+        offers.sort_by_key(|offer| std::cmp::Reverse(offer.epoch));
+        offers.dedup();
+        Ok(offers)
+    }
+
+    fn age(&self) -> Result<Duration, NoAnswer> {
+        let notes = self.values(SINCE)?;
+        if !notes.iter().any(|(node, _)| *node == self.me) {
+            self.set(&self.me, SINCE, &UnixTime::now().to_string())
+                .map_err(|error| NoAnswer::Unreadable(error.to_string()))?;
         }
+        let since = notes.iter().filter_map(|(_, value)| value.parse().ok().map(UnixTime)).min();
+        Ok(since.map_or(Duration::ZERO, UnixTime::age))
     }
 
     fn erase(&self, domain: &DomainName, epoch: Epoch) {
         let name = name_of(domain);
         let values = match self.values(&name) {
             Ok(values) => values,
+            // The source has left the cluster; whoever has fetched the domain clears up.
+            Err(NoAnswer::NoCluster) => return,
             Err(why) => {
                 log::warn!("domain={domain} epoch={epoch} stays in the ledger: {why}");
                 return;

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::{ClusterError, ClusterView, Peer, Plan};
 use crate::domain::DomainName;
-use crate::handoff::evidence::LedgerSays;
-use crate::handoff::ledger::{Ledger, LedgerError};
+use crate::handoff::ledger::{Ledger, LedgerError, NoAnswer};
 use crate::handoff::{Epoch, Offer};
 use crate::host::NodeName;
 
@@ -41,8 +40,12 @@ impl Ledger for NoCluster {
         Err(LedgerError(ClusterError::NotRunning.to_string()))
     }
 
-    fn read(&self, _domain: &DomainName) -> LedgerSays {
-        LedgerSays::NoCluster
+    fn offers(&self, _domain: &DomainName) -> Result<Vec<Offer>, NoAnswer> {
+        Err(NoAnswer::NoCluster)
+    }
+
+    fn age(&self) -> Result<Duration, NoAnswer> {
+        Err(NoAnswer::NoCluster)
     }
 
     fn erase(&self, _domain: &DomainName, _epoch: Epoch) {}

@@ -60,7 +60,7 @@ impl Pacemaker {
 }
 
 /// Whether a pacemakerd runs on this host. Starts no process.
-fn daemon_lives() -> bool {
+pub(super) fn daemon_lives() -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return true };
     processes.flatten().any(|process| {
         std::fs::read_to_string(process.path().join("comm")).is_ok_and(|comm| comm.trim_end() == "pacemakerd")

@@ -184,7 +184,8 @@ impl NobodyElse {
                 grounds.push(rule_out(inquiry.peers, &report.node, &because, None)?);
             }
         }
-        grounds.dedup();
+        let mut said = std::collections::HashSet::new();
+        grounds.retain(|ground| said.insert(ground.clone()));
         Ok(Self { grounds })
     }
 }

@@ -4,6 +4,8 @@
 //! although the offer has ended does no harm: the source refuses its claim. An entry that is missing is the danger, and
 //! therefore a ledger knows its own age ([`LedgerSays`]).
 
+use std::time::Duration;
+
 use super::evidence::LedgerSays;
 use super::phase::{Epoch, Offer};
 use crate::clock::UnixTime;
@@ -15,6 +17,17 @@ use crate::host::{NodeName, NotAHost};
 #[error("the ledger did not take the offer: {0}")]
 pub struct LedgerError(pub String);
 
+/// Why the ledger cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// No cluster manager runs on this node.
+    #[error("no cluster manager runs on this node")]
+    NoCluster,
+    /// It should be there and gives no usable answer.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
 /// A place that the survivors can read.
 pub trait Ledger: std::fmt::Debug {
     /// Writes `offer` for each of `survivors`.
@@ -23,8 +36,26 @@ pub trait Ledger: std::fmt::Debug {
     /// [`LedgerError`] if it may be missing at any of them.
     fn write(&self, offer: &Offer, survivors: &[NodeName]) -> Result<(), LedgerError>;
 
-    /// The open offers of `domain`, and for how long nothing can have been lost.
-    fn read(&self, domain: &DomainName) -> LedgerSays;
+    /// The open offers of `domain`, the newest first.
+    ///
+    /// # Errors
+    /// In words, if that cannot be told; or that there is no cluster manager.
+    fn offers(&self, domain: &DomainName) -> Result<Vec<Offer>, NoAnswer>;
+
+    /// For how long nothing that was written to it can have been lost.
+    ///
+    /// # Errors
+    /// As [`Self::offers`].
+    fn age(&self) -> Result<Duration, NoAnswer>;
+
+    /// Both, as evidence is made from them.
+    fn read(&self, domain: &DomainName) -> LedgerSays {
+        match self.offers(domain).and_then(|offers| Ok((offers, self.age()?))) {
+            Ok((offers, age)) => LedgerSays::Offers { offers, age },
+            Err(NoAnswer::NoCluster) => LedgerSays::NoCluster,
+            Err(NoAnswer::Unreadable(why)) => LedgerSays::Unreadable(why),
+        }
+    }
 
     /// Takes the offer of `epoch` out again, wherever it stands. A failure is logged and does no harm.
     fn erase(&self, domain: &DomainName, epoch: Epoch);
@@ -74,9 +105,12 @@ impl Ledger for InMemory {
         Ok(())
     }
 
-    fn read(&self, domain: &DomainName) -> LedgerSays {
-        let offers = self.0.borrow().iter().filter(|offer| offer.domain == *domain).cloned().collect();
-        LedgerSays::Offers { offers, age: std::time::Duration::from_secs(9999) }
+    fn offers(&self, domain: &DomainName) -> Result<Vec<Offer>, NoAnswer> {
+        Ok(self.0.borrow().iter().filter(|offer| offer.domain == *domain).cloned().collect())
+    }
+
+    fn age(&self) -> Result<Duration, NoAnswer> {
+        Ok(Duration::from_secs(9999))
     }
 
     fn erase(&self, domain: &DomainName, epoch: Epoch) {

@@ -58,6 +58,9 @@
 //! *transfer*: from xl's banner to its *ready* message. *settle*: from GO to the report byte. xl renames the source's
 //! copy to `--migratedaway` just before GO, and the target's copy from `--incoming` just after.
 
+// A new phase or event must fail to compile until every place in here has an answer.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub mod event;
 pub mod evidence;
 pub mod ledger;

@@ -245,7 +245,7 @@ impl Store {
         let path = self.path(domain, "lock");
         let file = self.open_lock(&path)?;
         let locked = SystemClock.wait_until(Deadline::after(LOCK_LIMIT), Duration::from_millis(5), || {
-            file.try_lock().is_ok().then_some(())
+            try_lock(&file).is_ok().then_some(())
         });
         match locked {
             Some(()) => Ok(file),
@@ -261,10 +261,10 @@ impl Store {
     pub fn begin_transfer(&self, domain: &DomainName) -> Result<Option<File>, RecordError> {
         let path = self.path(domain, "transfer");
         let file = self.open_lock(&path)?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => Ok(Some(file)),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(source)) => Err(io("lock", &path, source)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(io("lock", &path, errno.into())),
         }
     }
 
@@ -276,6 +276,11 @@ impl Store {
         }
         !matches!(self.begin_transfer(domain), Ok(Some(_)))
     }
+}
+
+/// `flock(2)`: the lock belongs to the open file, so every process that inherits the descriptor holds it.
+fn try_lock(file: &File) -> rustix::io::Result<()> {
+    rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
 }
 
 fn io(doing: &'static str, path: &Path, source: std::io::Error) -> RecordError {

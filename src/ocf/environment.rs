@@ -39,8 +39,6 @@ pub struct Environment {
     pub log_facility: Option<String>,
     /// `HA_debug` or `PCMK_debug` asks for debug messages.
     pub debug: bool,
-    /// `SSH_ORIGINAL_COMMAND`, set by sshd below a forced command.
-    pub ssh_original_command: Option<String>,
 }
 
 impl Environment {
@@ -82,7 +80,6 @@ impl Environment {
             debug: ["HA_debug", "PCMK_debug"].iter().any(|name| {
                 take(name).is_some_and(|value| !matches!(value.as_str(), "0" | "no" | "false" | "off"))
             }),
-            ssh_original_command: take("SSH_ORIGINAL_COMMAND"),
         }
     }
 

@@ -31,9 +31,11 @@ pub const ACTIONS: [Action; 9] = [
     Action { name: "usage", timeout: 5, interval: None },
 ];
 
-const SHORT: &str = "Manages Xen domains and hands them over live";
+/// The agent in one line.
+pub const SHORT: &str = "Manages Xen domains and hands them over live";
 
-const LONG: &str = "\
+/// The agent in a few paragraphs.
+pub const LONG: &str = "\
 Manages a Xen domain: starts, stops, watches and live-migrates it. A drop-in replacement for ocf:heartbeat:Xen, with the \
 same parameters.
 
@@ -114,13 +116,13 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// `ocf/Xen.xml` is what packagers and reviewers read. Refresh it: `target/debug/xen-handoff agent meta-data`.
+    /// `ocf/Xen.xml` is what packagers and reviewers read. Refresh it: `make man`.
     #[test]
     fn the_kept_document_is_what_the_agent_prints() {
         let kept = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/ocf/Xen.xml")).unwrap();
         assert!(
             kept == document(),
-            "ocf/Xen.xml differs from meta-data: run `make metadata` and commit the result"
+            "ocf/Xen.xml differs from meta-data: run `make man` and commit the result"
         );
     }
 

@@ -22,7 +22,6 @@ use crate::clock::Deadline;
 use crate::cluster::{ClusterView, detect};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::SenderEnd;
-use crate::handoff::evidence::LedgerSays;
 use crate::handoff::record::Store;
 use crate::handoff::{Effect, Event, Phase, Transfer};
 use crate::host::Root;
@@ -114,10 +113,9 @@ fn reach(root: &Root, back: &Address) -> Answer {
 }
 
 fn ledger(cluster: &dyn ClusterView, domain: &DomainName) -> Answer {
-    match cluster.ledger().read(domain) {
-        LedgerSays::Offers { offers, .. } => Answer::Offers { offers },
-        LedgerSays::Unreadable(why) => refused(why),
-        LedgerSays::NoCluster => refused("no cluster manager runs here"),
+    match cluster.ledger().offers(domain) {
+        Ok(offers) => Answer::Offers { offers },
+        Err(why) => refused(why),
     }
 }
 

@@ -28,7 +28,10 @@ impl Agent {
     pub(crate) fn handoff() -> Result<Self> {
         let stage = stage_dir();
         if !stage.join("usr").exists() {
-            bail!("no agent is staged in {}: `make install` has failed or puts nothing there", stage.display());
+            bail!(
+                "no agent is staged in {}: `make install` has failed or puts nothing there",
+                stage.display()
+            );
         }
         Ok(Self::Handoff { stage })
     }

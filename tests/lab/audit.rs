@@ -199,10 +199,12 @@ fn place(lab: &Lab, runs_on: Option<usize>) -> Vec<String> {
         let node = sample.node;
         match (sample.running().is_some(), runs_on == Some(node)) {
             (true, false) => Some(format!("node{node} runs x0 at the end")),
-            (false, true) => Some(format!("node{node} does not run x0 at the end, but has {:?}", sample.copies)),
+            (false, true) => {
+                Some(format!("node{node} does not run x0 at the end, but has {:?}", sample.copies))
+            }
             (false, false) if !sample.copies.is_empty() => {
                 Some(format!("node{node} still has {:?}, which does not run", sample.copies))
-            },
+            }
             _ => None,
         }
     })
@@ -244,6 +246,8 @@ fn leftovers_now(node: &Node, runs_here: bool) -> Result<Vec<String>> {
             found.push(format!("{} still has a process: {}", node.name, line.trim()));
         }
     }
-    found.extend(part().filter(|path| path.contains("offer")).map(|path| format!("{} still has {path}", node.name)));
+    found.extend(
+        part().filter(|path| path.contains("offer")).map(|path| format!("{} still has {path}", node.name)),
+    );
     Ok(found)
 }

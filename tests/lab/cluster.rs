@@ -172,11 +172,11 @@ impl Status {
                 Event::Start(element) => {
                     status.element(&path, &element)?;
                     path.push(name(&element));
-                },
+                }
                 Event::Empty(element) => status.element(&path, &element)?,
                 Event::End(_) => drop(path.pop()),
                 Event::Eof => return Ok(status),
-                _ => {},
+                _ => {}
             }
         }
     }
@@ -186,7 +186,7 @@ impl Status {
         match (parent, name(element).as_str()) {
             ("nodes", "node") if attribute(element, "online")?.as_deref() == Some("true") => {
                 self.online.extend(attribute(element, "name")?);
-            },
+            }
             (_, "resource") => self.resources.push(Resource {
                 id: attribute(element, "id")?.unwrap_or_default(),
                 role: attribute(element, "role")?.unwrap_or_default(),
@@ -199,7 +199,7 @@ impl Status {
                 if let Some(resource) = self.resources.last_mut() {
                     resource.nodes.extend(attribute(element, "name")?);
                 }
-            },
+            }
             (_, "failure") => {
                 let part = |name| attribute(element, name).map(Option::unwrap_or_default);
                 self.failures.push(format!(
@@ -209,8 +209,8 @@ impl Status {
                     part("exitstatus")?,
                     part("exitreason")?
                 ));
-            },
-            _ => {},
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -156,8 +156,12 @@ impl Pings {
 
     /// The median round trip of the answers in that time, in milliseconds.
     pub(crate) fn median(&self, from: f64, to: f64) -> Option<f64> {
-        let mut all: Vec<f64> =
-            self.replies.iter().filter(|reply| (from..to).contains(&reply.at)).map(|reply| reply.rtt).collect();
+        let mut all: Vec<f64> = self
+            .replies
+            .iter()
+            .filter(|reply| (from..to).contains(&reply.at))
+            .map(|reply| reply.rtt)
+            .collect();
         all.sort_by(f64::total_cmp);
         all.get(all.len() / 2).copied()
     }
@@ -190,7 +194,8 @@ impl Pings {
 /// `[1795343396.152825] 64 bytes from 10.77.0.50: icmp_seq=7 ttl=64 time=3.38 ms`
 fn reply(line: &str) -> Option<(u32, f64, f64)> {
     let (at, rest) = line.strip_prefix('[')?.split_once("] ")?;
-    let after = |key: &str| rest.split_once(key).map(|(_, value)| value.split(' ').next().unwrap_or_default());
+    let after =
+        |key: &str| rest.split_once(key).map(|(_, value)| value.split(' ').next().unwrap_or_default());
     if rest.contains("DUP!") {
         return None;
     }

@@ -85,6 +85,7 @@ fn candidates(packages: &Path) -> Result<String> {
         .filter(|(_, mark)| mark.trim() == "key")
         .map(|(name, _)| name.trim())
         .collect();
-    let policy = process::run("apt-cache", &[&["policy"], names.as_slice()].concat(), Duration::from_secs(30))?;
+    let policy =
+        process::run("apt-cache", &[&["policy"], names.as_slice()].concat(), Duration::from_secs(30))?;
     Ok(policy.lines().filter(|line| !line.starts_with(' ') || line.contains("Candidate:")).collect())
 }

@@ -66,7 +66,9 @@ impl Lab {
     pub(crate) fn ready(&mut self, agent: &Agent) -> Result<()> {
         self.power_off();
         let booted = self.booted()?;
-        let key = layers::hash(format!("{} {} {}", name_of(&booted), agent.key()?, cluster::key(agent)).as_bytes())?;
+        let key = layers::hash(
+            format!("{} {} {}", name_of(&booted), agent.key()?, cluster::key(agent)).as_bytes(),
+        )?;
         // The closure needs the whole lab, so the cache steps aside for it.
         let cache = self.cache.clone();
         let ready = cache.ensure(agent.provider(), &key, |dir| {
@@ -104,7 +106,7 @@ impl Lab {
                 Some(machine) => {
                     machine.pause()?;
                     machine.load(READY)?;
-                },
+                }
                 None => *slot = Some(Machine::start(image, how, index, Begin::Paused(READY))?),
             }
             Ok(())
@@ -141,8 +143,9 @@ impl Lab {
         self.power_on(Begin::Boot)?;
         let up = self.connect(Duration::from_secs(240)).and_then(|()| self.settle());
         up.map_err(|error| {
-            let logs: Vec<String> =
-                (1..=NODES).map(|index| process::tail(Path::new(&format!("console{index}.log")), 12)).collect();
+            let logs: Vec<String> = (1..=NODES)
+                .map(|index| process::tail(Path::new(&format!("console{index}.log")), 12))
+                .collect();
             error.context(logs.join("\n"))
         })
     }

@@ -44,10 +44,13 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let asked = std::env::var(ASKED).unwrap_or_default();
     if asked.is_empty() && !arguments.list {
-        println!("the lab is skipped: it boots real Xen nodes in QEMU, as root; `make lab` (or {ASKED}=1) asks for it");
+        println!(
+            "the lab is skipped: it boots real Xen nodes in QEMU, as root; `make lab` (or {ASKED}=1) asks for it"
+        );
     }
     if asked.is_empty() || arguments.list {
-        return libtest_mimic::run(&arguments, story::all().into_iter().map(story::without_lab).collect()).exit_code();
+        return libtest_mimic::run(&arguments, story::all().into_iter().map(story::without_lab).collect())
+            .exit_code();
     }
     match inside::enter(prepare) {
         Ok(inside::Where::Outside(code)) => code,
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
             let conclusion = libtest_mimic::run(&arguments, trials);
             shared.close();
             conclusion.exit_code()
-        },
+        }
         Err(error) => report(Err(error)),
     }
 }
@@ -75,6 +78,6 @@ fn report(result: anyhow::Result<()>) -> ExitCode {
         Err(error) => {
             eprintln!("lab: {error:#}");
             ExitCode::FAILURE
-        },
+        }
     }
 }

@@ -79,7 +79,11 @@ impl Running {
             || Ok(self.child.try_wait()?),
         )?;
         let text = |handle: Option<JoinHandle<String>>| {
-            handle.map(JoinHandle::join).transpose().map_err(|_| anyhow!("a reader died")).map(Option::unwrap_or_default)
+            handle
+                .map(JoinHandle::join)
+                .transpose()
+                .map_err(|_| anyhow!("a reader died"))
+                .map(Option::unwrap_or_default)
         };
         Ok(Output { status, stdout: text(self.stdout.take())?, stderr: text(self.stderr.take())? })
     }

@@ -38,11 +38,11 @@ impl Acceleration {
             Ok(()) => {
                 say("nested virtualisation works here: KVM");
                 Self::Kvm
-            },
+            }
             Err(reason) => {
                 say(format_args!("software emulation (TCG): {reason:#}"));
                 Self::Tcg
-            },
+            }
         }
     }
 
@@ -64,7 +64,17 @@ fn kvm_works(image: &Image) -> Result<()> {
     }
     let log = PathBuf::from("kvm-probe.log");
     let mut child = Command::new("qemu-system-x86_64")
-        .args(["-nodefaults", "-display", "none", "-machine", "pc", "-m", "512", "-serial", "file:kvm-probe.log"])
+        .args([
+            "-nodefaults",
+            "-display",
+            "none",
+            "-machine",
+            "pc",
+            "-m",
+            "512",
+            "-serial",
+            "file:kvm-probe.log",
+        ])
         .args(Acceleration::Kvm.arguments())
         .args(["-kernel", &image.file("xen"), "-append", XEN, "-initrd", &image.file("vmlinuz")])
         .stdin(Stdio::null())
@@ -114,7 +124,10 @@ impl Machine {
         let mut child = command.spawn().context("starting QEMU")?;
         let qmp = wait::until(format_args!("QEMU of node{index}"), Duration::from_secs(60), || {
             if let Some(status) = child.try_wait()? {
-                bail!("QEMU of node{index} ended ({status}); {}", process::tail(Path::new(&format!("qemu{index}.log")), 5));
+                bail!(
+                    "QEMU of node{index} ended ({status}); {}",
+                    process::tail(Path::new(&format!("qemu{index}.log")), 5)
+                );
             }
             Ok(UnixStream::connect(&socket).ok())
         })
@@ -125,7 +138,7 @@ impl Machine {
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(error)
-            },
+            }
         }
     }
 
@@ -241,7 +254,10 @@ impl Qmp {
     fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         let mut line = json!({ "execute": command, "arguments": arguments }).to_string();
         line.push('\n');
-        self.reader.get_mut().write_all(line.as_bytes()).with_context(|| format!("telling QEMU to {command}"))?;
+        self.reader
+            .get_mut()
+            .write_all(line.as_bytes())
+            .with_context(|| format!("telling QEMU to {command}"))?;
         loop {
             let mut answer = self.read().with_context(|| format!("QEMU's answer to {command}"))?;
             if let Some(error) = answer.get("error") {

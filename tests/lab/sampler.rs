@@ -136,7 +136,8 @@ pub(crate) fn set_clock(node: usize) -> Result<()> {
 pub(crate) fn measure(node: usize) -> Result<Offset> {
     let wire = wire(node)?;
     let best = wait::until(format_args!("the time of node{node}"), Duration::from_secs(30), || {
-        let answers: Vec<(f64, f64)> = (0..8).filter_map(|turn| ask(&wire, &format!("time {turn}")).ok()).collect();
+        let answers: Vec<(f64, f64)> =
+            (0..8).filter_map(|turn| ask(&wire, &format!("time {turn}")).ok()).collect();
         Ok(answers.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)))
     })?;
     Ok(Offset { ahead: best.0, uncertainty: best.1 / 2.0 })

@@ -190,8 +190,7 @@ impl Cluster {
             node,
             "pidof corosync >/dev/null || corosync
              n=0; until corosync-cfgtool -s >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done
-             export PCMK_debug=no PCMK_logfile=/var/log/pacemaker/pacemaker.log PCMK_logfacility=none
-             export HA_LOGFACILITY=none HA_LOGFILE=/var/log/ha.log
+             export PCMK_debug=no PCMK_logfile=/var/log/pacemaker/pacemaker.log PCMK_logfacility=daemon
              setsid pacemakerd </dev/null >>/var/log/pacemaker/console 2>&1 &",
         );
     }
@@ -240,7 +239,7 @@ impl Cluster {
     /// Cuts the power of the nodes that the cluster asked to be fenced, and says so. Returns their names.
     pub(crate) fn answer_fencing(&self) -> Vec<String> {
         let power = self.fabric.shared().join("power");
-        let asked = |node: &&str| power.join(format!("request.{node}")).exists();
+        let asked = |node: &&&str| power.join(format!("request.{node}")).exists();
         let nodes: Vec<String> = NODES.iter().filter(asked).map(|n| (*n).to_owned()).collect();
         for node in &nodes {
             self.power_off(node);
@@ -355,7 +354,7 @@ impl Cluster {
         let mut lines: Vec<String> = vec![];
         for node in NODES.iter().filter(|n| self.fabric.is_up(n)) {
             let syslog = self.fabric.get(node, keeper::SYSLOG);
-            lines.extend(syslog.lines().filter(|l| l.contains("xen-handoff")).map(|line| {
+            lines.extend(syslog.lines().filter(|l| l.contains("xen-handoff[")).map(|line| {
                 let (time, text) = line.split_once(' ').unwrap_or(("", line));
                 format!("{time} {node} {text}")
             }));
@@ -367,7 +366,7 @@ impl Cluster {
     /// The agent's log lines of one node.
     pub(crate) fn agent_log(&self, node: &str) -> String {
         let syslog = self.fabric.get(node, keeper::SYSLOG);
-        syslog.lines().filter(|l| l.contains("xen-handoff")).collect::<Vec<_>>().join("\n")
+        syslog.lines().filter(|l| l.contains("xen-handoff[")).collect::<Vec<_>>().join("\n")
     }
 
     /// Back to three nodes online, an empty configuration, no domain, no knob, empty logs.

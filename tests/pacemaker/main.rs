@@ -13,6 +13,8 @@ mod fabric;
 mod keeper;
 mod plan_table;
 mod spawn;
+mod stories;
+mod story;
 mod tools;
 mod xml;
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = vec![];
     trials.extend(plan_table::trials());
     trials.extend(tools::trials());
+    trials.extend(stories::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // a static is never dropped, and the nodes are to go now
     drop(CLUSTER.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -59,7 +59,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Value, Exit> {
     let mut build = json!({
         "max_vcpus": get("maxvcpus").map_or(vcpus, Setting::number),
         "avail_vcpus": (0..vcpus).collect::<Vec<_>>(),
-        "max_memkb": most, "target_memkb": memory, "shadow_memkb": memory / 128 + 1024 * vcpus,
+        "max_memkb": most, "target_memkb": memory,
         "sched_params": {},
         "claim_mode": "True",
     });
@@ -85,8 +85,13 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Value, Exit> {
         whole["pcidevs"] = pci.texts().iter().map(|p| json!({"bdf": p})).collect();
     }
     for (key, default) in [("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")] {
-        whole[key] = json!(text(key, default));
+        let value = text(key, default);
+        // libxl leaves out what is 0 in its enumeration
+        if value != "destroy" {
+            whole[key] = json!(value);
+        }
     }
+    whole["on_soft_reset"] = json!("soft_reset");
     Ok(whole)
 }
 
@@ -126,8 +131,6 @@ fn vif(number: usize, text: &str) -> Value {
         }
     }
     nic.entry("bridge").or_insert(json!("xenbr0"));
-    nic.entry("script").or_insert(json!("vif-bridge"));
-    nic.insert("nictype".into(), json!("vif"));
     Value::Object(nic)
 }
 

@@ -61,6 +61,12 @@ pub(crate) struct Domain {
     pub(crate) memory_mib: u64,
     pub(crate) vcpus: u32,
     pub(crate) paused: bool,
+    /// Being destroyed, its name gone from xenstore already: `(null)` in `xl list`.
+    #[serde(default)]
+    pub(crate) nameless: bool,
+    /// Not yet built or received: `xl list` shows no virtual CPU.
+    #[serde(default)]
+    pub(crate) unfinished: bool,
     pub(crate) shutdown: Option<Reason>,
     /// The guest is on its way down and will be there at this time.
     pub(crate) end_due: Option<(u64, Reason)>,
@@ -87,6 +93,8 @@ impl Domain {
             memory_mib: config::memory_mib(config),
             vcpus: config::vcpus(config),
             paused: true,
+            nameless: false,
+            unfinished: false,
             shutdown: None,
             end_due: None,
             running_since_ns: None,

@@ -112,6 +112,19 @@ impl Host {
         Ok(locked)
     }
 
+    /// libxl_domain_destroy: the domain is paused, loses its name and is gone, and each of that can be seen. Says
+    /// whether there was such a domain.
+    pub(crate) fn destroy(&self, domid: u32) -> Result<bool> {
+        let half = self.seconds("destroy.seconds", 0.04) / 2;
+        if !self.lock()?.change(domid, |d| d.paused = true)? {
+            return Ok(false);
+        }
+        system::pause(half);
+        self.lock()?.change(domid, |d| d.nameless = true)?;
+        system::pause(half);
+        self.lock()?.remove(domid)
+    }
+
     fn domain_file(&self, domid: u32) -> PathBuf {
         self.dir.join("domains").join(format!("{domid}.json"))
     }
@@ -148,7 +161,7 @@ impl Locked<'_> {
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Domain> {
-        self.domains.values().find(|d| d.name == name)
+        self.domains.values().find(|d| d.name == name && !d.nameless)
     }
 
     pub(crate) fn total_mib(&self) -> u64 {
@@ -213,7 +226,7 @@ impl Locked<'_> {
     pub(crate) fn rename(&mut self, domid: u32, name: &str) -> Result<bool> {
         if self.by_name(name).is_some() {
             eprintln!(
-                "libxl: error: libxl_domain.c:276:libxl__domain_rename: Domain {domid}:Domain with name \"{name}\" \
+                "libxl: error: libxl_domain.c:81:libxl__domain_rename: Domain {domid}:Domain with name \"{name}\" \
                  already exists."
             );
             return Ok(false);
@@ -221,8 +234,8 @@ impl Locked<'_> {
         self.change(domid, |d| d.name = name.to_owned())
     }
 
-    /// libxl_domain_destroy. Says whether there was such a domain.
-    pub(crate) fn remove(&mut self, domid: u32) -> Result<bool> {
+    /// The domain's end: gone from the list.
+    fn remove(&mut self, domid: u32) -> Result<bool> {
         let Some(domain) = self.domains.remove(&domid) else { return Ok(false) };
         std::fs::remove_file(self.host.domain_file(domid)).context("removing a domain")?;
         self.host.event(system::now_ns(), &domain, &domain.state(), "absent", None)?;

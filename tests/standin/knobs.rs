@@ -37,6 +37,10 @@ pub(crate) fn at(host: &Host, who: &str, point: &str) {
     while named("hold") {
         system::pause(LOOK_AGAIN);
     }
+    if named("kill-once") {
+        let _gone = host.remove_knob(&format!("{who}.kill-once"));
+        system::kill_myself();
+    }
     if named("kill") {
         system::kill_myself();
     }

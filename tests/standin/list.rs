@@ -1,7 +1,7 @@
 //! What `xl` tells about the host: `list`, `info`, `domid`, `domname`.
 
 use crate::config;
-use crate::domain::Domain;
+use crate::domain::{Domain, Reason};
 use crate::host::{Host, Locked};
 use crate::{Exit, Outcome, Words, find};
 use serde_json::json;
@@ -37,7 +37,10 @@ pub(crate) fn list(host: &Host, words: &Words) -> Outcome {
     for domain in wanted {
         #[allow(clippy::cast_precision_loss, reason = "a column with one decimal")]
         let seconds = domain.ticks() as f64 / 1000.0;
-        line(&domain.name, domain.domid, domain.memory_mib, domain.vcpus, &domain.flags(), seconds);
+        let name = if domain.nameless { "(null)" } else { &domain.name };
+        let off = domain.unfinished || domain.shutdown == Some(Reason::Poweroff);
+        let vcpus = if off { 0 } else { domain.vcpus };
+        line(name, domain.domid, domain.memory_mib, vcpus, &domain.flags(), seconds);
         println!("{}", verbose(words, &domain.uuid, domain.shutdown.map(|r| r.code())));
     }
     Ok(())

@@ -115,21 +115,22 @@ impl Sender<'_> {
     }
 
     fn send_stream(&mut self, to: &mut ChildStdin, config: &str) -> Result<(), Ending> {
+        let domid = self.domid;
         let failed = |error: std::io::Error| {
             let why = system::strerror(&error);
             eprintln!(
-                "libxl: error: libxl_stream_write.c:349:stream_write_init: failed to write stream: {why}"
+                "libxl: error: libxl_utils.c:505:libxl_read_exactly: file/stream truncated reading ipc msg header from \
+                 domain {domid} save/restore helper stdout pipe\nlibxl: error: \
+                 libxl_exec.c:127:libxl_report_child_exitstatus: domain {domid} save/restore helper died due to fatal \
+                 signal {why}"
             );
             eprintln!("migration sender: libxl_domain_suspend failed (rc=-3)");
             Ending::Resume
         };
         let length = stream::write_header(to, config).map_err(failed)?;
         eprintln!("Saving to migration stream new xl format (info 0x{:x}/0x0/{length})", stream::MANDATORY);
-        eprintln!("xc: info: Saving domain {}, type x86 PVH", self.domid);
-        self.send_pages(to).map_err(|error| {
-            eprintln!("xc: error: Save failed ({}): Internal error", system::strerror(&error));
-            failed(error)
-        })?;
+        eprintln!("xc: info: Saving domain {}, type x86 HVM", self.domid);
+        self.send_pages(to).map_err(failed)?;
         if let Some(seconds) = self.host.knob(&format!("{}.no-suspend", self.name)) {
             system::pause(Duration::try_from_secs_f64(seconds.parse().unwrap_or(1.0)).unwrap_or_default());
             eprintln!(
@@ -162,12 +163,8 @@ impl Sender<'_> {
                 knobs::at(self.host, "migrate", "in-stream");
             }
             stream::write_record(to, &Record::Pages(stream::noise(CHUNK, u64::from(n) + 1)))?;
-            if n % 16 == 0 {
-                eprint!("xc: progress: Frames: {n}/{chunks}  {:3}%\r", n * 100 / chunks.max(1));
-            }
             system::pause((each * (n + 1)).saturating_sub(begin.elapsed()));
         }
-        eprintln!();
         Ok(())
     }
 
@@ -211,7 +208,7 @@ impl Sender<'_> {
         }
         eprintln!("migration sender: Target reports successful startup.");
         knobs::at(self.host, "migrate", "before-destroy");
-        self.host.lock()?.remove(self.domid)?;
+        self.host.destroy(self.domid)?;
         eprintln!("Migration successful.");
         Ok(())
     }
@@ -225,7 +222,23 @@ impl Sender<'_> {
             Ending::Resume => {
                 self.hang_up();
                 eprintln!("Migration failed, resuming at sender.");
-                match self.host.lock().and_then(|mut l| l.change(self.domid, Domain::resume)) {
+                let mut suspended = true;
+                let resumed = self.host.lock().and_then(|mut l| {
+                    suspended = l.get(self.domid).is_some_and(|d| d.shutdown.is_some());
+                    l.change(self.domid, Domain::resume)
+                });
+                if !suspended {
+                    eprintln!(
+                        "xc: error: Dom {} not suspended: (shutdown 0, reason 255): Internal error",
+                        self.domid
+                    );
+                    eprintln!(
+                        "libxl: error: libxl_dom_suspend.c:666:domain_resume_done: Domain {}:xc_domain_resume failed: \
+                         Invalid argument",
+                        self.domid
+                    );
+                }
+                match resumed {
                     Ok(_) => Exit::failure(""),
                     Err(error) => error.into(),
                 }
@@ -255,7 +268,7 @@ impl Sender<'_> {
                     let how =
                         status.code().map_or("died".into(), |c| format!("exited with error status {c}"));
                     eprintln!(
-                        "libxl: info: libxl_exec.c:118:libxl_report_child_exitstatus: migration transport process \
+                        "libxl: info: libxl_exec.c:117:libxl_report_child_exitstatus: migration transport process \
                          [{pid}] {how}"
                     );
                     return;

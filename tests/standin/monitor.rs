@@ -43,8 +43,7 @@ pub(crate) fn daemon(host: &Host, mut domid: u32) -> Outcome {
             Reason::Reboot => "on_reboot",
             Reason::Crash => "on_crash",
         };
-        let mut locked = host.lock()?;
-        let Some(domain) = locked.get(domid).cloned() else { continue };
+        let Some(domain) = host.lock()?.get(domid).cloned() else { continue };
         let action = config::action(&domain.config, event);
         eprintln!("Action for shutdown reason code {} is {action}", reason.code());
         if action == "preserve" {
@@ -52,8 +51,7 @@ pub(crate) fn daemon(host: &Host, mut domid: u32) -> Outcome {
             return Ok(());
         }
         eprintln!("Domain {domid} needs to be cleaned up: destroying the domain");
-        locked.remove(domid)?;
-        drop(locked);
+        host.destroy(domid)?;
         if !action.ends_with("restart") {
             eprintln!("Done. Exiting now");
             return Ok(());
@@ -72,7 +70,8 @@ pub(crate) fn daemon(host: &Host, mut domid: u32) -> Outcome {
 /// `None`: the domain has gone.
 fn wait_for_shutdown(host: &Host, domid: u32) -> anyhow::Result<Option<Reason>> {
     loop {
-        match host.lock()?.get(domid).map(|d| d.shutdown) {
+        let seen = host.lock()?.get(domid).map(|d| d.shutdown);
+        match seen {
             None => return Ok(None),
             Some(Some(reason)) => return Ok(Some(reason)),
             Some(None) => system::pause(LOOK_AGAIN),

@@ -38,7 +38,7 @@ pub(crate) fn receive(host: &Host, words: &Words) -> Outcome {
         return Ok(());
     }
     eprintln!("migration target: Failure, destroying our copy.");
-    if knobs::receive_fails(host, "destroy") || !host.lock()?.remove(domid)? {
+    if knobs::receive_fails(host, "destroy") || !host.destroy(domid)? {
         return Err(Exit::failure("migration target: Failed to destroy our copy (code -3)."));
     }
     eprintln!("migration target: Cleanup OK, granting sender permission to resume.");
@@ -82,12 +82,18 @@ fn create(host: &Host, words: &Words, from: &mut impl Read) -> Result<(u32, Stri
     let _turn = host.creation_turn().map_err(|e| format!("{e:#}"))?;
     config["c_info"]["name"] = serde_json::json!(name);
     let nobody = Guest { boot_id: "-".into(), boots: 0, started_at_ns: 0, ran_ns: 0 };
-    let domid = build(host, Domain::around(nobody, &config, incoming.clone()))?;
-    eprintln!("xc: info: Found x86 PVH domain from Xen 4.17");
+    let half_made = Domain { unfinished: true, ..Domain::around(nobody, &config, incoming.clone()) };
+    let domid = build(host, half_made)?;
+    eprintln!("xc: info: Found x86 HVM domain from Xen 4.17");
     eprintln!("xc: info: Restoring domain");
     match read_body(host, from) {
         Ok(guest) => {
-            let entered = host.lock().and_then(|mut l| l.change(domid, |d| d.guest = guest));
+            let entered = host.lock().and_then(|mut l| {
+                l.change(domid, |d| {
+                    d.guest = guest;
+                    d.unfinished = false;
+                })
+            });
             entered.map_err(|e| format!("{e:#}"))?;
         }
         Err(error) => {
@@ -99,11 +105,13 @@ fn create(host: &Host, words: &Words, from: &mut impl Read) -> Result<(u32, Stri
             eprintln!(
                 "libxl: error: libxl_create.c:1690:domcreate_rebuild_done: Domain {domid}:cannot (re-)build domain: -3"
             );
-            host.lock().and_then(|mut l| l.remove(domid)).map_err(|e| format!("{e:#}"))?;
+            host.destroy(domid).map_err(|e| format!("{e:#}"))?;
             return Err(String::new());
         }
     }
     eprintln!("xc: info: Restore successful");
+    eprintln!("xc: info: XenStore: mfn 0xfeffc, dom 0, evt 1");
+    eprintln!("xc: info: Console: mfn 0xfefff, dom 0, evt 2");
     if !words.has('e') {
         monitor::start(host, domid, &incoming).map_err(|e| format!("{e:#}"))?;
     }

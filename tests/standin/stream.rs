@@ -120,12 +120,12 @@ pub(crate) fn expect(from: &mut impl Read, message: &[u8], what: &str, rune: Opt
 pub(crate) fn said_by_read_exactly(error: &Error, stream: &str, what: &str) {
     if error.kind() == ErrorKind::UnexpectedEof {
         eprintln!(
-            "libxl: error: libxl_utils.c:510:libxl_read_exactly: file/stream truncated reading {what} from {stream}"
+            "libxl: error: libxl_utils.c:505:libxl_read_exactly: file/stream truncated reading {what} from {stream}"
         );
     } else {
         let why = crate::system::strerror(error);
         eprintln!(
-            "libxl: error: libxl_utils.c:510:libxl_read_exactly: failed to read {what} from {stream}: {why}"
+            "libxl: error: libxl_utils.c:505:libxl_read_exactly: failed to read {what} from {stream}: {why}"
         );
     }
 }
@@ -134,7 +134,7 @@ pub(crate) fn said_by_read_exactly(error: &Error, stream: &str, what: &str) {
 pub(crate) fn said_by_write_exactly(error: &Error, stream: &str, what: &str) {
     let why = crate::system::strerror(error);
     eprintln!(
-        "libxl: error: libxl_utils.c:510:libxl_write_exactly: failed to write {what} to {stream}: {why}"
+        "libxl: error: libxl_utils.c:505:libxl_write_exactly: failed to write {what} to {stream}: {why}"
     );
 }
 

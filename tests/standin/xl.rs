@@ -37,11 +37,12 @@
 //! | `NAME.shutdown-seconds` | how long its shutdown takes (0.2) |
 //! | `NAME.no-pv` | no PV control interface: `shutdown` needs `-F` |
 //! | `NAME.no-suspend` | the guest does not suspend for a migration: fails after so many seconds (1) |
+//! | `destroy.seconds` | how long a domain takes to be gone (0.04), first `--ps--`, then as `(null)` |
 //! | `create.no-memory` | building a domain fails for want of memory |
 //! | `memory-mib` | the host's memory (16384) |
 //! | `stream.mib`, `stream.mib-per-second` | size and rate of a migration stream (8, 16) |
 //! | `stream.last-seconds` | length of stop-and-copy (0.05) |
-//! | `migrate.kill`, `receive.kill` | SIGKILL to itself at the point named in the file |
+//! | `migrate.kill`, `receive.kill` | SIGKILL to itself at the point named in the file (`.kill-once`: the first time) |
 //! | `migrate.hold`, `receive.hold` | wait at the point named in the file's first line, while the file exists |
 //! | `receive.fail` | at the target: `create`, `rename`, `unpause` or `destroy` fails (several: one a line) |
 //! | `autoballoon` | creating and receiving take turns under one lock, as with xl's autoballoon |
@@ -282,9 +283,11 @@ fn build(host: &Host, domain: Domain) -> Result<u32, String> {
     let domid = locked.next_domid().map_err(|e| format!("{e:#}"))?;
     if locked.by_name(&domain.name).is_some() {
         return Err(format!(
-            "libxl: error: libxl_domain.c:276:libxl__domain_rename: Domain {domid}:Domain with name \"{}\" already \
-             exists.\nlibxl: error: libxl_create.c:1278:initiate_domain_create: Domain {domid}:cannot make \
-             domain: -6",
+            "libxl: error: libxl_domain.c:81:libxl__domain_rename: Domain {domid}:Domain with name \"{}\" already \
+             exists.\nlibxl: error: libxl_create.c:1296:initiate_domain_create: Domain {domid}:cannot make domain: \
+             -6\nlibxl: error: libxl_domain.c:1183:libxl__destroy_domid: Domain {domid}:Non-existant domain\nlibxl: \
+             error: libxl_domain.c:1137:domain_destroy_callback: Domain {domid}:Unable to destroy guest\nlibxl: \
+             error: libxl_domain.c:1064:domain_destroy_cb: Domain {domid}:Destruction of domain failed",
             domain.name
         ));
     }
@@ -336,7 +339,8 @@ fn shutdown(host: &Host, words: &Words, reason: Reason) -> Outcome {
 
 fn wait_for_end(host: &Host, domid: u32) -> Outcome {
     loop {
-        match host.lock()?.get(domid).map(|d| d.shutdown) {
+        let seen = host.lock()?.get(domid).map(|d| d.shutdown);
+        match seen {
             None => {
                 eprintln!("Domain {domid} has been destroyed");
                 return Ok(());
@@ -377,14 +381,13 @@ fn trigger(host: &Host, words: &Words) -> Outcome {
 }
 
 fn destroy(host: &Host, words: &Words) -> Outcome {
-    let mut locked = host.lock()?;
-    let domid = find(&locked, words.word(0))?;
+    let domid = find(&host.lock()?, words.word(0))?;
     if domid == 0 {
         let says = "Not destroying domain 0; use -f to force.\nThis can only be done when using a disaggregated \
                     hardware domain and toolstack.\n";
         return Err(Exit::failure(says));
     }
-    if !locked.remove(domid)? {
+    if !host.destroy(domid)? {
         return Err(Exit::failure("destroy failed (rc=-3)"));
     }
     Ok(())

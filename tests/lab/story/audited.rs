@@ -48,7 +48,10 @@ fn second_guest() -> Result<()> {
     ensure!(identity(&[says("a", 1), says("a", 2)], 0).is_empty(), "a well guest was accused");
     ensure!(identity(&[says("a", 9), says("b", 1)], 1).is_empty(), "an expected reboot was accused");
     ensure!(!identity(&[says("a", 9), says("b", 1)], 0).is_empty(), "a reboot was not seen");
-    ensure!(!identity(&[says("a", 1), says("b", 1), says("a", 5)], 2).is_empty(), "a second guest was not seen");
+    ensure!(
+        !identity(&[says("a", 1), says("b", 1), says("a", 5)], 2).is_empty(),
+        "a second guest was not seen"
+    );
     ensure!(!identity(&[says("a", 5), says("a", 4)], 0).is_empty(), "a rollback was not seen");
     Ok(())
 }
@@ -61,10 +64,14 @@ fn two_copies(scene: &mut Scene<'_>) -> Result<()> {
     node2.ok("xl create -q /etc/xen/x0.cfg 2>&1")?;
     until("both to run for a while", Duration::from_secs(30), || {
         let timed = scene.audit().timed(scene.lab)?;
-        Ok((timed.iter().filter(|sample| sample.node == 2 && sample.running.is_some()).count() > 10).then_some(()))
+        Ok((timed.iter().filter(|sample| sample.node == 2 && sample.running.is_some()).count() > 10)
+            .then_some(()))
     })?;
     let wrong = scene.audit().verdict(scene.lab, &scene.expected)?;
-    ensure!(wrong.iter().any(|line| line.starts_with("P1:")), "two copies of x0 ran and the audit says {wrong:?}");
+    ensure!(
+        wrong.iter().any(|line| line.starts_with("P1:")),
+        "two copies of x0 ran and the audit says {wrong:?}"
+    );
     say(format_args!("the audit says: {}", wrong.join("; ")));
 
     // The story has to end well by its own audit: what it did so far is not its subject any more.

@@ -102,7 +102,7 @@ impl Shared {
             State::On(lab) => {
                 lab.restore()?;
                 work(lab)
-            },
+            }
             State::Broken(why) => Err(anyhow!("the lab did not come up: {why}")),
             State::Off => Err(anyhow!("the lab is off")),
         }

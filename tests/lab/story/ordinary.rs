@@ -54,9 +54,13 @@ fn shut_down_in_order(scene: &Scene<'_>) -> Result<()> {
 /// x0 is ordered after a resource, which stands for a file system or a DRBD: when that stops on node1, x0 cannot run on
 /// there, whatever the cluster wants next.
 fn stands_on(scene: &mut Scene<'_>) -> Result<()> {
-    scene.configure("resources", r#"<primitive id="store" class="ocf" provider="heartbeat" type="Dummy"/>"#)?;
+    scene
+        .configure("resources", r#"<primitive id="store" class="ocf" provider="heartbeat" type="Dummy"/>"#)?;
     scene.configure("constraints", r#"<rsc_order id="store-then-x0" first="store" then="x0"/>"#)?;
-    scene.configure("constraints", r#"<rsc_colocation id="x0-with-store" rsc="x0" with-rsc="store" score="INFINITY"/>"#)?;
+    scene.configure(
+        "constraints",
+        r#"<rsc_colocation id="x0-with-store" rsc="x0" with-rsc="store" score="INFINITY"/>"#,
+    )?;
     Status::wait(scene.node(2)?, "store to be started on node1", |status| {
         status.runs("store", "node1") && status.runs("x0", "node1")
     })?;

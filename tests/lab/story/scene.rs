@@ -64,10 +64,11 @@ impl<'a> Scene<'a> {
         let result = match (told, verdict) {
             (Ok(()), Ok(wrong)) if wrong.is_empty() => return Ok(()),
             (told, Ok(wrong)) => {
-                let mut lines: Vec<String> = told.err().map(|error| format!("{error:#}")).into_iter().collect();
+                let mut lines: Vec<String> =
+                    told.err().map(|error| format!("{error:#}")).into_iter().collect();
                 lines.extend(wrong.into_iter().map(|line| format!("audit: {line}")));
                 lines.join("\n")
-            },
+            }
             (Ok(()), Err(error)) => format!("the audit could not be held: {error:#}"),
             (Err(told), Err(error)) => format!("{told:#}\nand the audit could not be held: {error:#}"),
         };

@@ -1,0 +1,124 @@
+//! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8` and `ocf/Xen.xml`. The
+//! results are committed; `make man` refreshes them, and `make lint` fails if they differ.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::CommandFactory;
+use xen_handoff::cli::Cli;
+use xen_handoff::ocf::exit_code::ExitCode;
+use xen_handoff::ocf::metadata::{ACTIONS, LONG, SHORT, document};
+use xen_handoff::ocf::parameters::PARAMETERS;
+
+/// The date on the pages: the release's, so that the same source makes the same page.
+const DATE: &str = "2026-11-22";
+
+fn main() -> anyhow::Result<()> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::write(top.join("ocf/Xen.xml"), document())?;
+    std::fs::write(top.join("man/ocf_handoff_Xen.7"), agent_page()?)?;
+    std::fs::write(top.join("man/xen-handoff.8"), tool_page()?)?;
+    Ok(())
+}
+
+/// Text for roff: no character that begins a request or an escape.
+fn plain(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    text.lines()
+        .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn agent_page() -> anyhow::Result<String> {
+    let mut page = String::new();
+    writeln!(page, ".\\\" Made by man/generate.rs from the agent's tables. Do not edit.")?;
+    writeln!(
+        page,
+        ".TH OCF_HANDOFF_XEN 7 \"{DATE}\" \"xen\\-handoff {}\" \"OCF resource agents\"",
+        xen_handoff::VERSION
+    )?;
+    writeln!(page, ".SH NAME\nocf_handoff_Xen \\- {}", plain(SHORT))?;
+    writeln!(
+        page,
+        ".SH SYNOPSIS\n.B Xen\n\\fI{}\\fR",
+        ACTIONS.map(|action| plain(action.name)).join("\\fR | \\fI")
+    )?;
+    writeln!(page, ".SH DESCRIPTION")?;
+    let paragraphs: Vec<String> = LONG.split("\n\n").map(plain).collect();
+    writeln!(page, "{}", paragraphs.join("\n.PP\n"))?;
+    writeln!(page, ".SH PARAMETERS")?;
+    for parameter in &PARAMETERS {
+        writeln!(page, ".TP\n.B {}", plain(parameter.name))?;
+        writeln!(page, "{}.", plain(parameter.short))?;
+        writeln!(page, "{}", plain(parameter.long))?;
+        let required = if parameter.required { "Required" } else { "Optional" };
+        match parameter.default {
+            "" => writeln!(page, "({required}, no default.)")?,
+            default => writeln!(page, "({required}, default \\fB{}\\fR.)", plain(default))?,
+        }
+    }
+    writeln!(
+        page,
+        ".SH ACTIONS\nAdvised minimum timeouts; a stop or start that moves a domain needs the time of the move."
+    )?;
+    for action in &ACTIONS {
+        let interval = action.interval.map(|span| format!(", every {span} s")).unwrap_or_default();
+        writeln!(page, ".TP\n.B {}\n{} s{interval}", plain(action.name), action.timeout)?;
+    }
+    writeln!(page, ".SH EXIT STATUS")?;
+    for (code, meaning) in [
+        (ExitCode::Success, "done, or it runs"),
+        (ExitCode::Generic, "failed, or it cannot be told; the exit reason says what holds now"),
+        (ExitCode::Arguments, "called with what cannot be"),
+        (ExitCode::Unimplemented, "no such action"),
+        (ExitCode::Permission, "not allowed"),
+        (ExitCode::NotInstalled, "a tool or the configuration file is not on this node"),
+        (ExitCode::Configured, "a parameter is wrong on every node"),
+        (ExitCode::NotRunning, "cleanly stopped here, or on offer; never for \"I cannot tell\""),
+        (ExitCode::Degraded, "it runs, but is paused"),
+    ] {
+        writeln!(page, ".TP\n.B {}\n{}", code as u8, plain(meaning))?;
+    }
+    page.push_str(include_str!("ocf_handoff_Xen.7.tail"));
+    Ok(page)
+}
+
+fn tool_page() -> anyhow::Result<String> {
+    let command = Cli::command();
+    let mut text = String::new();
+    writeln!(text, ".\\\" Made by man/generate.rs from the command line's definition. Do not edit.")?;
+    writeln!(
+        text,
+        ".TH XEN\\-HANDOFF 8 \"{DATE}\" \"xen\\-handoff {}\" \"System administration\"",
+        xen_handoff::VERSION
+    )?;
+    let about = command.get_about().unwrap_or_default().to_string();
+    writeln!(text, ".SH NAME\nxen\\-handoff \\- {}", plain(&about))?;
+    writeln!(text, ".SH SYNOPSIS\n.B xen\\-handoff\n\\fISUBCOMMAND\\fR [\\fIOPTIONS\\fR]")?;
+    writeln!(text, ".SH DESCRIPTION\nThe operators' tool of the resource agent\n.BR ocf_handoff_Xen (7).")?;
+    writeln!(text, ".SH SUBCOMMANDS")?;
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        let mut line = format!(".SS \"{}", plain(subcommand.get_name()));
+        for argument in subcommand.get_positionals() {
+            write!(line, " {}", argument.get_id().as_str().to_uppercase())?;
+        }
+        writeln!(text, "{line}\"\n{}.", plain(&subcommand.get_about().unwrap_or_default().to_string()))?;
+        for argument in subcommand.get_opts().filter(|argument| argument.get_long().is_some()) {
+            let value = if argument.get_action().takes_values() {
+                format!(" \\fI{}\\fR", argument.get_id().as_str().to_uppercase())
+            } else {
+                String::new()
+            };
+            let help = argument.get_help().unwrap_or_default().to_string();
+            writeln!(
+                text,
+                ".TP\n\\fB\\-\\-{}\\fR{value}\n{}",
+                plain(argument.get_long().unwrap_or_default()),
+                plain(&help)
+            )?;
+        }
+    }
+    text.push_str(include_str!("xen-handoff.8.tail"));
+    Ok(text)
+}

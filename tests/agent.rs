@@ -1,0 +1,323 @@
+//! The agent, action by action, on a stand-in world: what the cluster gets for each precondition, and the handoff between
+//! two hosts that are folders. "Expected", not "works": the same stories run on real Pacemaker (`tests/pacemaker`) and
+//! on real Xen (`tests/lab`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking, and its helpers are nobody's library"
+)]
+
+mod world;
+
+use std::time::{Duration, Instant};
+
+use world::World;
+
+const NODES: [&str; 3] = ["n1", "n2", "n3"];
+
+/// x0 runs on n1, and the cluster plans to have it on n2.
+fn x0_on_n1() -> World {
+    let world = World::new(&NODES);
+    world.host("n1").succeeds("start");
+    world.plan(&NODES, Some("n2"));
+    world
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < until, "in vain waited for: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_handoff_leaves_the_domain_running_and_pulls_it_over_without_a_reboot() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    assert!(n1.runs_x0(), "stop returned success and the domain is {:?}", n1.domains());
+    assert_eq!(n1.act("monitor", &[]).code, 7, "to the cluster it is stopped");
+    assert_eq!(n1.phase(), "offered");
+    n2.succeeds("start");
+    assert!(n2.runs_x0());
+    assert_eq!(n2.act("monitor", &[]).code, 0);
+    eventually("the source has nothing left", || n1.domains().is_empty() && n1.phase() == "idle");
+    assert_eq!(n2.phase(), "idle");
+    assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
+    for (host, entry) in [("n2", "n2"), ("n3", "n3")] {
+        let value = std::fs::read_to_string(world.shared("attrs/xen-handoff-x0").join(entry)).unwrap();
+        assert_eq!(value, "", "the offer is still in the ledger of {host}");
+    }
+}
+
+#[test]
+fn a_start_on_the_source_reclaims_its_own_offer() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    n1.succeeds("stop");
+    let before = n1.xl(&["domid", "x0"]);
+    n1.succeeds("start");
+    assert_eq!(n1.xl(&["domid", "x0"]), before);
+    assert!(n1.runs_x0());
+    assert_eq!((n1.phase().as_str(), n1.act("monitor", &[]).code), ("idle", 0));
+}
+
+#[test]
+fn any_survivor_can_claim_not_only_the_planned_one() {
+    let world = x0_on_n1();
+    world.host("n1").succeeds("stop");
+    world.host("n2").cut(true);
+    world.host("n3").succeeds("start");
+    assert!(world.host("n3").runs_x0());
+}
+
+#[test]
+fn p6_stop_means_stop_when_nobody_will_start_it_elsewhere() {
+    for destination in [None, Some("n1")] {
+        let world = x0_on_n1();
+        world.plan(&NODES, destination);
+        world.host("n1").succeeds("stop");
+        assert!(world.host("n1").domains().is_empty());
+        assert!(world.log().contains("no handoff: the cluster will"), "{}", world.log());
+    }
+}
+
+#[test]
+fn p3_without_a_ledger_or_a_target_that_answers_stop_is_an_ordinary_one() {
+    let ledger = x0_on_n1();
+    std::fs::write(ledger.shared("attrd-down"), "").unwrap();
+    ledger.host("n1").succeeds("stop");
+    assert!(ledger.host("n1").domains().is_empty());
+    assert!(ledger.log().contains("no handoff: the offer could not be recorded"), "{}", ledger.log());
+
+    let target = x0_on_n1();
+    target.host("n2").cut(true);
+    target.host("n1").succeeds("stop");
+    assert!(target.host("n1").domains().is_empty());
+    assert!(target.log().contains("no handoff: the planned target cannot fetch it"), "{}", target.log());
+
+    let one_way = x0_on_n1();
+    one_way.host("n1").cut(true);
+    one_way.host("n1").succeeds("stop");
+    assert!(one_way.host("n1").domains().is_empty());
+    assert!(one_way.log().contains("n2 says: cannot reach n1"), "{}", one_way.log());
+}
+
+#[test]
+fn p2_no_cold_boot_while_the_source_of_an_open_offer_is_silent() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n1.cut(true);
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "4000")]);
+    assert_eq!(start.code, 1, "{}", start.reason);
+    assert!(start.reason.contains("ocf-exit-reason:x0 on n2: n1 may be running it"), "{}", start.reason);
+    assert!(n2.domains().is_empty() && n1.runs_x0());
+    n1.cut(false);
+    n2.succeeds("start");
+    assert!(n2.runs_x0());
+}
+
+#[test]
+fn p2_a_fencing_after_the_offer_is_proof_enough_for_a_cold_boot() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n1.cut(true);
+    n1.xl(&["destroy", "x0"]);
+    let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
+    let lost = cib.replace(
+        "<node_state uname=\"n1\" in_ccm=\"true\" crmd=\"online\"/>",
+        "<node_state uname=\"n1\" in_ccm=\"false\" crmd=\"offline\"/>",
+    );
+    assert_ne!(lost, cib);
+    std::fs::write(world.shared("cib.xml"), lost).unwrap();
+    let fenced = |at: &str| {
+        format!(
+            "<r><fence_history><fence_event action=\"off\" target=\"n1\" status=\"success\" completed=\"{at}\"/>\
+             </fence_history></r>"
+        )
+    };
+    std::fs::write(world.shared("fencing.xml"), fenced("2001-01-01 00:00:00Z")).unwrap();
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1, "a fencing before the offer proves nothing");
+    std::fs::write(world.shared("fencing.xml"), fenced("2099-01-01 00:00:00Z")).unwrap();
+    n2.succeeds("start");
+    assert!(n2.runs_x0());
+}
+
+#[test]
+fn p1_start_refuses_while_another_node_runs_it() {
+    let world = x0_on_n1();
+    let start = world.host("n2").act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("n1 has it: running"), "{}", start.reason);
+    assert!(world.host("n2").domains().is_empty());
+}
+
+#[test]
+fn p5_an_offer_that_nobody_claims_ends_in_a_shutdown() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    assert_eq!(n1.act("stop", &[("OCF_RESKEY_handoff_timeout", "10")]).code, 0);
+    assert!(n1.runs_x0());
+    eventually("the domain is gone and the offer with it", || {
+        n1.domains().is_empty() && n1.phase() == "idle"
+    });
+    // The source says that it has none: proof enough.
+    world.host("n2").succeeds("start");
+}
+
+#[test]
+fn the_clusters_own_migration_pushes_and_is_accounted_for() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    let to = n1.act("migrate_to", &ends);
+    assert_eq!(to.code, 0, "{}", to.reason);
+    assert_eq!(n1.phase(), "left");
+    assert_eq!(n2.act("migrate_from", &ends).code, 0);
+    n1.succeeds("stop");
+    assert!(n2.runs_x0() && n1.domains().is_empty());
+    assert_eq!((n1.phase().as_str(), n2.phase().as_str()), ("idle", "idle"));
+}
+
+#[test]
+fn p4_a_migration_that_cannot_begin_costs_the_guest_nothing() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    n2.cut(true);
+    let to = n1.act("migrate_to", &ends);
+    assert_eq!(to.code, 1);
+    assert!(to.reason.contains("it still runs here"), "{}", to.reason);
+    assert!(n1.runs_x0());
+    // The stop that follows becomes an offer, the start a second, pulled attempt.
+    n2.cut(false);
+    n1.succeeds("stop");
+    assert!(n1.runs_x0());
+    n2.succeeds("start");
+    assert!(n2.runs_x0());
+    assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
+}
+
+#[test]
+fn a_stop_in_an_empty_environment_ends_the_domain() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let nothing = [
+        ("OCF_RESKEY_xmfile", "UNSET"),
+        ("OCF_RESKEY_CRM_meta_on_node", "UNSET"),
+        ("OCF_RESKEY_CRM_meta_timeout", "UNSET"),
+    ];
+    let stop = n1.act("stop", &nothing);
+    assert_eq!(stop.code, 0, "{}", stop.reason);
+    assert!(n1.domains().is_empty());
+}
+
+#[test]
+fn preconditions_and_their_exit_codes() {
+    let world = World::new(&NODES);
+    let n1 = world.host("n1");
+    assert_eq!(n1.act("monitor", &[]).code, 7);
+    assert_eq!(n1.act("stop", &[]).code, 0, "stop of an absent domain");
+    assert_eq!(n1.act("start", &[("OCF_RESKEY_xmfile", "/nonexistent.cfg")]).code, 5);
+    assert_eq!(n1.act("start", &[("OCF_RESKEY_xmfile", "UNSET")]).code, 5);
+    assert_eq!(n1.act("validate-all", &[]).code, 0);
+    assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_name", "x0--incoming")]).code, 6);
+    assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_name", "17")]).code, 6);
+    assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_allow_mem_management", "yes")]).code, 6);
+    assert_eq!(n1.act("nonsense", &[]).code, 3);
+    assert!(n1.act("meta-data", &[]).stdout.contains("<resource-agent name=\"Xen\""));
+    n1.succeeds("start");
+    n1.succeeds("start");
+    assert_eq!(n1.act("monitor", &[]).code, 0);
+    n1.xl(&["pause", "x0"]);
+    assert_eq!(n1.act("monitor", &[]).code, 190);
+    n1.xl(&["unpause", "x0"]);
+    n1.succeeds("stop");
+    n1.succeeds("stop");
+    assert_eq!(n1.act("monitor", &[]).code, 7);
+}
+
+#[test]
+fn every_failure_prints_one_reason_that_names_domain_and_node() {
+    let world = World::new(&NODES);
+    let migrate = world.host("n1").act("migrate_to", &[("OCF_RESKEY_CRM_meta_migrate_target", "n2")]);
+    assert_eq!(migrate.code, 1);
+    assert_eq!(migrate.reason.matches("ocf-exit-reason:").count(), 1);
+    assert!(migrate.reason.starts_with("ocf-exit-reason:x0 on n1: "), "{}", migrate.reason);
+}
+
+#[test]
+fn monitor_is_an_error_and_never_7_when_xl_does_not_answer() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let xl = n1.root.join("usr/sbin/xl");
+    let kept = n1.root.join("usr/sbin/xl.kept");
+    std::fs::rename(&xl, &kept).unwrap();
+    for script in ["echo 'cannot init xl context' >&2; exit 1", "exit 0", "exec sleep 60"] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(&xl, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&xl, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let monitor = n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+        assert_eq!(monitor.code, 1, "{script}: {}", monitor.reason);
+        assert!(monitor.reason.contains("cannot be told"), "{}", monitor.reason);
+    }
+    std::fs::remove_file(&xl).unwrap();
+    assert_eq!(n1.act("monitor", &[]).code, 1, "no xl at all");
+    std::fs::rename(kept, xl).unwrap();
+    assert_eq!(n1.act("monitor", &[]).code, 0);
+}
+
+#[test]
+fn a_reboot_of_the_guest_does_not_read_as_stopped() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let before = n1.xl(&["domid", "x0"]);
+    n1.xl(&["reboot", "x0"]);
+    let mut looks = 0;
+    eventually("the guest is back with another domid", || {
+        looks += 1;
+        assert_eq!(n1.act("monitor", &[]).code, 0, "look {looks}: {:?}", n1.domains());
+        let now = n1.xl(&["domid", "x0"]);
+        !now.is_empty() && now != before && n1.runs_x0()
+    });
+}
+
+#[test]
+fn a_guest_that_ignores_the_shutdown_is_destroyed_within_its_budget() {
+    let world = x0_on_n1();
+    world.plan(&NODES, None);
+    let n1 = world.host("n1");
+    n1.knob("x0.ignore-shutdown", "");
+    let stop = n1.act("stop", &[("OCF_RESKEY_shutdown_timeout", "2")]);
+    assert_eq!(stop.code, 0, "{}", stop.reason);
+    assert!(n1.domains().is_empty());
+    assert!(world.log().contains("stop: destroyed"), "{}", world.log());
+}
+
+#[test]
+fn p4_a_stream_that_breaks_leaves_the_domain_running_and_the_next_try_succeeds() {
+    for (who, point) in [("receive", "in-stream"), ("migrate", "in-stream")] {
+        let world = x0_on_n1();
+        let (n1, n2) = (world.host("n1"), world.host("n2"));
+        n1.succeeds("stop");
+        let host = if who == "receive" { &n2 } else { &n1 };
+        host.knob(&format!("{who}.kill"), point);
+        let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "9000")]);
+        assert_eq!(start.code, 1, "{who}: {}", start.reason);
+        assert!(n1.runs_x0(), "{who} killed in the {point}: {:?}", n1.domains());
+        assert!(!n2.runs_x0());
+        host.unset_knob(&format!("{who}.kill"));
+        n2.succeeds("start");
+        assert!(n2.runs_x0());
+        assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
+    }
+}

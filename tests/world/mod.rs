@@ -1,0 +1,251 @@
+//! Two or more hosts as folders: each a root (`XEN_HANDOFF_ROOT`) with the stand-in `xl` and stand-ins for ssh and for the
+//! cluster's tools. The agent under test is the real executable; no privileges are needed.
+//!
+//! The stand-in ssh runs the other host's `xen-handoff serve` at once; a file `cut` in a host's folder makes it fail
+//! as for a host that is down. The stand-in attrd_updater keeps its attributes in a folder that all hosts share.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A set of hosts.
+pub struct World {
+    folder: tempfile::TempDir,
+}
+
+/// One host.
+pub struct Host {
+    pub name: String,
+    pub root: PathBuf,
+    shared: PathBuf,
+}
+
+/// What one call of the agent left behind.
+#[derive(Debug)]
+pub struct Call {
+    pub code: i32,
+    pub reason: String,
+    pub stdout: String,
+}
+
+const SSH: &str = r#"#!/bin/sh
+# The host is the last argument but one.
+for argument; do host=$before; before=$argument; done
+[ -e "SHARED/$host/cut" ] && { echo "ssh: connect to host $host: No route to host" >&2; exit 255; }
+[ -e "SHARED/$host/serves" ] || { echo "ssh: Could not resolve hostname $host" >&2; exit 255; }
+exec env -i XEN_HANDOFF_ROOT="SHARED/$host" HA_LOGFACILITY=none HA_LOGFILE="SHARED/log" EXE serve
+"#;
+
+const ATTRD: &str = r#"#!/bin/sh
+while [ $# -gt 0 ]; do case $1 in
+  -N) node=$2; shift;; -n) name=$2; shift;; -U) value=$2; set=1; shift;; -Q) query=1;;
+esac; shift; done
+[ -e SHARED/attrd-down ] && { echo "Could not connect to attrd" >&2; exit 102; }
+[ -n "$set" ] && { mkdir -p "SHARED/attrs/$name"; printf %s "$value" > "SHARED/attrs/$name/$node"; exit 0; }
+[ -d "SHARED/attrs/$name" ] || { echo "attribute does not exist" >&2; exit 105; }
+for f in "SHARED/attrs/$name"/*; do echo "name=\"$name\" host=\"${f##*/}\" value=\"$(cat "$f")\""; done
+"#;
+
+const CIBADMIN: &str = "#!/bin/sh\ncat SHARED/cib.xml\n";
+const SIMULATE: &str = "#!/bin/sh\ncat >/dev/null\ncat SHARED/plan.xml\n";
+const STONITH: &str = "#!/bin/sh\ncat SHARED/fencing.xml\n";
+const CRM_NODE: &str = "#!/bin/sh\necho NAME\n";
+
+impl World {
+    /// A world of these hosts, with a cluster manager that knows them all.
+    pub fn new(names: &[&str]) -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        let shared = world.folder.path();
+        for name in names {
+            let root = shared.join(name);
+            for folder in ["usr/sbin", "etc/xen", "etc/xen-handoff", "run", "var/log/xen"] {
+                std::fs::create_dir_all(root.join(folder)).unwrap();
+            }
+            std::fs::copy(standin_xl(), root.join("usr/sbin/xl")).unwrap();
+            let exe = env!("CARGO_BIN_EXE_xen-handoff");
+            for (tool, text) in [
+                ("ssh", SSH),
+                ("attrd_updater", ATTRD),
+                ("cibadmin", CIBADMIN),
+                ("crm_simulate", SIMULATE),
+                ("stonith_admin", STONITH),
+                ("crm_node", CRM_NODE),
+            ] {
+                let text = text
+                    .replace("SHARED", &shared.to_string_lossy())
+                    .replace("EXE", exe)
+                    .replace("NAME", name);
+                let path = root.join("usr/sbin").join(tool);
+                std::fs::write(&path, text).unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            std::fs::write(root.join("serves"), "").unwrap();
+            std::fs::write(root.join("etc/xen-handoff/id_ed25519"), "not a real key\n").unwrap();
+            std::fs::write(root.join("etc/xen/x0.cfg"), "name = \"x0\"\ntype = \"pvh\"\nmemory = 16\n")
+                .unwrap();
+        }
+        let nodes: String = names.iter().map(|name| format!("<node uname=\"{name}\"/>")).collect();
+        let states: String = names
+            .iter()
+            .map(|name| format!("<node_state uname=\"{name}\" in_ccm=\"true\" crmd=\"online\"/>"))
+            .collect();
+        let cib = format!(
+            "<cib><configuration><nodes>{nodes}</nodes><resources><primitive id=\"x0\"/></resources><constraints/>\
+             </configuration><status>{states}</status></cib>"
+        );
+        std::fs::write(shared.join("cib.xml"), cib).unwrap();
+        std::fs::write(shared.join("fencing.xml"), "<r><fence_history/></r>").unwrap();
+        world.plan(names, None);
+        world
+    }
+
+    /// A host of this world.
+    pub fn host(&self, name: &str) -> Host {
+        Host {
+            name: name.to_owned(),
+            root: self.folder.path().join(name),
+            shared: self.folder.path().to_owned(),
+        }
+    }
+
+    /// What the scheduler says from now on: the domain ends up there, or nowhere.
+    pub fn plan(&self, names: &[&str], destination: Option<&str>) {
+        let nodes: String =
+            names.iter().map(|name| format!("<node name=\"{name}\" online=\"true\"/>")).collect();
+        let place = destination.map_or(
+            "<resource id=\"x0\" role=\"Stopped\" active=\"false\"/>".to_owned(),
+            |node| {
+                format!(
+                    "<resource id=\"x0\" role=\"Started\" active=\"true\"><node name=\"{node}\"/></resource>"
+                )
+            },
+        );
+        let plan = format!(
+            "<r><cluster_status><nodes>{nodes}</nodes><resources/></cluster_status><revised_cluster_status><resources>\
+             {place}</resources></revised_cluster_status><status code=\"0\"/></r>"
+        );
+        std::fs::write(self.folder.path().join("plan.xml"), plan).unwrap();
+    }
+
+    /// The log of all hosts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// A file that all hosts share.
+    pub fn shared(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // A domain of the stand-in has a daemon; destroying the domain ends it.
+        for entry in std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+            let xl = entry.path().join("usr/sbin/xl");
+            if xl.exists() {
+                for name in ["x0", "x0--incoming", "x0--migratedaway"] {
+                    let _ = run(Command::new(&xl).args(["destroy", name]));
+                }
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the log of all hosts\n{}", self.log());
+        }
+    }
+}
+
+fn standin_xl() -> PathBuf {
+    // Cargo builds the examples of a package along with its tests.
+    Path::new(env!("CARGO_BIN_EXE_xen-handoff")).with_file_name("examples").join("xl-standin")
+}
+
+fn run(command: &mut Command) -> std::process::Output {
+    command.output().unwrap()
+}
+
+impl Host {
+    /// Calls the agent as the cluster does, with these further variables.
+    pub fn act(&self, action: &str, more: &[(&str, &str)]) -> Call {
+        let config = self.root.join("etc/xen/x0.cfg");
+        let root = self.root.to_string_lossy().into_owned();
+        let (config, log) =
+            (config.to_string_lossy().into_owned(), self.shared.join("log").to_string_lossy().into_owned());
+        let mut variables: BTreeMap<&str, &str> = BTreeMap::from([
+            ("XEN_HANDOFF_ROOT", root.as_str()),
+            ("HA_LOGFACILITY", "none"),
+            ("HA_LOGFILE", log.as_str()),
+            ("OCF_RESOURCE_INSTANCE", "x0"),
+            ("OCF_RESKEY_xmfile", config.as_str()),
+            ("OCF_RESKEY_CRM_meta_on_node", self.name.as_str()),
+            ("OCF_RESKEY_CRM_meta_timeout", "30000"),
+        ]);
+        variables.extend(more.iter().copied());
+        variables.retain(|_, value| *value != "UNSET");
+        let output = run(Command::new(env!("CARGO_BIN_EXE_xen-handoff"))
+            .args(["agent", action])
+            .env_clear()
+            .envs(variables));
+        Call {
+            code: output.status.code().unwrap_or(-1),
+            reason: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        }
+    }
+
+    /// Calls the agent and expects success.
+    pub fn succeeds(&self, action: &str) {
+        let call = self.act(action, &[]);
+        assert_eq!(call.code, 0, "{action} on {}: {}", self.name, call.reason);
+    }
+
+    /// The stand-in's listing.
+    pub fn xl(&self, args: &[&str]) -> String {
+        String::from_utf8_lossy(&run(Command::new(self.root.join("usr/sbin/xl")).args(args)).stdout)
+            .into_owned()
+    }
+
+    /// The names and states of the domains here, without Domain-0.
+    pub fn domains(&self) -> Vec<String> {
+        self.xl(&["list"])
+            .lines()
+            .skip(2)
+            .map(|line| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                format!("{} {}", words[0], words[4])
+            })
+            .collect()
+    }
+
+    /// True if x0 runs here under its own name.
+    pub fn runs_x0(&self) -> bool {
+        self.domains().iter().any(|line| matches!(line.as_str(), "x0 -b----" | "x0 r-----" | "x0 ------"))
+    }
+
+    /// The record's phase; `idle` if there is none.
+    pub fn phase(&self) -> String {
+        let Ok(text) = std::fs::read_to_string(self.root.join("run/xen-handoff/x0.json")) else {
+            return "idle".to_owned();
+        };
+        let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        record["state"]["phase"].as_str().unwrap().to_owned()
+    }
+
+    /// Turns a knob of the stand-in: see `tests/standin/xl.rs`.
+    pub fn knob(&self, name: &str, text: &str) {
+        let folder = self.root.join("var/lib/xl-standin/ctl");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+
+    pub fn unset_knob(&self, name: &str) {
+        std::fs::remove_file(self.root.join("var/lib/xl-standin/ctl").join(name)).unwrap();
+    }
+
+    /// From now on this host cannot be reached, or can again.
+    pub fn cut(&self, cut: bool) {
+        let file = self.root.join("cut");
+        if cut { std::fs::write(file, "").unwrap() } else { std::fs::remove_file(file).unwrap() }
+    }
+}
