@@ -147,9 +147,11 @@ fn spans(samples: &[Timed]) -> Vec<(f64, f64)> {
         open = match open {
             Some((first, last)) if continues(&last, sample) => Some((first, *sample)),
             ended => {
-                spans.extend(ended.map(|(first, last)| (first.at + first.uncertainty, last.at - last.uncertainty)));
+                spans.extend(
+                    ended.map(|(first, last)| (first.at + first.uncertainty, last.at - last.uncertainty)),
+                );
                 sample.running.is_some().then_some((*sample, *sample))
-            },
+            }
         };
     }
     spans.extend(open.map(|(first, last)| (first.at + first.uncertainty, last.at - last.uncertainty)));

@@ -52,7 +52,8 @@ pub(crate) fn run() -> Result<()> {
     let mut lab = Lab::open()?;
     say("1 of 3: ocf:handoff:Xen, systemctl stop pacemaker on node1");
     lab.ready(&Agent::handoff()?)?;
-    let handoff = experiment(&mut lab, "handoff", "ocf:handoff:Xen, systemctl stop pacemaker", stop_pacemaker)?;
+    let handoff =
+        experiment(&mut lab, "handoff", "ocf:handoff:Xen, systemctl stop pacemaker", stop_pacemaker)?;
     say("2 of 3: ocf:heartbeat:Xen, the same");
     lab.ready(&Agent::Heartbeat)?;
     let stock = experiment(&mut lab, "stock", "ocf:heartbeat:Xen, systemctl stop pacemaker", stop_pacemaker)?;
@@ -101,7 +102,8 @@ fn measured(
 ) -> Measured {
     let mut boots: Vec<&str> = witnesses.iter().map(|witness| witness.boot.as_str()).collect();
     boots.dedup();
-    let answered = pings.replies.iter().map(|reply| reply.at).find(|at| *at > moved.arrived).unwrap_or(moved.arrived);
+    let answered =
+        pings.replies.iter().map(|reply| reply.at).find(|at| *at > moved.arrived).unwrap_or(moved.arrived);
     let (silent, gap) = pings.longest_gap();
     let mut events = moved.events;
     events.push((silent, format!("x0 falls silent for {gap:.1} s")));
@@ -174,14 +176,17 @@ fn migrate_by_hand(scene: &Scene<'_>) -> Result<Moved> {
     let timed = scene.audit().timed(scene.lab)?;
     let first = timed.iter().find(|sample| sample.node == 2 && sample.running.is_some());
     let arrived = first.context("no sample shows x0 on node2")?.at;
-    let events =
-        vec![(command, "xl migrate x0 node2 begins".to_string()), (ended, "xl migrate has returned".to_string())];
+    let events = vec![
+        (command, "xl migrate x0 node2 begins".to_string()),
+        (ended, "xl migrate has returned".to_string()),
+    ];
     Ok(Moved { command, arrived, events, spans: vec![("xl migrate".to_string(), command, ended)] })
 }
 
 /// Lets root log in from one node on another, which a plain `xl migrate` needs and the agent does not.
 fn let_root_in(from: &Node, to: &Node) -> Result<()> {
-    let public = from.ok("test -e /root/.ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519; \
+    let public = from
+        .ok("test -e /root/.ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519; \
                           cat /root/.ssh/id_ed25519.pub")?;
     to.feed("cat >>/root/.ssh/authorized_keys", public.as_bytes())?;
     let host_key = to.ok("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")?;
@@ -229,11 +234,16 @@ impl Measured {
             .spans
             .iter()
             .zip(["#f2b84b", "#7fb77e", "#b39ddb", "#90caf9"].into_iter().cycle())
-            .map(|((name, from, to), colour)| Phase { name: name.clone(), span: relative(*from, *to), colour })
+            .map(|((name, from, to), colour)| Phase {
+                name: name.clone(),
+                span: relative(*from, *to),
+                colour,
+            })
             .collect();
         let (silent, gap) = self.pings.longest_gap();
         phases.push(Phase { name: String::new(), span: relative(silent, silent + gap), colour: "#d32f2f" });
-        let guest = if self.reboots == 0 { "the guest runs on".to_string() } else { "the guest reboots".to_string() };
+        let guest =
+            if self.reboots == 0 { "the guest runs on".to_string() } else { "the guest reboots".to_string() };
         let outcome = format!("{guest}, silent for {:.1} s", self.gap());
         Panel { title: self.title.to_string(), outcome, zero: self.command, pings: &self.pings, phases }
     }
@@ -246,7 +256,8 @@ fn round(value: f64) -> f64 {
 fn keep(all: &[Measured]) -> Result<()> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/demo");
     std::fs::create_dir_all(&dir)?;
-    let report: serde_json::Map<String, Value> = all.iter().map(|one| (one.key.to_string(), one.report())).collect();
+    let report: serde_json::Map<String, Value> =
+        all.iter().map(|one| (one.key.to_string(), one.report())).collect();
     std::fs::write(dir.join("report.json"), serde_json::to_string_pretty(&report)? + "\n")?;
     let panels: Vec<Panel<'_>> = all.iter().map(Measured::panel).collect();
     std::fs::write(dir.join("handoff.svg"), crate::plot::draw(&panels))?;

@@ -74,7 +74,18 @@ impl Scale {
     }
 
     fn panel(&self, svg: &mut String, panel: &Panel<'_>, top: f64) {
-        text(svg, LEFT, top - 28.0, "start", "#111", &format!("<tspan font-weight=\"bold\">{}</tspan>  {}", escape(&panel.title), escape(&panel.outcome)));
+        text(
+            svg,
+            LEFT,
+            top - 28.0,
+            "start",
+            "#111",
+            &format!(
+                "<tspan font-weight=\"bold\">{}</tspan>  {}",
+                escape(&panel.title),
+                escape(&panel.outcome)
+            ),
+        );
         for phase in &panel.phases {
             self.phase(svg, phase, top);
         }
@@ -120,7 +131,10 @@ impl Scale {
             .iter()
             .map(|reply| {
                 let power = reply.rtt.max(0.001).log10().clamp(LOWEST, HIGHEST);
-                (format!("{:.0}", self.x(reply.at - panel.zero) * 2.0), format!("{:.0}", (height_of(power) + top) * 2.0))
+                (
+                    format!("{:.0}", self.x(reply.at - panel.zero) * 2.0),
+                    format!("{:.0}", (height_of(power) + top) * 2.0),
+                )
             })
             .collect();
         spots.sort_unstable();
