@@ -138,21 +138,32 @@ pub(crate) fn two_running(samples: &[Timed]) -> Vec<String> {
     found
 }
 
-/// The times in which a node certainly ran one copy, its own uncertainty taken off.
+/// The times in which a node certainly ran one copy: from sample to close sample, as long as all show it. The clock's
+/// uncertainty is taken off at both ends.
 fn spans(samples: &[Timed]) -> Vec<(f64, f64)> {
-    samples
-        .windows(2)
-        .filter_map(|pair| match pair {
-            [a, b] => Some((a, b)),
-            _ => None,
-        })
-        .filter(|(a, b)| b.at - a.at < CONTINUOUS)
-        .filter(|(a, b)| match (a.running, b.running) {
-            (Some(first), Some(second)) => first.domid == second.domid,
-            _ => false,
-        })
-        .map(|(a, b)| (a.at + a.uncertainty, b.at - b.uncertainty))
-        .collect()
+    let mut spans: Vec<(f64, f64)> = Vec::new();
+    let mut open: Option<(Timed, Timed)> = None;
+    for sample in samples {
+        open = match open {
+            Some((first, last)) if continues(&last, sample) => Some((first, *sample)),
+            ended => {
+                spans.extend(
+                    ended.map(|(first, last)| (first.at + first.uncertainty, last.at - last.uncertainty)),
+                );
+                sample.running.is_some().then_some((*sample, *sample))
+            }
+        };
+    }
+    spans.extend(open.map(|(first, last)| (first.at + first.uncertainty, last.at - last.uncertainty)));
+    spans
+}
+
+/// Did the same copy run all the time between these two?
+fn continues(before: &Timed, after: &Timed) -> bool {
+    match (before.running, after.running) {
+        (Some(first), Some(second)) => first.domid == second.domid && after.at - before.at < CONTINUOUS,
+        _ => false,
+    }
 }
 
 /// Is the guest that answers still the same one? Its boot id changes as often as the story says, an old one never comes

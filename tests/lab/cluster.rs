@@ -106,8 +106,6 @@ pub(crate) struct Resource {
     pub(crate) role: String,
     /// Is it the cluster's business?
     pub(crate) managed: bool,
-    /// Did something fail with it?
-    pub(crate) failed: bool,
     /// What is being done with it now.
     pub(crate) pending: Option<String>,
     /// Where it is.
@@ -191,7 +189,6 @@ impl Status {
                 id: attribute(element, "id")?.unwrap_or_default(),
                 role: attribute(element, "role")?.unwrap_or_default(),
                 managed: attribute(element, "managed")?.as_deref() == Some("true"),
-                failed: attribute(element, "failed")?.as_deref() == Some("true"),
                 pending: attribute(element, "pending")?,
                 nodes: Vec::new(),
             }),

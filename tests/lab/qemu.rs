@@ -142,7 +142,7 @@ impl Machine {
         }
     }
 
-    /// Freezes it, so that several machines can be saved or restored as of one moment.
+    /// Freezes it, so that several machines can be saved as of one moment.
     pub(crate) fn pause(&mut self) -> Result<()> {
         self.qmp.execute("stop", &json!({})).map(drop)
     }
@@ -157,11 +157,6 @@ impl Machine {
         self.monitor(&format!("savevm {snapshot}"))
     }
 
-    /// Goes back to that state; it must be paused, and stays so.
-    pub(crate) fn load(&mut self, snapshot: &str) -> Result<()> {
-        self.monitor(&format!("loadvm {snapshot}"))
-    }
-
     /// Forgets a state.
     pub(crate) fn delete(&mut self, snapshot: &str) -> Result<()> {
         self.monitor(&format!("delvm {snapshot}"))
@@ -174,11 +169,6 @@ impl Machine {
             Ok(self.child.try_wait()?)
         })?;
         Ok(())
-    }
-
-    /// This machine, if its QEMU is still there.
-    pub(crate) fn if_alive(&mut self) -> Option<&mut Self> {
-        matches!(self.child.try_wait(), Ok(None)).then_some(self)
     }
 
     /// A command of QEMU's human monitor, which is silent when all is well.

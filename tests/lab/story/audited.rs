@@ -34,10 +34,11 @@ fn overlap() -> Result<()> {
 }
 
 fn doubt() -> Result<()> {
-    // One overlapping sample, but within what the clocks may be wrong by.
-    let mut samples = vec![sample(1, 0.0, true), sample(1, 0.05, true), sample(2, 0.048, true)];
+    // node1 certainly runs it up to 0.2, less what its clock may be wrong by.
+    let mut samples: Vec<Timed> = (0..5).map(|turn| sample(1, f64::from(turn) * 0.05, true)).collect();
+    samples.push(sample(2, 0.198, true));
     ensure!(two_running(&samples).is_empty(), "an overlap was claimed that the clocks do not prove");
-    samples.push(sample(2, 0.025, true));
+    samples.push(sample(2, 0.185, true));
     ensure!(!two_running(&samples).is_empty(), "a certain overlap was not seen");
     Ok(())
 }
