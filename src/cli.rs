@@ -82,6 +82,13 @@ pub enum Command {
         #[arg(long, value_parser = parse_order)]
         order: Order,
     },
+    /// Let a suspended domain run on, through libxenlight
+    #[command(hide = true)]
+    Thaw {
+        /// Its id
+        #[arg(long)]
+        domid: u32,
+    },
     /// See to it that an offer ends at its deadline
     #[command(hide = true)]
     Keep {
