@@ -164,9 +164,8 @@ impl<'a> Story<'a> {
 
     /// The stand-in's own word on a domain, past all knobs; empty where it is not.
     pub(crate) fn state(&self, node: &str, name: &str) -> String {
-        let said = self.cluster.xl(node, &["standin", "show", name]);
-        let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap_or_default();
-        json["state"].as_str().unwrap_or_default().to_owned()
+        let mut found = self.cluster.domains(node).into_iter().filter(|(n, _)| n == name);
+        found.next().map(|(_, state)| state).unwrap_or_default()
     }
 
     /// Waits until the domain runs on this node and nowhere else.
@@ -251,14 +250,9 @@ impl<'a> Story<'a> {
     fn leftovers(&self, name: &str) -> Vec<String> {
         let mut found = vec![];
         for node in NODES.iter().filter(|n| self.cluster.fabric.is_up(n)) {
-            let listing = self.cluster.xl(node, &["list"]).stdout;
-            found.extend(listing.lines().filter(|l| l.contains("--") && l.contains(name)).filter_map(
-                |line| {
-                    let first = line.split_whitespace().next().unwrap_or_default();
-                    (first.ends_with("--incoming") || first.ends_with("--migratedaway"))
-                        .then(|| format!("{node}: {first}"))
-                },
-            ));
+            let odd = [format!("{name}--incoming"), format!("{name}--migratedaway")];
+            let domains = self.cluster.domains(node).into_iter();
+            found.extend(domains.filter(|(n, _)| odd.contains(n)).map(|(n, _)| format!("{node}: {n}")));
             let record = self.cluster.fabric.get(node, &format!("/run/xen-handoff/{name}.json"));
             let phase = phase_of(&record);
             if !["", "idle"].contains(&phase.as_str()) {
@@ -283,18 +277,22 @@ impl<'a> Story<'a> {
 
     /// xl, ssh and xen-handoff processes of a node, but not the monitor daemons, which live as long as a domain.
     fn processes(&self, node: &str) -> Vec<String> {
-        let script = "for p in /proc/[0-9]*; do
-              c=$(cat $p/comm 2>/dev/null) || continue
-              case $c in xl|ssh|xen-handoff|Xen) ;; *) continue ;; esac
-              case $(readlink $p/fd/1) in */xl-*.log) continue ;; esac
-              echo \"$(tr '\\0' ' ' <$p/cmdline)\"
-            done";
-        let said = self.cluster.fabric.on(node, &["sh", "-c", script]);
-        // a recurring monitor may be under way at any moment
-        let monitor = |line: &&str| {
-            !line.ends_with("monitor ") && !line.ends_with("xl list ") && !line.trim().is_empty()
-        };
-        said.stdout.lines().filter(monitor).map(|line| format!("{node}: {line}")).collect()
+        let proc = self.cluster.fabric.root(node).join("proc");
+        let mut found = vec![];
+        for entry in std::fs::read_dir(proc).expect("the node's processes").flatten() {
+            let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+            let daemon =
+                std::fs::read_link(entry.path().join("fd/1")).is_ok_and(|to| to.starts_with("/var/log/xen"));
+            if daemon || !["xl", "ssh", "xen-handoff", "Xen"].contains(&read("comm").trim()) {
+                continue;
+            }
+            let line = read("cmdline").replace('\0', " ").trim_end().to_owned();
+            // a recurring monitor may be under way at any moment
+            if !line.is_empty() && !line.ends_with(" monitor") && !line.contains("xl list") {
+                found.push(format!("{node}: {line}"));
+            }
+        }
+        found
     }
 
     /// All that one needs to understand what happened.

@@ -73,7 +73,7 @@ fn no_suspend(cluster: &Cluster) {
 /// the domain again on the source. P1 must hold all the same.
 fn hazard_h1(cluster: &Cluster) {
     let story = Story::begin(cluster);
-    story.given(&Domain::new("x0").meta("allow-migrate", "true"));
+    story.given(&Domain::new("x0").meta("allow-migrate", "true").start_timeout(12));
     cluster.must(&["crm_resource", "--move", "-r", "x0", "-N", "n3"]);
     story.runs("x0", "n3");
     cluster.settle();
