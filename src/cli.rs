@@ -57,6 +57,15 @@ pub enum Command {
         #[arg(long, default_value = "")]
         network_suffix: String,
     },
+    /// Settle a transfer that broke off: show both ends, conclude, act
+    Recover {
+        /// The domain
+        #[arg(value_parser = |text: &str| DomainName::new(text))]
+        domain: DomainName,
+        /// Show and conclude, but change nothing on either end
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Act as the OCF agent: the action as argument, the rest in the environment
     Agent {
         /// start, stop, monitor, ...

@@ -60,6 +60,7 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
             let reach = Reach { user, port, suffix: network_suffix, ..Reach::default() };
             tool::reach::run(root, &node, &us, &reach)
         }
+        Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
         Command::Serve => transport::forced_command::serve(root),
         Command::Relay(order) => transfer::relay::run(root, &order),
         Command::Fetch { order } => agent::fetch(root, &order),

@@ -27,10 +27,19 @@ pub fn settle_there(
     address: Option<&Address>,
     domain: &DomainName,
 ) -> PeerSays {
+    ask_there(root, node, address, &Request::Resolve { domain: domain.clone() })
+}
+
+/// The same without changing anything there.
+pub fn look_there(root: &Root, node: &NodeName, address: Option<&Address>, domain: &DomainName) -> PeerSays {
+    ask_there(root, node, address, &Request::Presence { domain: domain.clone() })
+}
+
+fn ask_there(root: &Root, node: &NodeName, address: Option<&Address>, request: &Request) -> PeerSays {
     let address = address.cloned().unwrap_or_else(|| by_its_name(node));
     let deadline = Deadline::after(ANSWER_LIMIT);
-    let answer = ssh::dial(root, &address, deadline)
-        .and_then(|mut connection| connection.ask(&Request::Resolve { domain: domain.clone() }, deadline));
+    let answer =
+        ssh::dial(root, &address, deadline).and_then(|mut connection| connection.ask(request, deadline));
     let silence = match answer {
         Ok(Answer::Stands { presence, phase }) => return PeerSays::Stands { presence, phase },
         Ok(other) => format!("{node} answers {other:?}"),
