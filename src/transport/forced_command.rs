@@ -68,8 +68,19 @@ pub fn stands(root: &Root, domain: &DomainName) -> (Presence, Phase) {
 /// Answers the caller until it hangs up or a stream has passed.
 ///
 /// # Errors
-/// If the connection breaks or the caller does not keep to the protocol.
+/// If the caller does not keep to the protocol, or what it asked for cannot be done. A caller that does not wait for its
+/// answer is none.
 pub fn serve(root: &Root) -> anyhow::Result<()> {
+    answer_all(root).or_else(|error| match error.downcast_ref::<std::io::Error>() {
+        Some(hung_up) if hung_up.kind() == std::io::ErrorKind::BrokenPipe => {
+            log::info!("the caller did not wait for the answer");
+            Ok(())
+        }
+        _ => Err(error),
+    })
+}
+
+fn answer_all(root: &Root) -> anyhow::Result<()> {
     let from_caller = rustix::stdio::stdin().try_clone_to_owned()?;
     let to_caller = rustix::stdio::stdout().try_clone_to_owned()?;
     // The standard streams are given up, so that the connection ends when the last of those who carry it does.
