@@ -6,6 +6,7 @@ use crate::{keeper, xml};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
@@ -83,6 +84,11 @@ pub(crate) fn find_agent(scratch: &Path) -> Agent {
 
 /// Builds the stand-in if need be and says where it is.
 pub(crate) fn standin() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_standin).clone()
+}
+
+fn build_standin() -> PathBuf {
     let mut cargo = command(env!("CARGO"));
     cargo.args(["build", "--quiet", "--example", "xl-standin"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     spawn::must(&mut cargo);

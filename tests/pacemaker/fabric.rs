@@ -39,6 +39,8 @@ impl Fabric {
     pub(crate) fn new(names: &[&str]) -> Fabric {
         let work = tempfile::Builder::new().prefix("xen-handoff-fabric-").tempdir().expect("a work folder");
         fs::create_dir(work.path().join("shared")).expect("the shared folder");
+        // our own executable may be built anew while we run
+        fs::copy("/proc/self/exe", work.path().join("keeper")).expect("the keeper");
         let log = fs::File::create(work.path().join("switch.log")).expect("the switch's log");
         let switch = spawn::start_held(command("unshare").args(["--net", "cat"]), log);
         let fabric = Fabric {
@@ -89,7 +91,7 @@ impl Fabric {
             .args(["--propagation", "private", "sh"])
             .arg(&script)
             .args([name, &self.address(name)])
-            .args([&work, &self.shared(), &std::env::current_exe().expect("our own path")])
+            .args([&work, &self.shared(), &self.work.path().join("keeper")])
             .arg(hosts.join(";"));
         let holder = spawn::start_held(&mut unshare, console);
         let children = format!("/proc/{0}/task/{0}/children", holder.id());

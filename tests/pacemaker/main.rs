@@ -13,6 +13,7 @@ mod fabric;
 mod keeper;
 mod plan_table;
 mod spawn;
+mod standin_alone;
 mod stories;
 mod story;
 mod tools;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let mut trials: Vec<Trial> = vec![];
+    trials.extend(standin_alone::trials());
     trials.extend(plan_table::trials());
     trials.extend(tools::trials());
     trials.extend(stories::trials());
