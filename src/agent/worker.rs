@@ -14,11 +14,12 @@ use super::Agent;
 use crate::clock::Deadline;
 use crate::command::{self, begin_session};
 use crate::domain::{DomainName, Presence};
-use crate::handoff::event::{ReceiverEnd, SenderEnd};
+use crate::handoff::event::ReceiverEnd;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Transfer};
 use crate::host::Root;
 use crate::transfer;
+use crate::transfer::settle::AtSourceEnd;
 use crate::transport::message::{Address, Answer, Request};
 use crate::transport::{read_line, ssh, write_line};
 
@@ -35,6 +36,8 @@ pub struct Order {
     pub transfer: Transfer,
     /// The other end.
     pub peer: Address,
+    /// This end, as the other one reaches it.
+    pub back: Address,
     /// Seconds until the stream is broken off if it has not come to the point of no return.
     pub limit: u64,
 }
@@ -88,6 +91,7 @@ pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
         let request = Request::Claim {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
+            back: order.back.clone(),
             limit: order.limit,
         };
         let (from_peer, to_peer, _session) = match grant(root, order, &request)? {
@@ -131,14 +135,17 @@ pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
             Ok(streams) => streams,
             Err(outcome) => return Ok(outcome),
         };
-        store.advance(&order.domain, "push", Event::Pushed(order.transfer.clone()))?;
+        store.advance_with(&order.domain, "push", Event::Pushed(order.transfer.clone()), |record| {
+            record.peer = Some(order.peer.clone());
+        })?;
         let limit = Duration::from_secs(order.limit);
         let sent =
             transfer::send::send(root, &order.domain, &order.transfer, from_peer, to_peer, &lock, limit)?;
         Ok(match sent.end {
-            SenderEnd::Moved => Outcome::Moved,
-            SenderEnd::StillHere => failed(sent.said),
-            SenderEnd::Undecided => Outcome::Undecided { reason: sent.said },
+            AtSourceEnd::Moved => Outcome::Moved,
+            AtSourceEnd::StillHere => failed(sent.said),
+            AtSourceEnd::Gone => failed(format!("it ended by itself meanwhile; {}", sent.said)),
+            AtSourceEnd::Undecided(why) => Outcome::Undecided { reason: format!("{why}; {}", sent.said) },
         })
     })
 }
@@ -182,7 +189,11 @@ impl Agent {
     /// Has a worker do it, and waits for its word as long as this action may.
     pub(super) fn employ(&self, job: &str, transfer: Transfer, peer: Address) -> Outcome {
         let limit = self.deadline.left().saturating_sub(LEEWAY).as_secs().max(1);
-        let order = Order { domain: self.domain.clone(), transfer, peer, limit };
+        let back = match self.transport.address(&self.node) {
+            Ok(back) => back,
+            Err(error) => return failed(error),
+        };
+        let order = Order { domain: self.domain.clone(), transfer, peer, back, limit };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),

@@ -22,6 +22,14 @@ const CONTINUOUS: f64 = 0.5;
 /// How long a process that is just finishing may take before it counts as left over.
 const FINISHING: Duration = Duration::from_secs(20);
 
+/// Asks a node for everything that could be left over. Where the cluster is down, there is no attribute to look at.
+const LEFTOVERS: &str = "xl list | sed 1d; echo ---; ps -eo ppid=,comm=,args=; echo ---; \
+     grep -H phase /run/xen-handoff/*.json 2>/dev/null; echo ---; attrd_updater -Q -A -n xen-handoff-x0 2>/dev/null; true";
+
+/// The phases of the agent's record that are not an end.
+const OPEN_PHASES: [&str; 8] =
+    ["offering", "offered", "withdrawing", "sending", "settling", "claiming", "receiving", "arriving"];
+
 /// What a story says that has to be so at its end.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Expected {
@@ -225,9 +233,7 @@ fn leftovers(node: &Node, runs_here: bool) -> Result<Vec<String>> {
 }
 
 fn leftovers_now(node: &Node, runs_here: bool) -> Result<Vec<String>> {
-    let text = node
-        .ok("xl list | sed 1d; echo ---; ps -eo ppid=,comm=,args=; echo ---; find /run/xen-handoff -type f 2>/dev/null; true")
-        .context("looking for leftovers")?;
+    let text = node.ok(LEFTOVERS).context("looking for leftovers")?;
     let mut parts = text.split("---\n");
     let mut part = || parts.next().unwrap_or_default().lines();
     let mut found: Vec<String> = part()
@@ -248,8 +254,9 @@ fn leftovers_now(node: &Node, runs_here: bool) -> Result<Vec<String>> {
             found.push(format!("{} still has a process: {}", node.name, line.trim()));
         }
     }
-    found.extend(
-        part().filter(|path| path.contains("offer")).map(|path| format!("{} still has {path}", node.name)),
-    );
+    let open = |line: &&str| OPEN_PHASES.iter().any(|phase| line.contains(&format!("\"{phase}\"")));
+    found.extend(part().filter(open).map(|line| format!("{} still has an open record: {line}", node.name)));
+    let offered = |line: &&str| line.contains("value=\"v=");
+    found.extend(part().filter(offered).map(|line| format!("{} still has an offer: {line}", node.name)));
     Ok(found)
 }

@@ -179,7 +179,7 @@ impl Host {
             ("OCF_RESOURCE_INSTANCE", "x0"),
             ("OCF_RESKEY_xmfile", config.as_str()),
             ("OCF_RESKEY_CRM_meta_on_node", self.name.as_str()),
-            ("OCF_RESKEY_CRM_meta_timeout", "30000"),
+            ("OCF_RESKEY_CRM_meta_timeout", "60000"),
         ]);
         variables.extend(more.iter().copied());
         variables.retain(|_, value| *value != "UNSET");
@@ -198,6 +198,17 @@ impl Host {
     pub fn succeeds(&self, action: &str) {
         let call = self.act(action, &[]);
         assert_eq!(call.code, 0, "{action} on {}: {}", self.name, call.reason);
+    }
+
+    /// Calls the operators' tool. Gives its exit status and all that it printed.
+    pub fn tool(&self, args: &[&str]) -> (i32, String) {
+        let output = run(Command::new(env!("CARGO_BIN_EXE_xen-handoff"))
+            .args(args)
+            .env_clear()
+            .env("XEN_HANDOFF_ROOT", &self.root)
+            .env("HA_LOGFACILITY", "none"));
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The stand-in's listing.
@@ -241,6 +252,22 @@ impl Host {
 
     pub fn unset_knob(&self, name: &str) {
         std::fs::remove_file(self.root.join("var/lib/xl-standin/ctl").join(name)).unwrap();
+    }
+
+    /// Kills the workers of this host that outlived their action.
+    pub fn end_workers(&self) {
+        let ours = format!("XEN_HANDOFF_ROOT={}", self.root.display());
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let read = |file| std::fs::read(process.path().join(file)).unwrap_or_default();
+            let is_ours =
+                read("environ").split(|byte| *byte == 0).any(|variable| variable == ours.as_bytes());
+            let is_worker = read("cmdline").split(|byte| *byte == 0).nth(1) == Some(b"push");
+            if is_ours && is_worker {
+                let pid = process.file_name().to_string_lossy().parse().unwrap();
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            }
+        }
     }
 
     /// From now on this host cannot be reached, or can again.
