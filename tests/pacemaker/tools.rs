@@ -2,20 +2,26 @@
 
 use crate::cluster::Cluster;
 use crate::plan_table::keep_text;
+use crate::pool::with_cluster;
+use crate::skip;
 use crate::spawn::{Said, until};
-use crate::{skip, with_cluster};
 use libtest_mimic::Trial;
 use std::fmt::Write;
 use std::time::Duration;
 
 const FENCED: Duration = Duration::from_secs(40);
 
+type Test = fn(&Cluster);
+
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Cluster)); 2] = [
+    let tests: [(&str, Test); 2] = [
         ("tools::private_attribute_of_a_peer", private_attribute_of_a_peer),
         ("tools::what_a_fenced_node_looks_like", what_a_fenced_node_looks_like),
     ];
-    tests.into_iter().map(|(name, test)| skip(Trial::test(name, move || with_cluster(test)), false)).collect()
+    tests
+        .into_iter()
+        .map(|(name, test)| skip(Trial::test(name, move || with_cluster(name, test)), false))
+        .collect()
 }
 
 /// The ledger's primitive: a value on a peer's name, in memory only, readable everywhere.
