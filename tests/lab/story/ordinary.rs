@@ -58,8 +58,7 @@ fn stands_on(scene: &mut Scene<'_>) -> Result<()> {
     scene.configure("resources", store)?;
     let home = r#"<rsc_location id="store-home" rsc="store" node="node1" score="10"/>"#;
     scene.configure("constraints", home)?;
-    let status =
-        Status::wait(scene.node(2)?, "store to be started", |status| status.runs("store", "node1"))?;
+    let status = Status::wait(scene.node(2)?, "store to be started", |status| status.runs("store", "node1"))?;
     ensure!(status.runs("x0", "node1"), "x0 was moved by a resource beside it: {status:?}");
     // Only now, when nothing of it has to be brought about by a restart of x0.
     scene.configure("constraints", r#"<rsc_order id="store-then-x0" first="store" then="x0"/>"#)?;
