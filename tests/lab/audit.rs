@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::guest::{Watch, Witness};
+use crate::guest::{self, Watch, Witness};
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::sampler::{self, Copy, Offset, Sample};
@@ -18,6 +18,12 @@ use crate::wait::{self, now};
 
 /// Between two samples of a node that are further apart than this, nothing is claimed.
 const CONTINUOUS: f64 = 0.5;
+
+/// The longest time that a node may go without a sample: an emulated one is late when this machine is busy.
+const BLIND: f64 = 10.0;
+
+/// How long x0 may take for an answer at the end.
+const ANSWERING: Duration = Duration::from_secs(30);
 
 /// How long a process that is just finishing may take before it counts as left over.
 const FINISHING: Duration = Duration::from_secs(20);
@@ -60,8 +66,20 @@ impl Audit {
 
     /// Everything that was wrong, one sentence each; none is the good answer.
     pub(crate) fn verdict(&self, lab: &Lab, expected: &Expected) -> Result<Vec<String>> {
-        let mut wrong = two_running(&self.timed(lab)?);
-        wrong.extend(identity(&self.witnesses(), expected.reboots));
+        let mut wrong = Vec::new();
+        let mut witnesses = self.witnesses();
+        if expected.runs_on.is_some() {
+            match guest::wait_for(ANSWERING) {
+                Ok(last) => witnesses.push(last),
+                Err(_) => wrong.push("x0 does not answer at the end".to_string()),
+            }
+        }
+        let samples = self.timed(lab)?;
+        for node in &lab.nodes {
+            wrong.extend(blind(&samples, node.index, self.began, now()));
+        }
+        wrong.extend(two_running(&samples));
+        wrong.extend(identity(&witnesses, expected.reboots));
         wrong.extend(place(lab, expected.runs_on));
         for node in &lab.nodes {
             wrong.extend(leftovers(node, expected.runs_on == Some(node.index))?);
@@ -113,6 +131,15 @@ impl Timed {
         let at = sample.at - offset.ahead;
         Some(Self { node: sample.node, at, uncertainty: offset.uncertainty, running: sample.running() })
     }
+}
+
+/// An audit that saw nothing proves nothing: a node's samples must have come all through the test.
+pub(crate) fn blind(samples: &[Timed], node: usize, began: f64, ended: f64) -> Option<String> {
+    let seen = samples.iter().filter(|sample| sample.node == node).map(|sample| sample.at);
+    let times: Vec<f64> = std::iter::once(began).chain(seen).chain(std::iter::once(ended)).collect();
+    let gaps = times.windows(2).filter_map(|pair| if let [a, b] = pair { Some(b - a) } else { None });
+    let longest = gaps.fold(0.0, f64::max);
+    (longest > BLIND).then(|| format!("node{node} was not watched for {longest:.1} s"))
 }
 
 /// P1. A copy was certainly running between two close samples that both show it running; nobody else's sample may

@@ -54,16 +54,16 @@ fn shut_down_in_order(scene: &Scene<'_>) -> Result<()> {
 /// x0 is ordered after a resource, which stands for a file system or a DRBD: when that stops on node1, x0 cannot run on
 /// there, whatever the cluster wants next.
 fn stands_on(scene: &mut Scene<'_>) -> Result<()> {
-    scene
-        .configure("resources", r#"<primitive id="store" class="ocf" provider="heartbeat" type="Dummy"/>"#)?;
+    let store = r#"<primitive id="store" class="ocf" provider="heartbeat" type="Dummy"/>"#;
+    scene.configure("resources", store)?;
+    let home = r#"<rsc_location id="store-home" rsc="store" node="node1" score="10"/>"#;
+    scene.configure("constraints", home)?;
+    let status = Status::wait(scene.node(2)?, "store to be started", |status| status.runs("store", "node1"))?;
+    ensure!(status.runs("x0", "node1"), "x0 was moved by a resource beside it: {status:?}");
+    // Only now, when nothing of it has to be brought about by a restart of x0.
     scene.configure("constraints", r#"<rsc_order id="store-then-x0" first="store" then="x0"/>"#)?;
-    scene.configure(
-        "constraints",
-        r#"<rsc_colocation id="x0-with-store" rsc="x0" with-rsc="store" score="INFINITY"/>"#,
-    )?;
-    Status::wait(scene.node(2)?, "store to be started on node1", |status| {
-        status.runs("store", "node1") && status.runs("x0", "node1")
-    })?;
+    let with_store = r#"<rsc_colocation id="x0-with-store" rsc="x0" with-rsc="store" score="INFINITY"/>"#;
+    scene.configure("constraints", with_store)?;
     scene.expected.runs_on = Some(2);
     scene.expected.reboots = 1;
 
