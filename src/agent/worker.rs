@@ -5,6 +5,7 @@
 //! kills the action, the worker goes on to the end of its stream, which has a deadline of its own just before the
 //! action's.
 
+use std::fs::File;
 use std::process::Child;
 use std::time::Duration;
 
@@ -84,18 +85,14 @@ fn failed(reason: impl ToString) -> Outcome {
 /// If stdout cannot be written to; the transfer is over by then.
 pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
     work(order, || {
-        let store = Store::new(root.state_folder());
-        let Some(lock) = store.begin_transfer(&order.domain)? else {
-            return Ok(failed("a transfer of this domain is under way here"));
-        };
         let request = Request::Claim {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
             back: order.back.clone(),
             limit: order.limit,
         };
-        let (from_peer, to_peer, _session) = match grant(root, order, &request)? {
-            Ok(streams) => streams,
+        let (lock, (from_peer, to_peer, _session)) = match begin(root, order, &request)? {
+            Ok(begun) => begun,
             Err(outcome) => return Ok(outcome),
         };
         let limit = Duration::from_secs(order.limit);
@@ -122,22 +119,21 @@ pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
 /// If stdout cannot be written to; the transfer is over by then.
 pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
     work(order, || {
-        let store = Store::new(root.state_folder());
-        let Some(lock) = store.begin_transfer(&order.domain)? else {
-            return Ok(failed("a transfer of this domain is under way here"));
-        };
         let request = Request::Receive {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
             limit: order.limit,
         };
-        let (from_peer, to_peer, _session) = match grant(root, order, &request)? {
-            Ok(streams) => streams,
+        let (lock, (from_peer, to_peer, _session)) = match begin(root, order, &request)? {
+            Ok(begun) => begun,
             Err(outcome) => return Ok(outcome),
         };
-        store.advance_with(&order.domain, "push", Event::Pushed(order.transfer.clone()), |record| {
-            record.peer = Some(order.peer.clone());
-        })?;
+        Store::new(root.state_folder()).advance_with(
+            &order.domain,
+            "push",
+            Event::Pushed(order.transfer.clone()),
+            |record| record.peer = Some(order.peer.clone()),
+        )?;
         let limit = Duration::from_secs(order.limit);
         let sent =
             transfer::send::send(root, &order.domain, &order.transfer, from_peer, to_peer, &lock, limit)?;
@@ -152,8 +148,11 @@ pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
 
 type Streams = (std::os::fd::OwnedFd, std::os::fd::OwnedFd, Option<crate::transport::Session>);
 
-/// Opens the connection and asks for leave to begin.
-fn grant(root: &Root, order: &Order, request: &Request) -> anyhow::Result<Result<Streams, Outcome>> {
+/// Takes the transfer lock, opens the connection and asks for leave to begin.
+fn begin(root: &Root, order: &Order, request: &Request) -> anyhow::Result<Result<(File, Streams), Outcome>> {
+    let Some(lock) = Store::new(root.state_folder()).begin_transfer(&order.domain)? else {
+        return Ok(Err(failed("a transfer of this domain is under way here")));
+    };
     // The far end lists its domains before it answers.
     let deadline = Deadline::after(order.peer.connect_timeout() + Duration::from_secs(30));
     let mut connection = match ssh::dial(root, &order.peer, deadline) {
@@ -161,7 +160,7 @@ fn grant(root: &Root, order: &Order, request: &Request) -> anyhow::Result<Result
         Err(error) => return Ok(Err(failed(error))),
     };
     match connection.ask(request, deadline) {
-        Ok(Answer::Granted) => Ok(Ok(connection.into_streams())),
+        Ok(Answer::Granted) => Ok(Ok((lock, connection.into_streams()))),
         Ok(Answer::Refused { reason, stands }) => Ok(Err(Outcome::Refused { reason, stands })),
         Ok(other) => Ok(Err(failed(format!("{} answers {other:?}", order.peer.node)))),
         Err(error) => Ok(Err(failed(error))),

@@ -83,10 +83,12 @@ pub fn serve(root: &Root) -> anyhow::Result<()> {
 fn answer_all(root: &Root) -> anyhow::Result<()> {
     let from_caller = rustix::stdio::stdin().try_clone_to_owned()?;
     let to_caller = rustix::stdio::stdout().try_clone_to_owned()?;
-    // The standard streams are given up, so that the connection ends when the last of those who carry it does.
+    // The standard streams are given up, so that the connection ends when the last of those who carry it does. That
+    // includes stderr: sshd passes the end of stdout on only when stderr has ended as well.
     let nowhere = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nowhere)?;
     rustix::stdio::dup2_stdout(&nowhere)?;
+    rustix::stdio::dup2_stderr(&nowhere)?;
 
     write_line(&to_caller, &Greeting::ours())?;
     let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? else { return Ok(()) };

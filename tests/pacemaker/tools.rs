@@ -11,8 +11,8 @@ use std::time::Duration;
 const FENCED: Duration = Duration::from_secs(40);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Cluster)); 2] = [
-        ("tools::private_attribute_of_a_peer", private_attribute_of_a_peer),
+    let tests = [
+        ("tools::private_attribute_of_a_peer", private_attribute_of_a_peer as fn(&Cluster)),
         ("tools::what_a_fenced_node_looks_like", what_a_fenced_node_looks_like),
     ];
     tests.into_iter().map(|(name, test)| skip(Trial::test(name, move || with_cluster(test)), false)).collect()
