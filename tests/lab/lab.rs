@@ -210,9 +210,7 @@ impl Lab {
     /// Saves all nodes as of one moment. The older snapshot that this one replaces goes, since each holds a whole memory.
     fn save(&mut self, snapshot: &str, replaced: Option<&str>) -> Result<()> {
         self.nodes.iter_mut().for_each(Node::disconnect);
-        for machine in self.machines.iter_mut().flatten() {
-            machine.pause()?;
-        }
+        until("all nodes to be in the hypervisor at once", Duration::from_secs(60), || self.pause_all())?;
         each(&mut self.machines, |_, slot| {
             let machine = slot.as_mut().context("a node is off")?;
             if let Some(replaced) = replaced {
@@ -220,6 +218,23 @@ impl Lab {
             }
             machine.save(snapshot)
         })
+    }
+
+    /// Pauses all nodes, if they are in a state that can be loaded again; else they run on.
+    fn pause_all(&mut self) -> Result<Option<()>> {
+        let mut fit = true;
+        for machine in self.machines.iter_mut().flatten() {
+            machine.pause()?;
+        }
+        for machine in self.machines.iter_mut().flatten() {
+            fit &= machine.in_hypervisor()?;
+        }
+        if !fit {
+            for machine in self.machines.iter_mut().flatten() {
+                machine.resume()?;
+            }
+        }
+        Ok(fit.then_some(()))
     }
 
     /// Switches the machines off and moves their disks to where they are kept.
