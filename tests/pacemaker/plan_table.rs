@@ -328,7 +328,11 @@ static ROWS: &[Row] = &[
     Row { name: "17-clone-below", given: clone_below, when: standby_n1, then: &[("n1", Expected::On("n2"))] },
     Row {
         name: "18-all-nodes-leaving",
-        given: plain,
+        given: |c| {
+            plain(c);
+            // until all three have said that they leave
+            knob(c, "vm.stop.seconds", "1");
+        },
         when: |c| NODES.iter().for_each(|n| c.terminate_pacemaker(n)),
         then: &[("n1", Expected::Nowhere)],
     },

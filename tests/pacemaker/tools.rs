@@ -31,7 +31,7 @@ fn private_attribute_of_a_peer(cluster: &Cluster) {
         let said = cluster.fabric.on("n1", words);
         (said.clone(), transcript(words, &said))
     };
-    let name = "xen-handoff-x0";
+    let name = "xen-handoff-nothing";
     let mut text = on_n1(&["attrd_updater", "--help"]).1;
     keep_text("attrd_updater--help.txt", &text);
     text.clear();
@@ -62,7 +62,7 @@ fn private_attribute_of_a_peer(cluster: &Cluster) {
     until(FENCED, || seen().contains("value=\"offer\"")).expect("the value on another node");
     let cib = cluster.must(&["cibadmin", "-Q"]);
     assert!(!cib.contains(name), "a private attribute is in the CIB");
-    cluster.fabric.sh("n1", &format!("attrd_updater -D -n {name} -N n2; attrd_updater -D -n {name} -N n3"));
+    cluster.fabric.sh("n1", &format!("for n in n2 n3 n9; do attrd_updater -D -n {name} -N $n; done"));
 }
 
 /// What P2 reads about a source that did not come back: the CIB and the fencing history.
