@@ -58,7 +58,6 @@ pub(crate) fn run() -> Result<()> {
     lab.ready(&Agent::Heartbeat)?;
     let stock = experiment(&mut lab, "stock", "ocf:heartbeat:Xen, systemctl stop pacemaker", stop_pacemaker)?;
     say("3 of 3: xl migrate by hand");
-    lab.restore()?;
     let bare = experiment(&mut lab, "bare_xl", "xl migrate x0 node2, no cluster", migrate_by_hand)?;
     let all = [handoff, stock, bare];
     keep(&all)?;
@@ -73,6 +72,7 @@ fn experiment(
     title: &'static str,
     act: fn(&Scene<'_>) -> Result<Moved>,
 ) -> Result<Measured> {
+    lab.restore()?;
     let mut scene = Scene::begin(lab)?;
     quiet(&scene)?;
     let moved = act(&scene)?;
