@@ -126,7 +126,7 @@ pub(crate) struct Offset {
 /// Sets a node's clock to ours: after a restore it is still in the past.
 pub(crate) fn set_clock(node: usize) -> Result<()> {
     let wire = wire(node)?;
-    wait::until(format_args!("node{node} to take the time"), Duration::from_secs(30), || {
+    wait::until(format_args!("node{node} to take the time"), Duration::from_secs(180), || {
         Ok(ask(&wire, &format!("set t {:.6}", now())).ok())
     })?;
     Ok(())
