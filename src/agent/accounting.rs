@@ -27,7 +27,7 @@ impl Agent {
         let request = Request::Presence { domain: self.domain.clone() };
         let answer = self.transport.ask(target, &request, self.deadline.within(self.parameters.peer_timeout));
         match answer {
-            Ok(Answer::Stands { presence: Presence::Absent, phase }) if !phase.is_in_transfer() => {
+            Ok(Answer::Stands { presence: Presence::Absent, phase, .. }) if !phase.is_in_transfer() => {
                 self.accounted()
             }
             Ok(Answer::Stands { presence, .. }) => {

@@ -64,6 +64,21 @@ pub fn shut_down(
     grace: Duration,
     deadline: Deadline,
 ) -> Result<(Absence, How), String> {
+    shut_down_while(toolstack, domain, how, grace, deadline, &|| true)
+}
+
+/// As [`shut_down`], but gives up as soon as the domain is no longer `ours` to end. That is asked before every deed.
+///
+/// # Errors
+/// As [`shut_down`].
+pub fn shut_down_while(
+    toolstack: &dyn Toolstack,
+    domain: &DomainName,
+    how: ShutdownRequest,
+    grace: Duration,
+    deadline: Deadline,
+    ours: &dyn Fn() -> bool,
+) -> Result<(Absence, How), String> {
     let mut attempt = Attempt {
         toolstack,
         domain,
@@ -76,15 +91,23 @@ pub fn shut_down(
     };
     let mut last = None;
     let gone = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
+        if !ours() {
+            return Some(None);
+        }
         let presence = toolstack.presence(domain, deadline.left().min(XL_LIMIT).max(Duration::from_secs(1)));
         let attended = presence == Presence::Absent && toolstack.is_attended(domain);
         if let Some(absence) = Absence::observe(&presence, attended) {
-            return Some(absence);
+            return Some(Some(absence));
         }
         attempt.push_on(&presence);
         last = Some(presence);
         None
     });
+    let gone = match gone {
+        Some(None) => return Err("it is no longer this one's to end".to_owned()),
+        Some(Some(absence)) => Some(absence),
+        None => None,
+    };
     match (gone, last) {
         (Some(absence), None) => Ok((absence, How::AlreadyAbsent)),
         (Some(absence), Some(_)) => {

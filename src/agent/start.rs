@@ -168,7 +168,7 @@ impl Agent {
         let peers = self.ask_peers(heard)?;
         let inquiry = Inquiry {
             ledger: &ledger,
-            longest_offer: self.parameters.handoff_timeout,
+            longest_offer: self.longest_offer(),
             peers: &peers,
             sent_to: sent_to.as_ref(),
         };
@@ -189,6 +189,14 @@ impl Agent {
             .partition(|offer| offer.source == self.node);
         own.iter().for_each(|offer| ledger.erase(&self.domain, offer.epoch));
         others
+    }
+
+    /// How long after it was made an offer's domain can still be running at its source: the offer's life, a transfer that
+    /// began at its end, and the shutdown after that.
+    fn longest_offer(&self) -> Duration {
+        let action = self.environment.timeout.unwrap_or(Duration::from_secs(300));
+        let grace = self.parameters.shutdown_timeout.unwrap_or(action);
+        self.parameters.handoff_timeout + action + grace + Duration::from_secs(60)
     }
 
     /// Pulls the running domain over.
@@ -215,7 +223,7 @@ impl Agent {
                 if let Some((presence, phase)) = stands {
                     heard.push(PeerReport {
                         node: source.clone(),
-                        says: PeerSays::Stands { presence, phase },
+                        says: PeerSays::Stands { presence, phase, ended: None },
                     });
                 }
                 Ok(Round::Again(format!("{source} refuses the claim: {reason}")))
@@ -252,7 +260,9 @@ impl Agent {
             self.transport.ask_all(&nodes, &request, self.deadline.within(self.parameters.peer_timeout));
         let asked = open.into_iter().zip(answers).map(|(peer, answer)| {
             let says = match (answer, peer.fenced_at) {
-                (Ok(Answer::Stands { presence, phase }), _) => PeerSays::Stands { presence, phase },
+                (Ok(Answer::Stands { presence, phase, ended }), _) => {
+                    PeerSays::Stands { presence, phase, ended }
+                }
                 (_, Some(at)) if !peer.online => PeerSays::Fenced(at),
                 (Ok(other), _) => PeerSays::Silent(format!("it answers {other:?}")),
                 (Err(error), _) => PeerSays::Silent(error.to_string()),

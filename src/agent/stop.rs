@@ -137,7 +137,9 @@ impl Agent {
         if let Phase::Offered { offer } = phase
             && offer.deadline > UnixTime::now()
         {
-            // A second stop of what is on offer already; the first one's keeper watches over it.
+            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; two
+            // keepers do no harm.
+            self.arm_deadline().map_err(|error| Refusal::NotRecorded(error.to_string()))?;
             return Ok(target);
         }
         let mut connection = self.reach(&target)?;

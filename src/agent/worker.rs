@@ -89,6 +89,7 @@ pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
             back: order.back.clone(),
+            ended: Store::new(root.state_folder()).last_end(&order.domain),
             limit: order.limit,
         };
         let (lock, (from_peer, to_peer, _session)) = match begin(root, order, &request)? {

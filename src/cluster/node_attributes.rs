@@ -2,8 +2,9 @@
 //!
 //! An offer is written under each *survivor's* name, since the attributes of a node that leaves are dropped, and private
 //! (`--private`), since a write to the CIB would abort the transition that runs. attrd loses all of them when the last
-//! member's attrd goes; therefore each node also notes when it first looked (`xen-handoff-since`), and the oldest note
-//! that is still there is the ledger's age.
+//! member's attrd goes, and a node's own when that node leaves; therefore each node also notes under its own name when it
+//! first looked (`xen-handoff-since`). An offer that was made since then was written under this node's name too, and has
+//! not been lost; the note's age is the ledger's.
 //!
 //! attrd cannot delete an attribute, only empty it: an empty value is no offer.
 
@@ -108,12 +109,13 @@ impl Ledger for NodeAttributes {
 
     fn age(&self) -> Result<Duration, NoAnswer> {
         let notes = self.values(SINCE)?;
-        if !notes.iter().any(|(node, _)| *node == self.me) {
-            self.set(&self.me, SINCE, &UnixTime::now().to_string())
-                .map_err(|error| NoAnswer::Unreadable(error.to_string()))?;
+        let own = notes.iter().find(|(node, _)| *node == self.me).and_then(|(_, value)| value.parse().ok());
+        if let Some(since) = own.map(UnixTime) {
+            return Ok(since.age());
         }
-        let since = notes.iter().filter_map(|(_, value)| value.parse().ok().map(UnixTime)).min();
-        Ok(since.map_or(Duration::ZERO, UnixTime::age))
+        self.set(&self.me, SINCE, &UnixTime::now().to_string())
+            .map_err(|error| NoAnswer::Unreadable(error.to_string()))?;
+        Ok(Duration::ZERO)
     }
 
     fn erase(&self, domain: &DomainName, epoch: Epoch) {

@@ -88,7 +88,7 @@ impl ClusterView for Pacemaker {
         let cib = self.cib(LIMIT)?;
         let unreadable = |what: String| ClusterError::Unreadable { tool: "cibadmin", what };
         let mut peers = read_peers(&cib, me).map_err(unreadable)?;
-        for peer in peers.iter_mut().filter(|peer| !peer.online) {
+        for peer in peers.iter_mut().filter(|peer| !peer.online && stayed_away(&cib, &peer.node)) {
             let history =
                 self.run("stonith_admin", &["--history", peer.node.as_str(), "--output-as=xml"], None, LIMIT);
             peer.fenced_at = match history {
@@ -148,6 +148,15 @@ fn read_peers(cib: &str, me: &NodeName) -> Result<Vec<Peer>, String> {
 fn is_member(value: Option<&str>) -> bool {
     value.is_some_and(|value| {
         matches!(value, "true" | "online") || value.parse::<u64>().is_ok_and(|since| since > 0)
+    })
+}
+
+/// Whether `node` has not come back since it was fenced. A fencing erases the node's history of operations; a node that came
+/// back has one again (its probes), and keeps it when it then leaves in order.
+fn stayed_away(cib: &str, node: &NodeName) -> bool {
+    Element::parse(cib).is_ok_and(|cib| {
+        let mut states = cib.every("node_state").filter(|state| state.get("uname") == Some(node.as_str()));
+        states.next().is_some_and(|state| state.every("lrm_resource").next().is_none())
     })
 }
 
@@ -223,5 +232,18 @@ mod tests {
             completed="2026-11-22 10:41:09Z"/></fence_history></r>"#;
         assert_eq!(last_fencing(history, &NodeName::new("n1").unwrap()), Some(UnixTime(1_795_344_067)));
         assert_eq!(last_fencing(history, &NodeName::new("n2").unwrap()), None);
+    }
+
+    #[test]
+    fn a_node_that_came_back_after_its_fencing_is_not_fenced() {
+        let captured = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captured/pacemaker-2.1.5");
+            std::fs::read_to_string(format!("{folder}/{name}.cib.xml")).unwrap()
+        };
+        let node = |name: &str| NodeName::new(name).unwrap();
+        let both = captured("cib--n1-left-n3-fenced");
+        assert!(stayed_away(&both, &node("n3")));
+        assert!(!stayed_away(&both, &node("n1")), "n1 left in order");
+        assert!(!stayed_away(&captured("cib--n3-fenced"), &node("n1")), "a member");
     }
 }

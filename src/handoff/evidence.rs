@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::phase::{Offer, Phase, Transfer};
+use super::phase::{Ended, Offer, Phase, Transfer};
 use crate::clock::UnixTime;
 use crate::domain::Presence;
 use crate::host::NodeName;
@@ -68,16 +68,28 @@ impl NoCopyElsewhere {
         matches!(phase, Phase::Sending { .. }).then_some(Self(()))
     }
 
-    /// Made from the target's own answer, or from its fencing after the transfer was begun.
+    /// Made from the target's own answer: it has no copy, and the one that came with this very transfer never ran. That
+    /// it has none *now* is not enough, nor is its fencing: if its copy ran for a moment, it wrote to the disks, and the one
+    /// here is an old memory on top of them.
     ///
     /// # Errors
     /// Why it does not prove that.
     pub fn observe(target: &PeerSays, transfer: &Transfer) -> Result<Self, String> {
         match target {
-            PeerSays::Stands { presence: Presence::Absent, phase } if !phase.is_in_transfer() => Ok(Self(())),
-            PeerSays::Stands { presence, phase } => Err(format!("it is {presence} there ({phase})")),
-            PeerSays::Fenced(at) if at.0 > transfer.epoch.0 / 1000 => Ok(Self(())),
-            PeerSays::Fenced(at) => Err(format!("it was fenced at {at}, before that")),
+            PeerSays::Stands { presence: Presence::Absent, phase, ended } if !phase.is_in_transfer() => {
+                match ended {
+                    Some(ended) if ended.epoch == transfer.epoch && !ended.may_have_run => Ok(Self(())),
+                    Some(ended) if ended.epoch == transfer.epoch => Err(
+                        "it has run there and has ended there; the copy here is stale: destroy it by hand"
+                            .to_owned(),
+                    ),
+                    Some(_) | None => {
+                        Err("it is absent there, and how this transfer ended there is not known".to_owned())
+                    }
+                }
+            }
+            PeerSays::Stands { presence, phase, .. } => Err(format!("it is {presence} there ({phase})")),
+            PeerSays::Fenced(at) => Err(format!("it was fenced at {at}, and may have run it before that")),
             PeerSays::Silent(why) => Err(why.clone()),
         }
     }
@@ -103,6 +115,8 @@ pub enum PeerSays {
         presence: Presence,
         /// Its record.
         phase: Phase,
+        /// How the last stream that it received came to its end, if it said so.
+        ended: Option<Ended>,
     },
     /// The cluster has fenced it, at this time by the cluster's clock, and it has not come back since.
     Fenced(UnixTime),
@@ -210,7 +224,7 @@ impl NobodyElse {
         };
         for report in inquiry.peers {
             match &report.says {
-                PeerSays::Stands { presence, phase } => {
+                PeerSays::Stands { presence, phase, .. } => {
                     if let Some(how) = holds_it(presence, phase) {
                         return Err(Doubt::Elsewhere { node: report.node.clone(), how });
                     }
@@ -296,7 +310,7 @@ mod tests {
     fn none_here(name: &str) -> PeerReport {
         PeerReport {
             node: node(name),
-            says: PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle },
+            says: PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended: None },
         }
     }
 
@@ -342,8 +356,10 @@ mod tests {
 
     #[test]
     fn any_copy_anywhere_forbids_a_cold_boot() {
-        let stands =
-            |presence, phase| PeerReport { node: node("n1"), says: PeerSays::Stands { presence, phase } };
+        let stands = |presence, phase| PeerReport {
+            node: node("n1"),
+            says: PeerSays::Stands { presence, phase, ended: None },
+        };
         let transfer = Transfer { epoch: Epoch(1), source: node("n1"), target: node("n2") };
         for report in [
             stands(Presence::Running(DomainId(1)), Phase::Idle),

@@ -56,6 +56,18 @@ pub struct Transfer {
     pub target: NodeName,
 }
 
+/// How the last stream that a node received came to its end. Kept after the record has gone, so that a source that was
+/// killed can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// Which stream.
+    pub epoch: Epoch,
+    /// Whether the copy that arrived may have run, if only for a moment: its source's copy is stale then, whatever has
+    /// become of this one.
+    pub may_have_run: bool,
+}
+
 /// Where this node stands with one domain. A node is source or target of a domain, never both at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(tag = "phase", rename_all = "kebab-case", deny_unknown_fields)]

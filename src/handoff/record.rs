@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Effect, Event, OutOfOrder};
-use super::phase::Phase;
+use super::phase::{Ended, Phase};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::domain::DomainName;
 use crate::transport::message::Address;
@@ -224,6 +224,29 @@ impl Store {
             File::open(&self.folder)?.sync_all()
         };
         write().map_err(|source| io("write", &path, source))
+    }
+
+    /// Keeps how the last stream that this node received came to its end.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn keep_end(&self, domain: &DomainName, ended: Ended) -> Result<(), RecordError> {
+        self.make_folder()?;
+        let path = self.path(domain, "ended");
+        let write = || -> std::io::Result<()> {
+            let mut beside = tempfile::NamedTempFile::new_in(&self.folder)?;
+            serde_json::to_writer(&mut beside, &ended)?;
+            beside.as_file().sync_all()?;
+            beside.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|source| io("write", &path, source))
+    }
+
+    /// How the last stream that this node received came to its end; `None` if it has received none since it came up, or
+    /// if that cannot be read.
+    pub fn last_end(&self, domain: &DomainName) -> Option<Ended> {
+        serde_json::from_str(&std::fs::read_to_string(self.path(domain, "ended")).ok()?).ok()
     }
 
     fn make_folder(&self) -> Result<(), RecordError> {

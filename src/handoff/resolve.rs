@@ -10,7 +10,7 @@
 //! | `Sending`, frozen | (need not be asked: it was never given GO) | resume it |
 //! | `Settling`, absent | (only a sender that was told "it runs" destroys it) | it has moved |
 //! | `Settling`, frozen or renamed away | it runs there | destroy the copy here |
-//! | `Settling`, frozen or renamed away | none there, or fenced since | rename it back, resume it |
+//! | `Settling`, frozen or renamed away | none there, and this transfer's copy never ran | rename it back, resume it |
 //! | `Settling`, frozen or renamed away | anything else, or nothing | wait |
 //!
 //! | at the target: phase, copy | then |
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::clock::UnixTime;
     use crate::domain::DomainId;
-    use crate::handoff::phase::{Epoch, Transfer};
+    use crate::handoff::phase::{Ended, Epoch, Transfer};
     use crate::host::NodeName;
 
     const ID: DomainId = DomainId(3);
@@ -150,7 +150,12 @@ mod tests {
     }
 
     fn stands(presence: Presence, phase: Phase) -> PeerSays {
-        PeerSays::Stands { presence, phase }
+        PeerSays::Stands { presence, phase, ended: None }
+    }
+
+    fn none_there(epoch: u64, may_have_run: bool) -> PeerSays {
+        let ended = Some(Ended { epoch: Epoch(epoch), may_have_run });
+        PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended }
     }
 
     #[test]
@@ -168,8 +173,20 @@ mod tests {
             assert!(matches!(decide(&runs), AtSource::Destroy(_)));
             let arriving = stands(Presence::Running(ID), Phase::Arriving { transfer: transfer() });
             assert!(matches!(decide(&arriving), AtSource::Destroy(_)));
-            assert!(matches!(decide(&stands(Presence::Absent, Phase::Idle)), AtSource::Resume(_)));
-            assert!(matches!(decide(&PeerSays::Fenced(UnixTime(6))), AtSource::Resume(_)));
+            assert!(matches!(decide(&none_there(5_000, false)), AtSource::Resume(_)));
+        }
+    }
+
+    #[test]
+    fn a_stale_image_is_never_resumed_on_disks_that_may_have_changed() {
+        for says in [
+            none_there(5_000, true),
+            none_there(4_999, false),
+            stands(Presence::Absent, Phase::Idle),
+            PeerSays::Fenced(UnixTime(6)),
+        ] {
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
+            assert!(matches!(decision, AtSource::Wait(_)), "{says:?}: {decision:?}");
         }
     }
 

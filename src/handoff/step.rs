@@ -267,9 +267,10 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrd
     }
 }
 
+/// The ledger keeps the offer until the domain is gone (`DomainGone`): as long as the guest runs, a start elsewhere must
+/// find out that it has to ask here.
 fn withdraw(offer: Offer) -> (Phase, Vec<Effect>) {
-    let effects = vec![Effect::EraseLedger(offer.epoch), Effect::ShutDown];
-    (Phase::Withdrawing { offer }, effects)
+    (Phase::Withdrawing { offer }, vec![Effect::ShutDown])
 }
 
 fn send(transfer: &Transfer, offer: Option<Offer>) -> (Phase, Vec<Effect>) {
@@ -465,7 +466,7 @@ mod tests {
     fn an_expired_offer_is_withdrawn_and_shut_down_but_never_under_a_running_stream() {
         let (phase, effects) = step(Phase::Offered { offer: offer() }, Event::OfferExpired).unwrap();
         assert!(matches!(phase, Phase::Withdrawing { .. }));
-        assert_eq!(effects, [Effect::EraseLedger(Epoch(7)), Effect::ShutDown]);
+        assert_eq!(effects, [Effect::ShutDown], "the ledger shows it for as long as the guest runs");
         let sending = Phase::Sending { transfer: transfer(7), offer: Some(offer()) };
         assert_eq!(step(sending.clone(), Event::OfferExpired).unwrap(), (sending, vec![]));
     }

@@ -11,7 +11,7 @@ use crate::cluster::detect;
 use crate::command::begin_session;
 use crate::domain::DomainName;
 use crate::handoff::record::{ShutdownTerms, Store};
-use crate::handoff::{Effect, Event, Transfer};
+use crate::handoff::{Effect, Epoch, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::toolstack::{ShutdownRequest, Toolstack, xl::Xl};
 use crate::transfer::settle;
@@ -59,18 +59,30 @@ pub fn run(root: &Root, domain: &DomainName) -> anyhow::Result<()> {
         log::warn!("domain={domain} nobody has fetched it; its offer ends now");
         let effects = store.advance(domain, "keep", Event::OfferExpired)?;
         if effects.contains(&Effect::ShutDown) {
-            return end(root, &store, domain, record.terms);
+            return end(root, &store, domain, epoch, record.terms);
         }
         SystemClock.pass(LOOK);
     }
 }
 
-fn end(root: &Root, store: &Store, domain: &DomainName, terms: Option<ShutdownTerms>) -> anyhow::Result<()> {
+fn end(
+    root: &Root,
+    store: &Store,
+    domain: &DomainName,
+    epoch: Epoch,
+    terms: Option<ShutdownTerms>,
+) -> anyhow::Result<()> {
     let terms = terms.unwrap_or(ShutdownTerms { seconds: 60, acpi: false });
     let how = if terms.acpi { ShutdownRequest::PowerButton } else { ShutdownRequest::Drivers };
     let toolstack: Rc<dyn Toolstack> = Rc::new(Xl::new(root));
     let deadline = Deadline::after(terms.grace() + FORCE);
-    match shutdown::shut_down(toolstack.as_ref(), domain, how, terms.grace(), deadline) {
+    // A stop may end it first, and a start then boot it again: that one is not ours to shut down.
+    let still_ours = || {
+        store
+            .load(domain)
+            .is_ok_and(|record| matches!(&record.state, Phase::Withdrawing { offer } if offer.epoch == epoch))
+    };
+    match shutdown::shut_down_while(toolstack.as_ref(), domain, how, terms.grace(), deadline, &still_ours) {
         Ok((absence, how)) => {
             log::info!("domain={domain} its offer has ended: {how}");
             for effect in store.advance(domain, "keep", Event::DomainGone(absence))? {
@@ -78,6 +90,10 @@ fn end(root: &Root, store: &Store, domain: &DomainName, terms: Option<ShutdownTe
                     detect(root).ledger().erase(domain, epoch);
                 }
             }
+            Ok(())
+        }
+        Err(what) if !still_ours() => {
+            log::info!("domain={domain} its offer was ended by somebody else ({what})");
             Ok(())
         }
         Err(what) => {

@@ -92,7 +92,14 @@ pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()
 
 fn described(says: &PeerSays) -> String {
     match says {
-        PeerSays::Stands { presence, phase } => format!("{presence}; record: {phase}"),
+        PeerSays::Stands { presence, phase, ended } => {
+            let ran = match ended {
+                Some(ended) if ended.may_have_run => "; the last copy that came there has run",
+                Some(_) => "; the last copy that came there never ran",
+                None => "",
+            };
+            format!("{presence}; record: {phase}{ran}")
+        }
         PeerSays::Fenced(at) => format!("fenced at {at} (seconds since 1970)"),
         PeerSays::Silent(why) => format!("no answer: {why}"),
     }

@@ -9,7 +9,7 @@ use crate::handoff::event::{ReceiverEnd, SenderEnd};
 use crate::handoff::evidence::{Absence, PeerSays};
 use crate::handoff::record::Store;
 use crate::handoff::resolve::{self, AtSource, AtTarget};
-use crate::handoff::{Event, Phase, Transfer};
+use crate::handoff::{Ended, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::toolstack::{Toolstack, ToolstackError, xl::Xl};
 
@@ -136,6 +136,12 @@ pub fn target(
     let end = end.unwrap_or(ReceiverEnd::Undecided);
     if end == ReceiverEnd::Undecided {
         log::error!("domain={domain} not settled: {waits}");
+    }
+    if end != ReceiverEnd::Undecided {
+        // Before the record goes on: a source that asks must never find neither.
+        let (Phase::Receiving { transfer } | Phase::Arriving { transfer }) = &phase else { return Ok(end) };
+        let never_given = end == ReceiverEnd::Nothing && matches!(phase, Phase::Receiving { .. });
+        store.keep_end(domain, Ended { epoch: transfer.epoch, may_have_run: !never_given })?;
     }
     store.advance(domain, "settle", Event::ReceiverEnded(end))?;
     Ok(end)

@@ -26,7 +26,7 @@ use crate::domain::{DomainName, Presence};
 use crate::handoff::event::SenderEnd;
 use crate::handoff::evidence::PeerSays;
 use crate::handoff::record::Store;
-use crate::handoff::{Effect, Event, Phase, Transfer};
+use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::{self, settle};
@@ -38,11 +38,21 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 /// Limit of one listing.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Where a domain stands on this node, as an answer to another node and for the operators' tool.
+/// Where a domain stands on this node, as an answer to another node and for the operators' tool. While somebody else
+/// holds the transfer lock that he has not put on record yet, a copy is about to come or to go: that is *unknown*.
+pub fn stands(root: &Root, domain: &DomainName) -> (Presence, Phase) {
+    let (presence, phase) = stands_by_itself(root, domain);
+    if !phase.is_in_transfer() && Store::new(root.state_folder()).is_transferring(domain) {
+        return (Presence::Unknown("a transfer of it is about to begin or to end".to_owned()), phase);
+    }
+    (presence, phase)
+}
+
+/// The same for whoever holds the transfer lock.
 ///
 /// The record is read before the listing and again after it: a domain that arrived or left in between would otherwise be
 /// reported by one of the two as it was, and by the other as it is.
-pub fn stands(root: &Root, domain: &DomainName) -> (Presence, Phase) {
+fn stands_by_itself(root: &Root, domain: &DomainName) -> (Presence, Phase) {
     let (store, xl) = (Store::new(root.state_folder()), Xl::new(root));
     let mut before = match store.load(domain) {
         Ok(record) => record,
@@ -103,13 +113,14 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
         let answer = match request {
             Request::Presence { domain } => {
                 let (presence, phase) = stands(root, &domain);
-                Answer::Stands { presence, phase }
+                let ended = Store::new(root.state_folder()).last_end(&domain);
+                Answer::Stands { presence, phase, ended }
             }
             Request::Resolve { domain } => resolve(root, &domain)?,
             Request::Reach { back } => reach(root, &back),
             Request::Ledger { domain } => ledger(detect(root).as_ref(), &domain),
-            Request::Claim { domain, transfer, back, limit } => {
-                let claim = Claim { domain, transfer, back, limit };
+            Request::Claim { domain, transfer, back, ended, limit } => {
+                let claim = Claim { domain, transfer, back, ended, limit };
                 return give(root, &claim, from_caller, to_caller);
             }
             Request::Receive { domain, transfer, limit } => {
@@ -133,7 +144,7 @@ fn resolve(root: &Root, domain: &DomainName) -> anyhow::Result<Answer> {
         settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
     }
     let (presence, phase) = stands(root, domain);
-    Ok(Answer::Stands { presence, phase })
+    Ok(Answer::Stands { presence, phase, ended: store.last_end(domain) })
 }
 
 fn reach(root: &Root, back: &Address) -> Answer {
@@ -155,6 +166,7 @@ struct Claim {
     domain: DomainName,
     transfer: Transfer,
     back: Address,
+    ended: Option<Ended>,
     limit: u64,
 }
 
@@ -170,7 +182,7 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
     let peer = store.load(domain)?.peer;
     let ask = |broken: &Transfer| {
         if broken.target == transfer.target {
-            PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle }
+            PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended: claim.ended }
         } else {
             settle_there(root, &broken.target, peer.as_ref(), domain)
         }
@@ -178,7 +190,7 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
     if store.load(domain)?.state.is_in_transfer() {
         settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
     }
-    let (presence, phase) = stands(root, domain);
+    let (presence, phase) = stands_by_itself(root, domain);
     let claimed = match &presence {
         Presence::Running(_) => store
             .advance_with(domain, "serve", Event::Claimed(transfer.clone()), |record| {
@@ -233,7 +245,7 @@ fn take(
         return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
     };
     settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
-    let (presence, phase) = stands(root, domain);
+    let (presence, phase) = stands_by_itself(root, domain);
     if presence != Presence::Absent {
         let reason = format!("{domain} is {presence} here");
         return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: Some((presence, phase)) })?);

@@ -41,7 +41,7 @@ fn ask_there(root: &Root, node: &NodeName, address: Option<&Address>, request: &
     let answer =
         ssh::dial(root, &address, deadline).and_then(|mut connection| connection.ask(request, deadline));
     let silence = match answer {
-        Ok(Answer::Stands { presence, phase }) => return PeerSays::Stands { presence, phase },
+        Ok(Answer::Stands { presence, phase, ended }) => return PeerSays::Stands { presence, phase, ended },
         Ok(other) => format!("{node} answers {other:?}"),
         Err(error) => error.to_string(),
     };

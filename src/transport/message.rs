@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{DomainName, Presence};
-use crate::handoff::{Offer, Phase, Transfer};
+use crate::handoff::{Ended, Offer, Phase, Transfer};
 use crate::host::NodeName;
 
 /// The version of this protocol. Both ends must speak the same.
@@ -86,6 +86,8 @@ pub enum Request {
         transfer: Transfer,
         /// Me, for what may have to be settled later.
         back: Address,
+        /// How the last stream of it that came to me ended.
+        ended: Option<Ended>,
         /// Seconds until the stream is to be broken off if it has not come to the point of no return.
         limit: u64,
     },
@@ -110,6 +112,8 @@ pub enum Answer {
         presence: Presence,
         /// What the record says.
         phase: Phase,
+        /// How the last stream that came here ended.
+        ended: Option<Ended>,
     },
     /// I have just reached you.
     Reached,
