@@ -2,7 +2,7 @@
 //!
 //! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
 //! ignored, with the reason on stderr. `PACEMAKER_CAPTURE=1` writes `tests/captured/pacemaker-VERSION/` anew.
-//! One cluster serves all tests (`--test-threads 2`: two); how long a test took is said on stderr.
+//! Two clusters serve all tests (`--test-threads 1`: one); how long a test took is said on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "the environment and processes of tests; see spawn.rs")]
@@ -26,7 +26,7 @@ use std::sync::OnceLock;
 
 /// Tests at once, each on a cluster of its own, where the command line does not say. Two halve the time on an idle machine,
 /// and make a busy one miss deadlines.
-const AT_ONCE: usize = 1;
+const AT_ONCE: usize = 2;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("node-keeper") {
