@@ -263,9 +263,7 @@ fn monitor_is_an_error_and_never_7_when_xl_does_not_answer() {
     let kept = n1.root.join("usr/sbin/xl.kept");
     std::fs::rename(&xl, &kept).unwrap();
     for script in ["echo 'cannot init xl context' >&2; exit 1", "exit 0", "exec sleep 60"] {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::write(&xl, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&xl, std::fs::Permissions::from_mode(0o755)).unwrap();
+        n1.put_script("usr/sbin/xl", script);
         let monitor = n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
         assert_eq!(monitor.code, 1, "{script}: {}", monitor.reason);
         assert!(monitor.reason.contains("cannot be told"), "{}", monitor.reason);

@@ -69,8 +69,7 @@ pub(crate) fn find_agent(scratch: &Path) -> Agent {
             let (sbin, agents) = (tree.join("usr/sbin"), tree.join("usr/lib/ocf/resource.d/handoff"));
             std::fs::create_dir_all(&sbin).expect("a folder for the executable");
             std::fs::create_dir_all(&agents).expect("a folder for the agent");
-            std::fs::copy(env!("CARGO_BIN_EXE_xen-handoff"), sbin.join("xen-handoff"))
-                .expect("the executable");
+            spawn::copy_executable(Path::new(env!("CARGO_BIN_EXE_xen-handoff")), &sbin.join("xen-handoff"));
             std::os::unix::fs::symlink("../../../../sbin/xen-handoff", agents.join("Xen"))
                 .expect("the agent");
             tree
@@ -126,8 +125,7 @@ impl Cluster {
         let fabric = &self.fabric;
         fabric.put(node, "/etc/corosync/corosync.conf", 0o644, self.corosync_conf());
         fabric.put(node, "/var/lib/pacemaker/cib/cib.xml", 0o600, SEED);
-        let xl = std::fs::read(standin()).expect("the stand-in");
-        fabric.put(node, "/usr/sbin/xl", 0o755, xl);
+        spawn::copy_executable(&standin(), &fabric.root(node).join("usr/sbin/xl"));
         fabric.put(node, "/usr/lib/ocf/resource.d/standin/Probe", 0o755, include_str!("probe-agent.sh"));
         fabric.put(node, "/usr/sbin/fence_fabric", 0o755, include_str!("fence-agent.sh"));
         spawn::must(command("cp").arg("-a").arg(self.agent.tree.join(".")).arg(fabric.root(node)));

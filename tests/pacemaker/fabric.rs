@@ -37,10 +37,11 @@ struct Node {
 impl Fabric {
     /// A switch without nodes. `names` are the nodes that will be.
     pub(crate) fn new(names: &[&str]) -> Fabric {
-        let work = tempfile::Builder::new().prefix("xen-handoff-fabric-").tempdir().expect("a work folder");
+        let work = work_folder();
         fs::create_dir(work.path().join("shared")).expect("the shared folder");
         // our own executable may be built anew while we run
-        fs::copy("/proc/self/exe", work.path().join("keeper")).expect("the keeper");
+        let ours = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        spawn::copy_executable(&ours, &work.path().join("keeper"));
         let log = fs::File::create(work.path().join("switch.log")).expect("the switch's log");
         let switch = spawn::start_held(command("unshare").args(["--net", "cat"]), log);
         let fabric = Fabric {
@@ -211,6 +212,22 @@ impl Drop for Fabric {
         drop(self.switch.stdin.take());
         let _status = self.switch.wait();
     }
+}
+
+const WORK: &str = "xen-handoff-fabric-";
+
+/// A folder named for this process, after those of processes that were killed have been removed.
+fn work_folder() -> tempfile::TempDir {
+    let all = std::env::temp_dir();
+    for entry in fs::read_dir(&all).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(WORK).and_then(|rest| rest.split('-').next()).unwrap_or_default();
+        if name.starts_with(WORK) && !Path::new("/proc").join(owner).join("exe").exists() {
+            let _somebody_else_did = fs::remove_dir_all(entry.path());
+        }
+    }
+    let prefix = format!("{WORK}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(all).expect("a work folder")
 }
 
 /// One ssh key pair in a folder: private and public text.

@@ -2,7 +2,7 @@
 
 use crate::audit;
 use crate::cluster::standin;
-use crate::spawn::{Said, command, run, until};
+use crate::spawn::{Said, command, copy_executable, run, until};
 use libtest_mimic::Trial;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Hosts {
         for host in ["a", "b"] {
             std::fs::create_dir_all(hosts.xl(host).parent().expect("a folder")).expect("the host's folders");
             std::fs::create_dir_all(hosts.state(host).join("ctl")).expect("the host's folders");
-            std::fs::copy(standin(), hosts.xl(host)).expect("the stand-in");
+            copy_executable(&standin(), &hosts.xl(host));
             std::fs::write(hosts.state(host).join("hostname"), host).expect("the host's name");
             let events = hosts.state(host).join("events");
             std::os::unix::fs::symlink(hosts.folder.path().join("events"), events).expect("the events");

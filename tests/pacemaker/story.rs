@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, NODES};
 use crate::spawn::{Said, until};
-use crate::{audit, xml};
+use crate::{audit, pool, xml};
 use std::time::Duration;
 
 /// Longest wait for something that the cluster or the agent is to do.
@@ -247,7 +247,7 @@ impl<'a> Story<'a> {
         let booted = audit::boots(&events, name);
         assert_eq!(booted.len(), boots, "boots of {name}: {booted:?}\n{}", self.report());
         if let Some(longest) = audit::gaps(&events, name).last() {
-            println!("      {name}: {boots} boots, longest gap {longest:.3} s");
+            pool::note(&format!("{name}: {boots} boots, longest gap {longest:.3} s"));
         }
     }
 

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{PoisonError, RwLock};
 
 /// A set of hosts.
 pub struct World {
@@ -55,6 +56,7 @@ const CRM_NODE: &str = "#!/bin/sh\necho NAME\n";
 impl World {
     /// A world of these hosts, with a cluster manager that knows them all.
     pub fn new(names: &[&str]) -> Self {
+        let _nobody_starts = STARTING.write().unwrap_or_else(PoisonError::into_inner);
         let world = Self { folder: tempfile::tempdir().unwrap() };
         let shared = world.folder.path();
         for name in names {
@@ -161,8 +163,16 @@ fn standin_xl() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_xen-handoff")).with_file_name("examples").join("xl-standin")
 }
 
+/// An executable that is being written must not be open in a child that another thread forks just then, or the kernel
+/// refuses to run it ("Text file busy"): worlds are made while nobody starts a process, and the other way round.
+static STARTING: RwLock<()> = RwLock::new(());
+
 fn run(command: &mut Command) -> std::process::Output {
-    command.output().unwrap()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    let child = command.spawn();
+    drop(started);
+    child.unwrap().wait_with_output().unwrap()
 }
 
 impl Host {
@@ -241,6 +251,14 @@ impl Host {
         };
         let record: serde_json::Value = serde_json::from_str(&text).unwrap();
         record["state"]["phase"].as_str().unwrap().to_owned()
+    }
+
+    /// Puts a shell script in the place of one of this host's tools.
+    pub fn put_script(&self, path: &str, script: &str) {
+        let _nobody_starts = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join(path);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Turns a knob of the stand-in: see `tests/standin/xl.rs`.
