@@ -197,8 +197,8 @@ impl Lab {
             sampler::set_clock(index)?;
         }
         self.samples.clear();
-        self.connect(Duration::from_secs(60))?;
-        until("the samplers", Duration::from_secs(30), || {
+        self.connect(Duration::from_secs(120))?;
+        until("the samplers", Duration::from_secs(60), || {
             Ok((1..=NODES).all(|index| self.samples.last(index).is_some()).then_some(()))
         })
     }

@@ -11,6 +11,8 @@ use crate::network;
 use crate::wait::{self, now};
 
 const PORT: u16 = 7071;
+/// How long a restored node may take to answer. Seconds are the rule; with the machine full of other work it was 40.
+const ANSWER: Duration = Duration::from_secs(180);
 /// x0's uuid, as /etc/xen/x0.cfg of the image has it: a name can change in a migration, this does not.
 pub(crate) const X0: &str = "77000000-0000-4000-8000-000000000050";
 
@@ -126,7 +128,7 @@ pub(crate) struct Offset {
 /// Sets a node's clock to ours: after a restore it is still in the past.
 pub(crate) fn set_clock(node: usize) -> Result<()> {
     let wire = wire(node)?;
-    wait::until(format_args!("node{node} to take the time"), Duration::from_secs(180), || {
+    wait::until(format_args!("node{node} to take the time"), ANSWER, || {
         Ok(ask(&wire, &format!("set t {:.6}", now())).ok())
     })?;
     Ok(())
@@ -135,7 +137,7 @@ pub(crate) fn set_clock(node: usize) -> Result<()> {
 /// Compares a node's clock with ours; the quickest of several answers is the most certain one.
 pub(crate) fn measure(node: usize) -> Result<Offset> {
     let wire = wire(node)?;
-    let best = wait::until(format_args!("the time of node{node}"), Duration::from_secs(30), || {
+    let best = wait::until(format_args!("the time of node{node}"), ANSWER, || {
         let answers: Vec<(f64, f64)> =
             (0..8).filter_map(|turn| ask(&wire, &format!("time {turn}")).ok()).collect();
         Ok(answers.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)))

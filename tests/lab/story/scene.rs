@@ -81,7 +81,7 @@ impl<'a> Scene<'a> {
 
     /// The moment when the cluster is ready and x0 runs on node1, watched from now on.
     pub(crate) fn begin(lab: &'a mut Lab) -> Result<Self> {
-        crate::guest::wait_for(Duration::from_secs(30))?;
+        crate::guest::wait_for(Duration::from_secs(60))?;
         let audit = Audit::begin(lab)?;
         let scene = Self {
             expected: Expected { runs_on: Some(1), reboots: 0 },
