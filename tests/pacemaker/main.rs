@@ -26,7 +26,7 @@ use std::sync::OnceLock;
 
 /// Tests at once, each on a cluster of its own, where the command line does not say. Two halve the time on an idle machine,
 /// and make a busy one miss deadlines.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 1;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("node-keeper") {
