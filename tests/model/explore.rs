@@ -1,0 +1,106 @@
+//! The exhaustive search: breadth first, so that the schedule that breaks a promise is a shortest one. A world is remembered by
+//! a 64-bit fingerprint: among some millions of worlds, the chance that two share one is about one in a million.
+
+use super::deed::{Deed, after, deeds};
+use super::known::Rules;
+use super::liveness::{self, Ending};
+use super::promise::Broken;
+use super::world::{Left, World};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// What a search has seen.
+#[derive(Debug, Default)]
+pub struct Search {
+    pub states: usize,
+    pub depth: usize,
+    /// Whether every world within the bounds was seen, rather than as many as the limit allows.
+    pub complete: bool,
+    pub found: Option<Found>,
+    /// How many worlds were let heal, and how they ended.
+    pub endings: HashMap<Ending, usize>,
+}
+
+/// A promise that did not hold, and a schedule to it.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub broken: Broken,
+    pub schedule: Vec<Deed>,
+}
+
+fn fingerprint(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// How far a search goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    pub states: usize,
+    /// Every so many worlds one is let heal; 0 for none.
+    pub heal_every: usize,
+}
+
+/// Searches every world that can come from the beginning within `bounds`.
+pub fn explore(bounds: Left, rules: Rules, limit: Limit) -> Search {
+    let first = World::begin(bounds);
+    let mut seen: HashMap<u64, Option<(u64, Deed)>> = HashMap::new();
+    seen.insert(fingerprint(&first), None);
+    let mut search = Search { complete: true, ..Search::default() };
+    let mut ring = vec![first];
+    while !ring.is_empty() && search.found.is_none() {
+        let mut next_ring = Vec::new();
+        for world in ring {
+            let print = fingerprint(&world);
+            search.states += 1;
+            if limit.heal_every > 0 && search.states % limit.heal_every == 0 {
+                match liveness::heal(&world, rules) {
+                    Ok(ending) => *search.endings.entry(ending).or_default() += 1,
+                    Err((broken, rest)) => {
+                        let mut schedule = path(&seen, print);
+                        schedule.extend(rest);
+                        search.found = Some(Found { broken, schedule });
+                        return search;
+                    }
+                }
+            }
+            for deed in deeds(&world, rules) {
+                match after(&world, deed, rules) {
+                    Ok(next) => {
+                        let next_print = fingerprint(&next);
+                        if !seen.contains_key(&next_print) {
+                            if seen.len() >= limit.states {
+                                search.complete = false;
+                                continue;
+                            }
+                            seen.insert(next_print, Some((print, deed)));
+                            next_ring.push(next);
+                        }
+                    }
+                    Err(broken) => {
+                        let mut schedule = path(&seen, print);
+                        schedule.push(deed);
+                        search.found = Some(Found { broken, schedule });
+                        return search;
+                    }
+                }
+            }
+        }
+        if !next_ring.is_empty() {
+            search.depth += 1;
+        }
+        ring = next_ring;
+    }
+    search
+}
+
+fn path(seen: &HashMap<u64, Option<(u64, Deed)>>, mut print: u64) -> Vec<Deed> {
+    let mut deeds = vec![];
+    while let Some(Some((before, deed))) = seen.get(&print) {
+        deeds.push(*deed);
+        print = *before;
+    }
+    deeds.reverse();
+    deeds
+}
