@@ -15,7 +15,7 @@ use super::world::{
 };
 
 /// What the cluster and its people may do next.
-pub fn orders(world: &World, out: &mut Vec<Deed>) {
+pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
     let Cluster { belief, member, migration, .. } = world.cluster;
     let idle = world.hosts.iter().all(|host| host.action.is_none());
     for node in 0..NODES {
@@ -90,7 +90,7 @@ use super::world::Cluster;
 ///
 /// # Errors
 /// The promises that hold at that moment.
-pub fn heard(drive: &mut Drive<'_>, node: Node, action: Option<Action>, ended: Ended) -> Result<(), Broken> {
+pub(super) fn heard(drive: &mut Drive<'_>, node: Node, action: Option<Action>, ended: Ended) -> Result<(), Broken> {
     let Some(action) = action else { return Ok(()) };
     let host = &drive.world.hosts[node];
     let belief = match (action, ended) {
@@ -179,7 +179,7 @@ impl Drive<'_> {
     ///
     /// # Errors
     /// The promises that hold at that moment.
-    pub fn order(&mut self, deed: Deed) -> Result<(), Broken> {
+    pub(super) fn order(&mut self, deed: Deed) -> Result<(), Broken> {
         match deed {
             Deed::Start(node) => {
                 self.world.left.starts -= 1;
@@ -251,7 +251,7 @@ impl Drive<'_> {
     ///
     /// # Errors
     /// None today.
-    pub fn crash(&mut self, node: Node) -> Result<(), Broken> {
+    pub(super) fn crash(&mut self, node: Node) -> Result<(), Broken> {
         self.world.hosts[node] = Host::fresh(false);
         self.drop_attributes(node);
         for place in 0..self.world.streams.len() {
@@ -264,19 +264,19 @@ impl Drive<'_> {
     ///
     /// # Errors
     /// None today.
-    pub fn kill_action(&mut self, node: Node) -> Result<(), Broken> {
+    pub(super) fn kill_action(&mut self, node: Node) -> Result<(), Broken> {
         let action = self.world.hosts[node].action.take();
         heard(self, node, action, Ended::Failure)
     }
 
     /// Somebody kills the keeper.
-    pub fn kill_keeper(&mut self, node: Node) {
+    pub(super) fn kill_keeper(&mut self, node: Node) {
         self.world.hosts[node].keeper = None;
     }
 }
 
 /// Whether the keeper on `node` has something to do.
-pub fn keeper_acts(world: &World, node: Node, under_stream: bool) -> bool {
+pub(super) fn keeper_acts(world: &World, node: Node, under_stream: bool) -> bool {
     let host = &world.hosts[node];
     let Some(keeper) = host.keeper else { return false };
     match keeper.at {

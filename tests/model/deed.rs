@@ -14,7 +14,7 @@ use std::fmt;
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Deed {
+pub(super) enum Deed {
     /// The cluster orders a start.
     Start(Node),
     /// The cluster orders a stop; its scheduler says where the domain goes then.
@@ -107,11 +107,13 @@ impl fmt::Display for Deed {
 
 impl Deed {
     /// Whether a guest may lawfully come to its end by this: its host is gone, or somebody ends it who may.
-    pub fn may_end_a_guest(self, before: &World) -> bool {
+    pub(super) fn may_end_a_guest(self, before: &World) -> bool {
         match self {
             Self::Crash(_) | Self::Fence(_) => true,
             Self::Act(node) => {
-                matches!(before.hosts[node].action, Some(Action::Stop { at: StopAt::Quench, .. }))
+                let host = &before.hosts[node];
+                matches!(host.action, Some(Action::Stop { at: StopAt::Quench, .. }))
+                    || matches!(host.stand, Stand::Withdrawing(_))
             }
             Self::Keep(node) => {
                 before.hosts[node].keeper.is_some_and(|keeper| keeper.at == KeeperAt::Quench)
@@ -121,8 +123,28 @@ impl Deed {
     }
 }
 
+impl Deed {
+    /// Whether it takes away something that works.
+    pub(super) fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Self::Crash(_)
+                | Self::Cut(_)
+                | Self::KillAction(_)
+                | Self::KillKeeper(_)
+                | Self::Kill(..)
+                | Self::Fence(_)
+                | Self::Forget(_)
+                | Self::Wipe
+                | Self::Leave(_)
+                | Self::GiveUp(_)
+                | Self::Expire(_)
+        )
+    }
+}
+
 /// Every deed that can happen in `world`.
-pub fn deeds(world: &World, rules: Rules) -> Vec<Deed> {
+pub(super) fn deeds(world: &World, rules: Rules) -> Vec<Deed> {
     let mut out = Vec::with_capacity(32);
     progress(world, rules, &mut out);
     cluster::orders(world, &mut out);
@@ -131,7 +153,7 @@ pub fn deeds(world: &World, rules: Rules) -> Vec<Deed> {
 }
 
 /// The deeds that processes do by themselves.
-pub fn progress(world: &World, rules: Rules, out: &mut Vec<Deed>) {
+pub(super) fn progress(world: &World, rules: Rules, out: &mut Vec<Deed>) {
     let mut parts = Vec::new();
     for place in 0..world.streams.len() {
         parts.clear();
@@ -162,7 +184,7 @@ fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
         }
         Action::Start(StartAt::Fetching(_)) | Action::MigrateTo { pushing: true, .. } => {}
         Action::Start(StartAt::Round) => {
-            if free && round_comes_on(world, node) {
+            if free && round_comes_on(world, rules, node) {
                 out.push(Deed::Act(node));
             }
             out.push(Deed::GiveUp(node));
@@ -191,11 +213,13 @@ fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
 }
 
 /// Whether a round of a start would change anything: one that only waits is not a deed.
-fn round_comes_on(world: &World, node: Node) -> bool {
+fn round_comes_on(world: &World, rules: Rules, node: Node) -> bool {
     let host = &world.hosts[node];
     let unsettled = |stand| matches!(stand, Stand::Settling(..) | Stand::Arriving(_));
     match host.look() {
-        Look::Running => !matches!(host.stand, Stand::Withdrawing(_)),
+        Look::Running => {
+            !matches!(host.stand, Stand::Withdrawing(_)) || rules.repaired(Known::WithdrawalAbandoned)
+        }
         Look::Absent => true,
         Look::Paused | Look::Frozen => true,
         Look::Incoming => matches!(host.stand, Stand::Receiving(_)),
@@ -255,7 +279,7 @@ fn faults(world: &World, rules: Rules, out: &mut Vec<Deed>) {
 ///
 /// # Errors
 /// The promise that it broke.
-pub fn after(world: &World, deed: Deed, rules: Rules) -> Result<World, Broken> {
+pub(super) fn after(world: &World, deed: Deed, rules: Rules) -> Result<World, Broken> {
     let mut next = world.clone();
     apply(&mut next, deed, rules)?;
     promise::check(world, deed, &next)?;

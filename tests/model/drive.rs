@@ -19,7 +19,7 @@ use xen_handoff::handoff::{Effect, Event};
 
 /// How a worker of an action ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub(super) enum Word {
     Moved,
     Failed,
     Undecided,
@@ -29,23 +29,23 @@ pub enum Word {
 
 /// How an action ended, as the cluster sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub(super) enum Ended {
     Success,
     NotRunning,
     Failure,
 }
 
 /// One deed in progress on a world.
-pub struct Drive<'a> {
-    pub world: &'a mut World,
-    pub rules: Rules,
+pub(super) struct Drive<'a> {
+    pub(super) world: &'a mut World,
+    pub(super) rules: Rules,
 }
 
 type Done = Result<(), Broken>;
 
 impl Drive<'_> {
     /// The real step, put on record. Without `erase`, effects on the ledger are the caller's, who may forget them.
-    pub fn advance(&mut self, node: Node, event: Event, erase: bool) -> Result<Vec<Effect>, OutOfOrder> {
+    pub(super) fn advance(&mut self, node: Node, event: Event, erase: bool) -> Result<Vec<Effect>, OutOfOrder> {
         let host = &mut self.world.hosts[node];
         let (phase, effects) = mutation::step(self.rules.mutation, host.stand.phase(), event)?;
         host.stand = Stand::of(&phase);
@@ -59,7 +59,7 @@ impl Drive<'_> {
         Ok(effects)
     }
 
-    pub fn erase(&mut self, by: Node, epoch: Moment) {
+    pub(super) fn erase(&mut self, by: Node, epoch: Moment) {
         for node in self.visible(by) {
             if self.world.ledger.slot[node].is_some_and(|paper| paper.epoch == epoch) {
                 self.world.ledger.slot[node] = None;
@@ -78,6 +78,15 @@ impl Drive<'_> {
         }
     }
 
+    /// The repair of [`Known::PushNotInLedger`]: whoever starts the domain must hear the target of this push.
+    pub(super) fn note_push(&mut self, way: Way) {
+        if self.rules.repaired(Known::PushNotInLedger) {
+            for node in self.visible(way.source) {
+                self.world.ledger.slot[node] = Some(Paper { source: way.target, epoch: way.epoch });
+            }
+        }
+    }
+
     fn offers(&self, by: Node) -> Vec<Paper> {
         let mut offers: Vec<Paper> =
             self.visible(by).into_iter().filter_map(|node| self.world.ledger.slot[node]).collect();
@@ -87,7 +96,7 @@ impl Drive<'_> {
     }
 
     /// What the toolstack shows on `node`.
-    pub fn look(&self, node: Node) -> Look {
+    pub(super) fn look(&self, node: Node) -> Look {
         match self.world.hosts[node].look() {
             Look::Incoming | Look::Away if self.rules.mutated(Mutation::OverlookSuffixes) => Look::Absent,
             look => look,
@@ -107,7 +116,7 @@ impl Drive<'_> {
     // ---- settling what a killed process left behind -------------------------------------------------------------
 
     /// Whether `settle` would come to an end: xl's receiver, if it was given GO, is waited for.
-    pub fn can_settle(world: &World, node: Node) -> bool {
+    pub(super) fn can_settle(world: &World, node: Node) -> bool {
         let pending = world
             .streams
             .iter()
@@ -118,7 +127,7 @@ impl Drive<'_> {
     }
 
     /// `transfer::send::settle_abandoned`. Its effects are not carried out.
-    pub fn settle_sender(&mut self, node: Node) {
+    pub(super) fn settle_sender(&mut self, node: Node) {
         let settling = match self.world.hosts[node].stand {
             Stand::Sending(..) => false,
             Stand::Settling(..) => true,
@@ -134,7 +143,7 @@ impl Drive<'_> {
     }
 
     /// `transfer::receive::settle_abandoned`.
-    pub fn settle_receiver(&mut self, node: Node) {
+    pub(super) fn settle_receiver(&mut self, node: Node) {
         if matches!(self.world.hosts[node].stand, Stand::Receiving(_) | Stand::Arriving(_)) {
             let end = self.find_out_receiver(node);
             self.advance(node, Event::ReceiverEnded(end), false).unwrap();
@@ -142,7 +151,7 @@ impl Drive<'_> {
     }
 
     /// `transfer::receive::find_out`.
-    pub fn find_out_receiver(&mut self, node: Node) -> ReceiverEnd {
+    pub(super) fn find_out_receiver(&mut self, node: Node) -> ReceiverEnd {
         let never_given = matches!(self.world.hosts[node].stand, Stand::Receiving(_));
         if self.look(node) == Look::Incoming && never_given {
             self.world.hosts[node].incoming = None;
@@ -157,7 +166,7 @@ impl Drive<'_> {
     // ---- the cluster's actions ----------------------------------------------------------------------------------
 
     /// The next deed of the action on `node`.
-    pub fn act(&mut self, node: Node) -> Done {
+    pub(super) fn act(&mut self, node: Node) -> Done {
         match self.world.hosts[node].action.unwrap() {
             Action::Start(at) => self.start(node, at),
             Action::Stop { plan, at } => self.stop(node, plan, at),
@@ -192,6 +201,9 @@ impl Drive<'_> {
                 let event = match stand {
                     Stand::Offering(_) | Stand::Offered(_) => Event::Reclaimed,
                     Stand::Arrived(_) | Stand::Idle | Stand::Left(_) | Stand::Claiming(_) => Event::Confirmed,
+                    Stand::Withdrawing(_) if self.rules.repaired(Known::WithdrawalAbandoned) => {
+                        return self.end_withdrawal(node);
+                    }
                     _ => return Ok(()), // again
                 };
                 match self.advance(node, event, true) {
@@ -218,6 +230,15 @@ impl Drive<'_> {
             Look::Incoming | Look::Away => Ok(()), // again
             Look::Paused | Look::Frozen => self.end_action(node, Ended::Failure),
         }
+    }
+
+    /// The repair of [`Known::WithdrawalAbandoned`]: a start that meets an offer's unfinished end finishes it.
+    fn end_withdrawal(&mut self, node: Node) -> Done {
+        self.advance(node, Event::StopOrdered, true).unwrap();
+        self.quench(node)?;
+        let absence = self.absence(node);
+        self.advance(node, Event::DomainGone(absence), true).unwrap();
+        Ok(())
     }
 
     fn absence(&self, node: Node) -> Absence {
@@ -267,7 +288,7 @@ impl Drive<'_> {
     }
 
     /// A start asks one peer.
-    pub fn ask(&mut self, node: Node, peer: Node) -> Done {
+    pub(super) fn ask(&mut self, node: Node, peer: Node) -> Done {
         let Some(Action::Start(StartAt::Asking(mut knows, reading))) = self.world.hosts[node].action else {
             unreachable!("only a start asks")
         };
@@ -277,7 +298,7 @@ impl Drive<'_> {
         } else {
             match self.world.cluster.fenced_at[peer] {
                 Some(at) if !member => Heard::Fenced(at),
-                _ => Heard::Silent { member },
+                _ => Heard::Silent,
             }
         };
         self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
@@ -318,36 +339,21 @@ impl Drive<'_> {
                         PeerSays::Fenced(xen_handoff::clock::UnixTime(u64::MAX))
                     }
                     Heard::Fenced(at) => PeerSays::Fenced(super::world::time(at)),
-                    Heard::Silent { .. } | Heard::NotAsked if self.rules.mutated(Mutation::BootOnSilence) => {
+                    Heard::Silent | Heard::NotAsked if self.rules.mutated(Mutation::BootOnSilence) => {
                         PeerSays::Stands { presence: Look::Absent.presence(), phase: Stand::Idle.phase() }
                     }
-                    Heard::Silent { .. } | Heard::NotAsked => silent(),
+                    Heard::Silent | Heard::NotAsked => silent(),
                 };
                 PeerReport { node: name(peer), says }
             })
             .collect();
         let sent_to = knows.sent_to.map(name);
-        let nobody = NobodyElse::conclude(&Inquiry {
+        NobodyElse::conclude(&Inquiry {
             ledger: &LedgerSays::Offers { offers, age },
             longest_offer: Duration::from_secs(LONGEST_OFFER),
             peers: &peers,
             sent_to: sent_to.as_ref(),
-        })?;
-        let silent_member = knows.heard.iter().position(|heard| *heard == Heard::Silent { member: true });
-        match silent_member {
-            Some(peer)
-                if self.rules.repaired(Known::SilentMember)
-                    && self.rules.mutation != Some(Mutation::BootOnSilence)
-                    && self.rules.mutation != Some(Mutation::AskNobody) =>
-            {
-                Err(Doubt::Silent {
-                    node: name(peer),
-                    because: "it is a member".to_owned(),
-                    silence: "no answer".to_owned(),
-                })
-            }
-            _ => Ok(nobody),
-        }
+        })
     }
 
     /// Whether `node` has a copy that runs, or that comes to run without anybody's further decision.
@@ -508,6 +514,7 @@ impl Drive<'_> {
             format!("{} counts the copy as gone that runs on {}", name(node), name(target))
         })?;
         self.advance(node, Event::LeftAccounted, true).unwrap();
+        self.erase(node, way.epoch);
         Ok(Ended::Success)
     }
 
@@ -592,7 +599,7 @@ impl Drive<'_> {
     // ---- the keeper ---------------------------------------------------------------------------------------------
 
     /// The next deed of the keeper on `node`.
-    pub fn keep(&mut self, node: Node) -> Done {
+    pub(super) fn keep(&mut self, node: Node) -> Done {
         let keeper = self.world.hosts[node].keeper.unwrap();
         let ours = |stand: Stand| stand.offer().is_some_and(|paper| paper.epoch == keeper.epoch);
         match keeper.at {
@@ -674,7 +681,7 @@ impl Drive<'_> {
     }
 
     /// The worker of the action on `node` has ended.
-    pub fn word(&mut self, node: Node, word: Word) -> Done {
+    pub(super) fn word(&mut self, node: Node, word: Word) -> Done {
         match self.world.hosts[node].action {
             Some(Action::Start(StartAt::Fetching(mut knows))) => match word {
                 Word::Moved => self.go_to(node, Action::Start(StartAt::Round)),

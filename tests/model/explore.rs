@@ -11,21 +11,21 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a search has seen.
 #[derive(Debug, Default)]
-pub struct Search {
-    pub states: usize,
-    pub depth: usize,
+pub(super) struct Search {
+    pub(super) states: usize,
+    pub(super) depth: usize,
     /// Whether every world within the bounds was seen, rather than as many as the limit allows.
-    pub complete: bool,
-    pub found: Option<Found>,
+    pub(super) complete: bool,
+    pub(super) found: Option<Found>,
     /// How many worlds were let heal, and how they ended.
-    pub endings: HashMap<Ending, usize>,
+    pub(super) endings: HashMap<Ending, usize>,
 }
 
 /// A promise that did not hold, and a schedule to it.
 #[derive(Debug, Clone)]
-pub struct Found {
-    pub broken: Broken,
-    pub schedule: Vec<Deed>,
+pub(super) struct Found {
+    pub(super) broken: Broken,
+    pub(super) schedule: Vec<Deed>,
 }
 
 fn fingerprint(world: &World) -> u64 {
@@ -36,14 +36,14 @@ fn fingerprint(world: &World) -> u64 {
 
 /// How far a search goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Limit {
-    pub states: usize,
+pub(super) struct Limit {
+    pub(super) states: usize,
     /// Every so many worlds one is let heal; 0 for none.
-    pub heal_every: usize,
+    pub(super) heal_every: usize,
 }
 
 /// Searches every world that can come from the beginning within `bounds`.
-pub fn explore(bounds: Left, rules: Rules, limit: Limit) -> Search {
+pub(super) fn explore(bounds: Left, rules: Rules, limit: Limit) -> Search {
     let first = World::begin(bounds);
     let mut seen: HashMap<u64, Option<(u64, Deed)>> = HashMap::new();
     seen.insert(fingerprint(&first), None);

@@ -19,7 +19,7 @@ use xen_handoff::transfer::message::GO;
 
 /// The next thing that one of those who have a hand in a stream does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
+pub(super) enum Part {
     /// The far end answers a claim or a push: granted or refused.
     Answer,
     /// `push` puts its begin on record and starts `xl migrate`.
@@ -70,7 +70,7 @@ pub enum Part {
 
 /// Which of the processes of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Process {
+pub(super) enum Process {
     AtSource,
     Sender,
     Relay,
@@ -79,7 +79,7 @@ pub enum Process {
 }
 
 /// The parts that can come next in the stream at `place`.
-pub fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<Part>) {
+pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<Part>) {
     let Some(stream) = &world.streams[place] else { return };
     let (source, target) = (&world.hosts[stream.way.source], &world.hosts[stream.way.target]);
     let mut may = |part, holds: bool| {
@@ -169,7 +169,7 @@ pub fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<Part>) {
 
 impl Drive<'_> {
     /// Lets `part` of the stream at `place` happen.
-    pub fn flow(&mut self, place: usize, part: Part) -> Result<(), Broken> {
+    pub(super) fn flow(&mut self, place: usize, part: Part) -> Result<(), Broken> {
         let mut stream = self.world.streams[place].clone().unwrap();
         let (from, to) = (stream.way.source, stream.way.target);
         let mut word = None;
@@ -178,16 +178,17 @@ impl Drive<'_> {
             Part::Answer => word = self.take(place, &mut stream),
             Part::Send => {
                 if self.advance(from, Event::Pushed(stream.way.transfer()), true).is_ok() {
+                    self.note_push(stream.way);
                     self.send(&mut stream);
                 } else {
-                    (stream.at_source, stream.open) = (Ours::Over, false);
+                    stream.at_source = Ours::Over;
                     word = Some((from, Word::Failed));
                 }
             }
             Part::Receive => {
                 if self.advance(to, Event::StreamOpened(stream.way.transfer()), true).is_ok() {
                     stream.receiver = Receiver::Receiving;
-                    self.world.hosts[to].incoming = Some(stream.boot);
+                    self.world.hosts[to].incoming = Some((stream.boot, place));
                 } else {
                     (stream.at_target, stream.open) = (Ours::Over, false);
                     word = stream.pull.then_some((to, Word::Failed));
@@ -235,7 +236,7 @@ impl Drive<'_> {
             Part::GiveGo => stream.go = Go::Given,
             Part::RenameHere => {
                 let host = &mut self.world.hosts[to];
-                host.own = host.incoming.take().map(|boot| Copy { boot, run: Run::Paused });
+                host.own = host.incoming.take().map(|(boot, _)| Copy { boot, run: Run::Paused });
                 stream.receiver = Receiver::Renamed;
             }
             Part::Unpause => {
@@ -272,7 +273,7 @@ impl Drive<'_> {
                 stream.sender = Sender::Exited { moved: false };
                 stream.relay = false;
             }
-            Part::ReceiverSeesEnd => self.receiver_sees_end(&mut stream),
+            Part::ReceiverSeesEnd => self.receiver_sees_end(place, &mut stream),
             Part::NoteSent => word = self.note_sent(&mut stream),
             Part::NoteReceived => word = self.note_received(&mut stream),
             Part::Break => {
@@ -311,12 +312,15 @@ impl Drive<'_> {
         }
     }
 
-    fn receiver_sees_end(&mut self, stream: &mut Stream) {
+    fn receiver_sees_end(&mut self, place: usize, stream: &mut Stream) {
         if self.rules.mutated(Mutation::RunWithoutGo) && stream.receiver == Receiver::SaidReady {
             stream.go = Go::Given;
             return;
         }
-        self.world.hosts[stream.way.target].incoming = None;
+        let incoming = &mut self.world.hosts[stream.way.target].incoming;
+        if incoming.is_some_and(|(_, maker)| maker == place) {
+            *incoming = None;
+        }
         stream.receiver = Receiver::Exited;
     }
 
@@ -407,6 +411,9 @@ impl Drive<'_> {
             }
             return None;
         }
+        if end == SenderEnd::StillHere {
+            self.erase(from, stream.way.epoch);
+        }
         Some((from, match end {
             _ if !noted => Word::Failed,
             SenderEnd::Moved => Word::Moved,
@@ -430,16 +437,13 @@ impl Drive<'_> {
     }
 
     /// SIGKILL of one process of a stream.
-    pub fn kill(&mut self, place: usize, process: Process) -> Result<(), Broken> {
+    pub(super) fn kill(&mut self, place: usize, process: Process) -> Result<(), Broken> {
         let mut stream = self.world.streams[place].clone().unwrap();
         let (from, to) = (stream.way.source, stream.way.target);
         let mut word = None;
         match process {
             Process::AtSource => {
                 stream.at_source = Ours::Over;
-                if stream.sender == Sender::NotYet {
-                    stream.open = false;
-                }
                 word = (!stream.pull).then_some((from, Word::Undecided));
             }
             Process::Sender => stream.sender = Sender::Killed,
@@ -463,7 +467,7 @@ impl Drive<'_> {
 }
 
 /// The processes of the stream at `place` that live.
-pub fn living(world: &World, place: usize) -> Vec<Process> {
+pub(super) fn living(world: &World, place: usize) -> Vec<Process> {
     let Some(stream) = &world.streams[place] else { return vec![] };
     let mut living = vec![];
     let mut may = |process, lives: bool| {
@@ -484,7 +488,7 @@ impl Drive<'_> {
     ///
     /// # Errors
     /// None today.
-    pub fn lose_host(&mut self, place: usize, node: usize) -> Result<(), Broken> {
+    pub(super) fn lose_host(&mut self, place: usize, node: usize) -> Result<(), Broken> {
         let Some(mut stream) = self.world.streams[place].clone() else { return Ok(()) };
         if stream.way.source != node && stream.way.target != node {
             return Ok(());

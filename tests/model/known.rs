@@ -3,10 +3,11 @@
 //! shortest schedule. When the code is repaired, its entry here goes, and the driver follows the code.
 
 use super::promise::Promise;
+use super::world::Left;
 
 /// A defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Known {
+pub(super) enum Known {
     /// The ledger's age is the *oldest* note of any node. A source that stays a member keeps its note while the
     /// Pacemaker of each survivor restarts, one after the other, and takes the offer with it.
     AgeOfOldestNote,
@@ -15,39 +16,65 @@ pub enum Known {
     ExpiredIsNotEnded,
     /// A fencing counts although the node has come back since, and left again.
     FencedAndBack,
-    /// A member of the cluster that does not answer over the transport is no obstacle to a boot if no offer is open.
-    SilentMember,
+    /// Where a push went is on the source's record alone. When the cluster forgets the target (H1), or the target leaves
+    /// with the domain, a start on a third node knows of nobody whom it must hear.
+    PushNotInLedger,
     /// A second stop of an offered domain returns success without a look whether a keeper lives.
     NobodyKeepsIt,
     /// The keeper shuts down whatever runs here under that name, also what was booted here after the offer's end.
     KeeperOutlivesOffer,
+    /// A stop that is killed between withdrawing its offer and the domain's end leaves a domain that runs, that monitor
+    /// calls stopped, and that no start takes on.
+    WithdrawalAbandoned,
 }
 
 /// Every defect, which promise it breaks, and what to say of it.
-pub const ALL: &[(Known, Promise, &str)] = &[
+pub(super) const ALL: &[(Known, Promise, &str)] = &[
     (Known::AgeOfOldestNote, Promise::P2ProofBeforeBoot, "the ledger counts as old while a survivor's entries were lost"),
     (Known::ExpiredIsNotEnded, Promise::P2ProofBeforeBoot, "the ledger counts as old while an expired offer still runs"),
     (Known::FencedAndBack, Promise::P2ProofBeforeBoot, "a fencing from before the node's return counts as proof"),
-    (Known::SilentMember, Promise::P2ProofBeforeBoot, "a silent member with a forgotten copy (H1) is no obstacle"),
+    (Known::PushNotInLedger, Promise::P2ProofBeforeBoot, "a third node boots what a push left on a node that is silent"),
     (Known::NobodyKeepsIt, Promise::P5AnOfferEnds, "a second stop confirms an offer that nobody watches"),
     (Known::KeeperOutlivesOffer, Promise::P5AnOfferEnds, "a keeper shuts down what was booted after its offer"),
+    (Known::WithdrawalAbandoned, Promise::Liveness, "a withdrawal whose stop or keeper was killed is nobody's to finish"),
 ];
 
 /// What bends the drivers in one run.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Rules {
+pub(super) struct Rules {
     /// A break that the search must notice.
-    pub mutation: Option<super::mutation::Mutation>,
+    pub(super) mutation: Option<super::mutation::Mutation>,
     /// The defect whose repair is taken out.
-    pub unrepaired: Option<Known>,
+    pub(super) unrepaired: Option<Known>,
 }
 
 impl Rules {
-    pub fn mutated(self, mutation: super::mutation::Mutation) -> bool {
+    pub(super) fn mutated(self, mutation: super::mutation::Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 
-    pub fn repaired(self, known: Known) -> bool {
+    pub(super) fn repaired(self, known: Known) -> bool {
         self.unrepaired != Some(known)
+    }
+}
+
+impl Known {
+    /// Bounds in which it shows.
+    pub(super) fn bounds(self) -> Left {
+        let few = Left { stops: 1, ..super::NOTHING };
+        match self {
+            Self::AgeOfOldestNote => Left { faults: 1, cuts: 1, leaves: 2, ..few },
+            Self::ExpiredIsNotEnded => Left { faults: 2, cuts: 1, wipes: 1, ..few },
+            Self::FencedAndBack => Left { faults: 3, crashes: 1, cuts: 1, wipes: 1, leaves: 1, ..few },
+            Self::PushNotInLedger => Left { faults: 1, cuts: 1, leaves: 1, ..few },
+            Self::NobodyKeepsIt => Left { faults: 1, kills: 1, stops: 2, ..few },
+            Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, ..few },
+            Self::WithdrawalAbandoned => Left { faults: 1, kills: 1, expiries: 1, ..few },
+        }
+    }
+
+    /// A defect of liveness shows only when worlds are let heal.
+    pub(super) fn heal_every(self) -> usize {
+        usize::from(self == Self::WithdrawalAbandoned)
     }
 }

@@ -4,14 +4,20 @@
 use super::deed::{Deed, after, deeds, progress};
 use super::known::Rules;
 use super::promise::{Broken, Promise};
-use super::world::{Belief, Look, NODES, Stand, World};
+use super::world::{Action, Belief, Look, NODES, Stand, StartAt, World};
 
 /// The bound.
-pub const STEPS: usize = 400;
+pub(super) const STEPS: usize = 400;
+/// How often a person tells the cluster to try a failed stop again.
+const CLEANUPS: usize = 3;
+/// How many rounds a start tries.
+const ROUNDS: usize = 3;
+/// How many starts in a row may fail.
+const STARTS: usize = 6;
 
 /// How a world ends that was let heal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Ending {
+pub(super) enum Ending {
     /// One copy runs, where the cluster believes it.
     Runs,
     /// No copy is anywhere, and the cluster knows.
@@ -26,24 +32,36 @@ pub enum Ending {
 ///
 /// # Errors
 /// The promise that broke on the way, [`Promise::Liveness`] if there is no end, and the way.
-pub fn heal(world: &World, rules: Rules) -> Result<Ending, (Broken, Vec<Deed>)> {
+pub(super) fn heal(world: &World, rules: Rules) -> Result<Ending, (Broken, Vec<Deed>)> {
     let mut world = world.clone();
     let mut way = vec![];
     world.left.faults = 0;
     (world.left.starts, world.left.stops, world.left.expiries, world.left.moves) = (8, 8, 8, 0);
     (world.left.refusals, world.left.leaves) = (0, 0);
-    let mut starts_failed = 0;
+    let (mut starts, mut rounds, mut cleanups) = (0, 0, 0);
+    // A probe that failed is answered by a stop, not by a probe.
+    let mut probed = [false; NODES];
     for _ in 0..STEPS {
-        let Some(deed) = next(&world, rules) else { return ending(&world, way) };
-        if matches!(deed, Deed::Start(_)) {
-            starts_failed += 1;
+        let Some(mut deed) = next(&world, rules, cleanups < CLEANUPS, starts, probed) else { return ending(&world, way) };
+        match deed {
+            Deed::Start(_) => (starts, rounds) = (starts + 1, 0),
+            Deed::CleanUp(_) => cleanups += 1,
+            Deed::Probe(node) => probed[node] = true,
+            Deed::Stop(node, _) => probed[node] = false,
+            Deed::Act(node) if world.hosts[node].action == Some(Action::Start(StartAt::Round)) => {
+                rounds += 1;
+                if rounds > ROUNDS {
+                    deed = Deed::GiveUp(node);
+                }
+            }
+            _ => {}
         }
         way.push(deed);
         match after(&world, deed, rules) {
             Ok(next) => world = next,
             Err(broken) => return Err((broken, way)),
         }
-        if starts_failed > 6 {
+        if starts > STARTS {
             return ending(&world, way);
         }
     }
@@ -52,7 +70,7 @@ pub fn heal(world: &World, rules: Rules) -> Result<Ending, (Broken, Vec<Deed>)> 
 }
 
 /// What comes next, the most urgent first.
-fn next(world: &World, rules: Rules) -> Option<Deed> {
+fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool; NODES]) -> Option<Deed> {
     let all = deeds(world, rules);
     let mut own = Vec::new();
     progress(world, rules, &mut own);
@@ -67,7 +85,8 @@ fn next(world: &World, rules: Rules) -> Option<Deed> {
             let (source, target, _) = world.cluster.migration?;
             first(&|deed| *deed == Deed::Stop(source, Some(target)))
         })
-        .or_else(|| first(&|deed| matches!(deed, Deed::Probe(_))))
+        .or_else(|| first(&|deed| matches!(deed, Deed::Probe(node) if !probed[*node])))
+        .or_else(|| first(&|deed| cleanup && matches!(deed, Deed::CleanUp(_))))
         .or_else(|| {
             let unsure = |node: usize| world.cluster.belief[node] == Belief::Unsure;
             let twice = world.cluster.belief.iter().filter(|&&belief| belief == Belief::Started).count() > 1;
@@ -75,7 +94,10 @@ fn next(world: &World, rules: Rules) -> Option<Deed> {
         })
         .or_else(|| {
             let nowhere = world.cluster.belief.iter().all(|belief| *belief == Belief::Stopped);
-            if nowhere { first(&|deed| matches!(deed, Deed::Start(_))) } else { None }
+            // A start that fails is tried on another node.
+            (0..NODES).filter(|_| nowhere).find_map(|turn| {
+                first(&|deed| *deed == Deed::Start((starts + turn) % NODES))
+            })
         })
 }
 

@@ -2,12 +2,13 @@
 //! promise catches is a hole in the model, and fails the run.
 
 use super::promise::Promise;
+use super::world::Left;
 use xen_handoff::handoff::event::{OutOfOrder, SenderEnd};
 use xen_handoff::handoff::{Effect, Event, Phase, Transfer};
 
 /// One break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mutation {
+pub(super) enum Mutation {
     /// stop reports the offer without having written it to the ledger.
     SkipLedgerWrite,
     /// The source's `step` reports "stopped" as soon as the offer is made.
@@ -59,7 +60,7 @@ pub enum Mutation {
 }
 
 /// Every mutant and its catcher.
-pub const ALL: &[(Mutation, Promise)] = &[
+pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::SkipLedgerWrite, Promise::P3OfferOutlivesItsSource),
     (Mutation::ReportBeforeRecord, Promise::P3OfferOutlivesItsSource),
     (Mutation::SkipDeadline, Promise::P5AnOfferEnds),
@@ -90,7 +91,7 @@ pub const ALL: &[(Mutation, Promise)] = &[
 ///
 /// # Errors
 /// As the real one.
-pub fn step(
+pub(super) fn step(
     mutation: Option<Mutation>,
     phase: Phase,
     event: Event,
@@ -129,4 +130,29 @@ pub fn step(
         _ => {}
     }
     Ok((after, effects))
+}
+
+impl Mutation {
+    /// Bounds in which it shows.
+    pub(super) fn bounds(self) -> Left {
+        let few = Left { stops: 1, ..super::NOTHING };
+        match self {
+            Self::SkipLedgerWrite | Self::ReportBeforeRecord | Self::SkipDeadline | Self::StopUnverified => few,
+            Self::ExpireUnderStream => Left { expiries: 1, ..few },
+            Self::ReclaimKeepsOffer => Left { expiries: 1, ..few },
+            Self::DropEpochCheck => Left { moves: 2, starts: 2, stops: 2, ..few },
+            Self::SkipSettling | Self::SkipArriving | Self::MigrateFromBlind => few,
+            Self::RunWithoutGo | Self::ResumeOnSilence | Self::DestroyOnSilence | Self::UndecidedIsMoved => {
+                Left { faults: 1, kills: 1, cuts: 1, ..few }
+            }
+            Self::ForgetLeft | Self::StopIgnoresLeft | Self::BootOnSilence | Self::AskNobody => {
+                Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few }
+            }
+            Self::FencedEver => Left { faults: 2, crashes: 1, cuts: 1, leaves: 1, stops: 2, ..few },
+            Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, ..few },
+            Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
+            Self::MonitorTellsOffered => Left { leaves: 1, ..few },
+            Self::OverlookSuffixes | Self::BrokenStreamEndsOffer => Left { faults: 1, kills: 1, stops: 2, ..few },
+        }
+    }
 }

@@ -2,12 +2,12 @@
 //! moment, and the driver that comes to that moment raises them itself ([`Broken`]).
 
 use super::deed::Deed;
-use super::world::{Belief, Boot, Go, Member, Receiver, Sender, Stand, World, name};
+use super::world::{Belief, Boot, Go, Member, Receiver, Report, Sender, Stand, World, name};
 use std::fmt;
 
 /// A promise that the search watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Promise {
+pub(super) enum Promise {
     /// At no instant do two copies run.
     P1NeverTwo,
     /// A cold boot comes only when no other node has a copy that runs or can come to run by itself.
@@ -53,16 +53,16 @@ impl fmt::Display for Promise {
 
 /// A promise that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    pub promise: Promise,
-    pub what: String,
+pub(super) struct Broken {
+    pub(super) promise: Promise,
+    pub(super) what: String,
 }
 
 /// Raises `promise` unless it holds.
 ///
 /// # Errors
 /// [`Broken`].
-pub fn hold(promise: Promise, holds: bool, what: impl FnOnce() -> String) -> Result<(), Broken> {
+pub(super) fn hold(promise: Promise, holds: bool, what: impl FnOnce() -> String) -> Result<(), Broken> {
     if holds { Ok(()) } else { Err(Broken { promise, what: what() }) }
 }
 
@@ -70,7 +70,7 @@ pub fn hold(promise: Promise, holds: bool, what: impl FnOnce() -> String) -> Res
 ///
 /// # Errors
 /// The first that does not.
-pub fn check(before: &World, deed: Deed, after: &World) -> Result<(), Broken> {
+pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Broken> {
     let running: Vec<usize> = (0..after.hosts.len()).filter(|&node| after.hosts[node].runs()).collect();
     hold(Promise::P1NeverTwo, running.len() < 2, || format!("the domain runs on {running:?} (counted from 0)"))?;
     for boot in 0..=before.boots {
@@ -89,7 +89,7 @@ pub fn check(before: &World, deed: Deed, after: &World) -> Result<(), Broken> {
         })?;
         let target = after.hosts[stream.way.target].stand;
         let given = stream.go == Go::Given
-            && stream.receiver.lives()
+            && matches!(stream.receiver, Receiver::SaidReady | Receiver::Renamed)
             && after.hosts[stream.way.target].up;
         let on_record = matches!(target, Stand::Arriving(_) | Stand::Arrived(_));
         hold(Promise::NoReturnIsOnRecord, !given || on_record, || {
@@ -125,15 +125,21 @@ pub fn check(before: &World, deed: Deed, after: &World) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Whether a copy of this incarnation runs, or could be made to: a suspended one at the source, or one at the target that
-/// has been given GO.
+/// Whether a copy of this incarnation runs, or could be made to: a suspended one at the source that has not been told "it
+/// runs over there", or one at the target that has been given GO.
 fn can_go_on(world: &World, boot: Boot) -> bool {
     let given = |node| {
         world.streams.iter().flatten().any(|stream| stream.way.target == node && stream.go == Go::Given)
     };
+    let moved = |node| {
+        world.streams.iter().flatten().any(|stream| {
+            let told = matches!(stream.report, Report::OnWire { runs: true } | Report::AtSource { runs: true });
+            stream.way.source == node && told
+        })
+    };
     world.hosts.iter().enumerate().any(|(node, host)| {
         host.own.is_some_and(|own| own.boot == boot)
-            || host.away == Some(boot)
-            || host.incoming == Some(boot) && given(node)
+            || host.away == Some(boot) && !moved(node)
+            || host.incoming.is_some_and(|(copy, _)| copy == boot) && given(node)
     })
 }

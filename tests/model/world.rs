@@ -10,35 +10,35 @@ use xen_handoff::handoff::{Epoch, Offer, Phase, Transfer};
 use xen_handoff::host::NodeName;
 
 /// The number of nodes: a source, a target, a second survivor. Any of them may play any part.
-pub const NODES: usize = 3;
+pub(super) const NODES: usize = 3;
 /// The longest life of an offer, in the model's own seconds: longer than any schedule.
-pub const LONGEST_OFFER: u64 = 10_000;
+pub(super) const LONGEST_OFFER: u64 = 10_000;
 
 /// A node, by its place.
-pub type Node = usize;
+pub(super) type Node = usize;
 /// Tells one offer or push from another, and one moment from a later one.
-pub type Moment = u8;
+pub(super) type Moment = u8;
 /// Which incarnation of the guest: a cold boot begins the next one.
-pub type Boot = u8;
+pub(super) type Boot = u8;
 
 /// An offer: who made it and when. Its epoch is the moment at which it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Paper {
-    pub source: Node,
-    pub epoch: Moment,
+pub(super) struct Paper {
+    pub(super) source: Node,
+    pub(super) epoch: Moment,
 }
 
 /// A transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Way {
-    pub epoch: Moment,
-    pub source: Node,
-    pub target: Node,
+pub(super) struct Way {
+    pub(super) epoch: Moment,
+    pub(super) source: Node,
+    pub(super) target: Node,
 }
 
 /// [`Phase`] in a few bytes. Nothing is lost: [`Stand::phase`] and [`Stand::of`] are each other's inverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stand {
+pub(super) enum Stand {
     Idle,
     Offering(Paper),
     Offered(Paper),
@@ -54,7 +54,7 @@ pub enum Stand {
 
 /// What a copy under the domain's own name does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Run {
+pub(super) enum Run {
     Running,
     /// On the target, renamed and not yet let run.
     Paused,
@@ -64,26 +64,27 @@ pub enum Run {
 
 /// A copy under the domain's own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Copy {
-    pub boot: Boot,
-    pub run: Run,
+pub(super) struct Copy {
+    pub(super) boot: Boot,
+    pub(super) run: Run,
 }
 
 /// One host. What is in here but `up` goes when it crashes: the record lies in `/run`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Host {
-    pub up: bool,
-    pub stand: Stand,
-    pub own: Option<Copy>,
-    pub incoming: Option<Boot>,
-    pub away: Option<Boot>,
-    pub action: Option<Action>,
-    pub keeper: Option<Keeper>,
+pub(super) struct Host {
+    pub(super) up: bool,
+    pub(super) stand: Stand,
+    pub(super) own: Option<Copy>,
+    /// Which incarnation, and the receiver (by its stream's place) that made it: it destroys this copy and no other.
+    pub(super) incoming: Option<(Boot, usize)>,
+    pub(super) away: Option<Boot>,
+    pub(super) action: Option<Action>,
+    pub(super) keeper: Option<Keeper>,
 }
 
 /// The cluster's action on a node, and how far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
+pub(super) enum Action {
     Start(StartAt),
     Stop { plan: Option<Node>, at: StopAt },
     MigrateTo { target: Node, pushing: bool },
@@ -93,17 +94,17 @@ pub enum Action {
 
 /// What this start knows of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Knows {
+pub(super) struct Knows {
     /// The offers that it has claimed in vain, as a set of moments.
-    pub tried: u32,
+    pub(super) tried: u32,
     /// Where its own record says that the domain was sent.
-    pub sent_to: Option<Node>,
-    pub heard: [Heard; NODES],
+    pub(super) sent_to: Option<Node>,
+    pub(super) heard: [Heard; NODES],
 }
 
 /// How far a start has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StartAt {
+pub(super) enum StartAt {
     /// At the begin of a round.
     Round,
     /// It is not here: offers are claimed, then the ledger is read.
@@ -118,27 +119,24 @@ pub enum StartAt {
 
 /// What a start read in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Reading {
-    pub offers: [Option<Paper>; NODES],
-    pub old: bool,
+pub(super) struct Reading {
+    pub(super) offers: [Option<Paper>; NODES],
+    pub(super) old: bool,
 }
 
 /// What a start heard from one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Heard {
+pub(super) enum Heard {
     #[default]
     NotAsked,
     Stands(Look, Stand),
     Fenced(Moment),
-    /// No answer; whether the cluster counts it as a member.
-    Silent {
-        member: bool,
-    },
+    Silent,
 }
 
 /// How far a stop has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StopAt {
+pub(super) enum StopAt {
     Begin,
     Gates,
     Write(Node),
@@ -151,14 +149,14 @@ pub enum StopAt {
 
 /// The process that watches over an offer's deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Keeper {
-    pub epoch: Moment,
-    pub at: KeeperAt,
+pub(super) struct Keeper {
+    pub(super) epoch: Moment,
+    pub(super) at: KeeperAt,
 }
 
 /// How far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum KeeperAt {
+pub(super) enum KeeperAt {
     Watch,
     Quench,
     Verify,
@@ -166,7 +164,7 @@ pub enum KeeperAt {
 
 /// [`Presence`] in one byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Look {
+pub(super) enum Look {
     Absent,
     Running,
     Paused,
@@ -177,7 +175,7 @@ pub enum Look {
 
 /// One of our own processes at an end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ours {
+pub(super) enum Ours {
     NotYet,
     Runs,
     Over,
@@ -185,7 +183,7 @@ pub enum Ours {
 
 /// `xl migrate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Sender {
+pub(super) enum Sender {
     NotYet,
     Copying,
     Suspended,
@@ -198,7 +196,7 @@ pub enum Sender {
 
 /// `xl migrate-receive`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Receiver {
+pub(super) enum Receiver {
     NotYet,
     Receiving,
     SaidReady,
@@ -210,7 +208,7 @@ pub enum Receiver {
 
 /// Where the receiver's *ready* is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ready {
+pub(super) enum Ready {
     Unsaid,
     AtRelay,
     /// The relay has put it on record.
@@ -220,7 +218,7 @@ pub enum Ready {
 
 /// Where the sender's GO is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Go {
+pub(super) enum Go {
     Unsaid,
     OnWire,
     AtPipe,
@@ -231,7 +229,7 @@ pub enum Go {
 
 /// Where the receiver's report is, and what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Report {
+pub(super) enum Report {
     Unsaid,
     OnWire { runs: bool },
     AtSource { runs: bool },
@@ -239,35 +237,35 @@ pub enum Report {
 
 /// One stream of xl with all who have a hand in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Stream {
-    pub way: Way,
+pub(super) struct Stream {
+    pub(super) way: Way,
     /// Claimed by the target's start; otherwise pushed by the source's migrate_to.
-    pub pull: bool,
-    pub boot: Boot,
+    pub(super) pull: bool,
+    pub(super) boot: Boot,
     /// The connection.
-    pub open: bool,
+    pub(super) open: bool,
     /// `serve` (a claim) or `push`.
-    pub at_source: Ours,
-    pub sender: Sender,
-    pub relay: bool,
+    pub(super) at_source: Ours,
+    pub(super) sender: Sender,
+    pub(super) relay: bool,
     /// `fetch`, or `serve` (a push), with our pipe.
-    pub at_target: Ours,
-    pub receiver: Receiver,
-    pub ready: Ready,
-    pub go: Go,
-    pub report: Report,
+    pub(super) at_target: Ours,
+    pub(super) receiver: Receiver,
+    pub(super) ready: Ready,
+    pub(super) go: Go,
+    pub(super) report: Report,
 }
 
 /// attrd's memory: what it holds under each node's name, and each node's note of when it first looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ledger {
-    pub slot: [Option<Paper>; NODES],
-    pub note: [Note; NODES],
+pub(super) struct Ledger {
+    pub(super) slot: [Option<Paper>; NODES],
+    pub(super) note: [Note; NODES],
 }
 
 /// A note of when the ledger was first looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Note {
+pub(super) enum Note {
     None,
     /// Not longer ago than an offer may live.
     Young,
@@ -276,7 +274,7 @@ pub enum Note {
 
 /// What the cluster believes of the resource on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Belief {
+pub(super) enum Belief {
     Stopped,
     Started,
     /// An action failed or was killed, or nobody has looked: it may run there. A stop is due.
@@ -287,7 +285,7 @@ pub enum Belief {
 
 /// Whether a node is in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Member {
+pub(super) enum Member {
     In,
     /// Its Pacemaker was stopped in an orderly way. The host goes on.
     Out,
@@ -297,18 +295,18 @@ pub enum Member {
 
 /// Pacemaker, as far as one resource sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Cluster {
-    pub belief: [Belief; NODES],
-    pub member: [Member; NODES],
+pub(super) struct Cluster {
+    pub(super) belief: [Belief; NODES],
+    pub(super) member: [Member; NODES],
     /// The last fencing of each node that succeeded.
-    pub fenced_at: [Option<Moment>; NODES],
+    pub(super) fenced_at: [Option<Moment>; NODES],
     /// A migration that is not settled by its last stop, from where to where.
-    pub migration: Option<(Node, Node, Chain)>,
+    pub(super) migration: Option<(Node, Node, Chain)>,
 }
 
 /// How far the cluster's own migration has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Chain {
+pub(super) enum Chain {
     /// `migrate_to` has succeeded.
     Sent,
     /// `migrate_from` has, too.
@@ -319,48 +317,48 @@ pub enum Chain {
 
 /// What may still happen: the bounds of the search. Every deed that is limited takes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Left {
+pub(super) struct Left {
     /// Faults in all, of the kinds below.
-    pub faults: u8,
+    pub(super) faults: u8,
     /// Offers and pushes.
-    pub moves: u8,
+    pub(super) moves: u8,
     /// Starts that the cluster orders.
-    pub starts: u8,
+    pub(super) starts: u8,
     /// Stops that the cluster orders.
-    pub stops: u8,
-    pub crashes: u8,
-    pub kills: u8,
-    pub cuts: u8,
+    pub(super) stops: u8,
+    pub(super) crashes: u8,
+    pub(super) kills: u8,
+    pub(super) cuts: u8,
     /// Pacemaker of one node stopped in an orderly way.
-    pub leaves: u8,
+    pub(super) leaves: u8,
     /// Stale history: the cluster forgets a migration's target.
-    pub forgets: u8,
+    pub(super) forgets: u8,
     /// Restarts of attrd everywhere at once.
-    pub wipes: u8,
+    pub(super) wipes: u8,
     /// A receiver that cannot let its copy run.
-    pub refusals: u8,
+    pub(super) refusals: u8,
     /// Deadlines that pass.
-    pub expiries: u8,
+    pub(super) expiries: u8,
 }
 
 /// All there is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct World {
-    pub hosts: [Host; NODES],
-    pub streams: [Option<Stream>; 2],
+pub(super) struct World {
+    pub(super) hosts: [Host; NODES],
+    pub(super) streams: [Option<Stream>; 2],
     /// Links that are cut: `cut[n]` is the one that does not touch `n`.
-    pub cut: [bool; NODES],
-    pub ledger: Ledger,
-    pub cluster: Cluster,
-    pub clock: Moment,
-    pub boots: Boot,
+    pub(super) cut: [bool; NODES],
+    pub(super) ledger: Ledger,
+    pub(super) cluster: Cluster,
+    pub(super) clock: Moment,
+    pub(super) boots: Boot,
     /// The offers whose deadline has passed, as a set of moments.
-    pub expired: u32,
-    pub left: Left,
+    pub(super) expired: u32,
+    pub(super) left: Left,
 }
 
 /// The name of a node.
-pub fn name(node: Node) -> NodeName {
+pub(super) fn name(node: Node) -> NodeName {
     NodeName::new(["n1", "n2", "n3"][node]).unwrap()
 }
 
@@ -377,13 +375,13 @@ fn moment(epoch: Epoch) -> Moment {
 }
 
 /// A moment as the fencer and the offers write it.
-pub fn time(moment: Moment) -> UnixTime {
+pub(super) fn time(moment: Moment) -> UnixTime {
     UnixTime(1_000_000 + u64::from(moment))
 }
 
 impl Paper {
     /// The real offer.
-    pub fn offer(self) -> Offer {
+    pub(super) fn offer(self) -> Offer {
         Offer {
             domain: DomainName::new("x0").unwrap(),
             source: name(self.source),
@@ -400,7 +398,7 @@ impl Paper {
 
 impl Way {
     /// The real transfer.
-    pub fn transfer(self) -> Transfer {
+    pub(super) fn transfer(self) -> Transfer {
         Transfer { epoch: Epoch(self.epoch.into()), source: name(self.source), target: name(self.target) }
     }
 
@@ -415,7 +413,7 @@ impl Way {
 
 impl Stand {
     /// The real phase.
-    pub fn phase(self) -> Phase {
+    pub(super) fn phase(self) -> Phase {
         let real = |paper: Option<Paper>| paper.map(Paper::offer);
         match self {
             Self::Idle => Phase::Idle,
@@ -433,7 +431,7 @@ impl Stand {
     }
 
     /// What a real phase is here.
-    pub fn of(phase: &Phase) -> Self {
+    pub(super) fn of(phase: &Phase) -> Self {
         let small = |offer: &Option<Offer>| offer.as_ref().map(Paper::of);
         match phase {
             Phase::Idle => Self::Idle,
@@ -451,7 +449,7 @@ impl Stand {
     }
 
     /// [`Phase::offer`].
-    pub fn offer(self) -> Option<Paper> {
+    pub(super) fn offer(self) -> Option<Paper> {
         match self {
             Self::Offering(paper) | Self::Offered(paper) | Self::Withdrawing(paper) => Some(paper),
             Self::Sending(_, paper) | Self::Settling(_, paper) => paper,
@@ -460,19 +458,19 @@ impl Stand {
     }
 
     /// [`Phase::is_offered_away`].
-    pub fn is_offered_away(self) -> bool {
+    pub(super) fn is_offered_away(self) -> bool {
         self.offer().is_some() && !matches!(self, Self::Offering(_))
     }
 
     /// [`Phase::is_in_transfer`].
-    pub fn is_in_transfer(self) -> bool {
+    pub(super) fn is_in_transfer(self) -> bool {
         matches!(self, Self::Sending(..) | Self::Settling(..) | Self::Receiving(_) | Self::Arriving(_))
     }
 }
 
 impl Look {
     /// The real presence.
-    pub fn presence(self) -> Presence {
+    pub(super) fn presence(self) -> Presence {
         match self {
             Self::Absent => Presence::Absent,
             Self::Running => Presence::Running(DomainId(1)),
@@ -486,12 +484,12 @@ impl Look {
 
 impl Host {
     /// A host that has just come up.
-    pub fn fresh(up: bool) -> Self {
+    pub(super) fn fresh(up: bool) -> Self {
         Self { up, stand: Stand::Idle, own: None, incoming: None, away: None, action: None, keeper: None }
     }
 
     /// The real [`Sighting::presence`] of what is here.
-    pub fn look(&self) -> Look {
+    pub(super) fn look(&self) -> Look {
         let copy = |state| Some(Sighted { id: DomainId(1), state });
         let own = self.own.and_then(|own| {
             copy(match own.run {
@@ -516,7 +514,7 @@ impl Host {
     }
 
     /// Whether the domain runs here.
-    pub fn runs(&self) -> bool {
+    pub(super) fn runs(&self) -> bool {
         self.own.is_some_and(|own| own.run == Run::Running)
     }
 }
@@ -524,13 +522,13 @@ impl Host {
 impl Stream {
     /// Whether one of those who hold the transfer lock of `node` for it lives: on the sending side xl and the relay
     /// inherit it.
-    pub fn locks(&self, node: Node) -> bool {
+    pub(super) fn locks(&self, node: Node) -> bool {
         let sending = self.at_source == Ours::Runs || self.relay || self.sender.lives();
         self.way.source == node && sending || self.way.target == node && self.at_target == Ours::Runs
     }
 
     /// Whether nobody has a hand in it any more.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.at_source != Ours::Runs
             && self.at_target != Ours::Runs
             && !self.relay
@@ -540,20 +538,20 @@ impl Stream {
 }
 
 impl Sender {
-    pub fn lives(self) -> bool {
+    pub(super) fn lives(self) -> bool {
         !matches!(self, Self::NotYet | Self::Exited { .. } | Self::Killed)
     }
 }
 
 impl Receiver {
-    pub fn lives(self) -> bool {
+    pub(super) fn lives(self) -> bool {
         !matches!(self, Self::NotYet | Self::Exited | Self::Killed)
     }
 }
 
 impl World {
     /// The domain runs on n1, as the cluster believes.
-    pub fn begin(left: Left) -> Self {
+    pub(super) fn begin(left: Left) -> Self {
         let mut hosts = [Host::fresh(true), Host::fresh(true), Host::fresh(true)];
         hosts[0].own = Some(Copy { boot: 0, run: Run::Running });
         Self {
@@ -575,26 +573,26 @@ impl World {
     }
 
     /// Whether `one` can open a connection to `other`.
-    pub fn reaches(&self, one: Node, other: Node) -> bool {
+    pub(super) fn reaches(&self, one: Node, other: Node) -> bool {
         self.hosts[one].up && self.hosts[other].up && (one == other || !self.cut[NODES - one - other])
     }
 
     /// Whether both links of `node` are cut.
-    pub fn is_isolated(&self, node: Node) -> bool {
+    pub(super) fn is_isolated(&self, node: Node) -> bool {
         (0..NODES).filter(|&other| other != node).all(|other| self.cut[NODES - node - other])
     }
 
     /// Whether somebody holds the transfer lock of `node`.
-    pub fn is_transferring(&self, node: Node) -> bool {
+    pub(super) fn is_transferring(&self, node: Node) -> bool {
         self.streams.iter().flatten().any(|stream| stream.locks(node))
     }
 
-    pub fn has_expired(&self, epoch: Moment) -> bool {
+    pub(super) fn has_expired(&self, epoch: Moment) -> bool {
         self.expired & (1 << epoch) != 0
     }
 
     /// The next moment.
-    pub fn tick(&mut self) -> Moment {
+    pub(super) fn tick(&mut self) -> Moment {
         self.clock += 1;
         self.clock
     }
