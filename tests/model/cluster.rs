@@ -31,7 +31,9 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
                     out.extend(places.map(|other| Deed::Stop(node, Some(other))));
                 }
             }
-            if present && belief[node] == Belief::Unsure && migration.is_none() {
+            // A monitor that finds what the cluster believes is no deed.
+            let surprised = belief[node] == Belief::Started && !host.runs();
+            if present && (belief[node] == Belief::Unsure || surprised) && migration.is_none() {
                 out.push(Deed::Probe(node));
             }
             let elsewhere_stopped = others().all(|other| belief[other] == Belief::Stopped);

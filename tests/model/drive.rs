@@ -234,7 +234,7 @@ impl Drive<'_> {
 
     /// The repair of [`Known::WithdrawalAbandoned`]: a start that meets an offer's unfinished end finishes it.
     fn end_withdrawal(&mut self, node: Node) -> Done {
-        self.advance(node, Event::StopOrdered, true).unwrap();
+        self.advance(node, Event::StopOrdered, self.erases_early()).unwrap();
         self.quench(node)?;
         let absence = self.absence(node);
         self.advance(node, Event::DomainGone(absence), true).unwrap();
@@ -443,7 +443,7 @@ impl Drive<'_> {
                 }
                 self.end_action(node, Ended::Success)
             }
-            StopAt::End => match self.advance(node, Event::StopOrdered, true) {
+            StopAt::End => match self.advance(node, Event::StopOrdered, self.erases_early()) {
                 Ok(effects) if effects.contains(&Effect::ShutDown) => {
                     self.go_to(node, next(StopAt::Quench))
                 }
@@ -523,8 +523,13 @@ impl Drive<'_> {
         self.look(node) == Look::Running && self.world.reaches(node, target) && self.world.left.moves > 0
     }
 
+    /// The repair of [`Known::ErasedBeforeGone`] leaves the offer in the ledger until [`Event::DomainGone`] erases it.
+    fn erases_early(&self) -> bool {
+        !self.rules.repaired(Known::ErasedBeforeGone)
+    }
+
     fn not_recorded(&mut self, node: Node, plan: Option<Node>) -> Done {
-        let _withdrawn = self.advance(node, Event::OfferNotRecorded, true);
+        let _withdrawn = self.advance(node, Event::OfferNotRecorded, self.erases_early());
         self.go_to(node, Action::Stop { plan, at: StopAt::End })
     }
 
@@ -540,7 +545,8 @@ impl Drive<'_> {
     fn quench(&mut self, node: Node) -> Done {
         let streamed =
             self.world.streams.iter().flatten().any(|stream| stream.way.source == node && stream.sender.lives());
-        hold(Promise::P4NeverLostToAMove, !streamed, || {
+        let here = self.world.hosts[node].own.is_some();
+        hold(Promise::P4NeverLostToAMove, !(here && streamed), || {
             format!("{} shuts it down while it is being sent", name(node))
         })?;
         if !self.rules.mutated(Mutation::StopUnverified) {

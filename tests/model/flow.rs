@@ -295,14 +295,19 @@ impl Drive<'_> {
                 }
             }
         }
-        if !stream.open && !stream.sender.lives() {
-            stream.relay = false;
-        }
-        self.world.streams[place] = (!stream.is_over()).then_some(stream);
+        self.put_back(place, stream);
         match word {
             Some((node, word)) => self.word(node, word),
             None => Ok(()),
         }
+    }
+
+    fn put_back(&mut self, place: usize, mut stream: Stream) {
+        if !stream.open && !stream.sender.lives() {
+            // The relay has nobody left on either side.
+            stream.relay = false;
+        }
+        self.world.streams[place] = (!stream.is_over()).then_some(stream);
     }
 
     fn report(&self, stream: &mut Stream, runs: bool) {
@@ -458,7 +463,7 @@ impl Drive<'_> {
             // Nobody has answered yet, and nobody will.
             (stream.at_source, stream.at_target) = (Ours::Over, Ours::Over);
         }
-        self.world.streams[place] = (!stream.is_over()).then_some(stream);
+        self.put_back(place, stream);
         match word {
             Some((node, word)) => self.word(node, word),
             None => Ok(()),
@@ -516,7 +521,7 @@ impl Drive<'_> {
             };
             (stream.at_source, stream.at_target) = (Ours::Over, Ours::Over);
         }
-        self.world.streams[place] = (!stream.is_over()).then_some(stream);
+        self.put_back(place, stream);
         match word {
             Some((node, word)) => self.word(node, word),
             None => Ok(()),

@@ -26,6 +26,8 @@ pub(super) enum Known {
     /// A stop that is killed between withdrawing its offer and the domain's end leaves a domain that runs, that monitor
     /// calls stopped, and that no start takes on.
     WithdrawalAbandoned,
+    /// A withdrawn offer is taken out of the ledger when the guest's shutdown begins, not when it has ended.
+    ErasedBeforeGone,
 }
 
 /// Every defect, which promise it breaks, and what to say of it.
@@ -37,6 +39,7 @@ pub(super) const ALL: &[(Known, Promise, &str)] = &[
     (Known::NobodyKeepsIt, Promise::P5AnOfferEnds, "a second stop confirms an offer that nobody watches"),
     (Known::KeeperOutlivesOffer, Promise::P5AnOfferEnds, "a keeper shuts down what was booted after its offer"),
     (Known::WithdrawalAbandoned, Promise::Liveness, "a withdrawal whose stop or keeper was killed is nobody's to finish"),
+    (Known::ErasedBeforeGone, Promise::P2ProofBeforeBoot, "the ledger shows no offer while the guest still shuts down"),
 ];
 
 /// What bends the drivers in one run.
@@ -69,6 +72,7 @@ impl Known {
             Self::PushNotInLedger => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::NobodyKeepsIt => Left { faults: 1, kills: 1, stops: 2, ..few },
             Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, ..few },
+            Self::ErasedBeforeGone => Left { faults: 1, cuts: 1, leaves: 1, stops: 2, ..few },
             Self::WithdrawalAbandoned => Left { faults: 1, kills: 1, expiries: 1, ..few },
         }
     }

@@ -69,7 +69,7 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::DropEpochCheck, Promise::OneEpoch),
     (Mutation::SkipSettling, Promise::NoReturnIsOnRecord),
     (Mutation::SkipArriving, Promise::NoReturnIsOnRecord),
-    (Mutation::RunWithoutGo, Promise::P1NeverTwo),
+    (Mutation::RunWithoutGo, Promise::NoReturnIsOnRecord),
     (Mutation::ResumeOnSilence, Promise::P1NeverTwo),
     (Mutation::DestroyOnSilence, Promise::P4NeverLostToAMove),
     (Mutation::UndecidedIsMoved, Promise::RecordAgrees),
@@ -82,7 +82,7 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::StopUnverified, Promise::P6StopMeansStop),
     (Mutation::StopUnderStream, Promise::P4NeverLostToAMove),
     (Mutation::MonitorTellsOffered, Promise::P3OfferOutlivesItsSource),
-    (Mutation::OverlookSuffixes, Promise::P6StopMeansStop),
+    (Mutation::OverlookSuffixes, Promise::RecordAgrees),
     (Mutation::BrokenStreamEndsOffer, Promise::RecordAgrees),
     (Mutation::MigrateFromBlind, Promise::RecordAgrees),
 ];
@@ -140,7 +140,7 @@ impl Mutation {
             Self::SkipLedgerWrite | Self::ReportBeforeRecord | Self::SkipDeadline | Self::StopUnverified => few,
             Self::ExpireUnderStream => Left { expiries: 1, ..few },
             Self::ReclaimKeepsOffer => Left { expiries: 1, ..few },
-            Self::DropEpochCheck => Left { moves: 2, starts: 2, stops: 2, ..few },
+            Self::DropEpochCheck => Left { faults: 1, kills: 1, moves: 2, starts: 2, stops: 2, ..few },
             Self::SkipSettling | Self::SkipArriving | Self::MigrateFromBlind => few,
             Self::RunWithoutGo | Self::ResumeOnSilence | Self::DestroyOnSilence | Self::UndecidedIsMoved => {
                 Left { faults: 1, kills: 1, cuts: 1, ..few }
@@ -148,7 +148,7 @@ impl Mutation {
             Self::ForgetLeft | Self::StopIgnoresLeft | Self::BootOnSilence | Self::AskNobody => {
                 Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few }
             }
-            Self::FencedEver => Left { faults: 2, crashes: 1, cuts: 1, leaves: 1, stops: 2, ..few },
+            Self::FencedEver => Left { faults: 3, crashes: 1, wipes: 1, cuts: 1, leaves: 1, starts: 2, ..few },
             Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, ..few },
             Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
             Self::MonitorTellsOffered => Left { leaves: 1, ..few },

@@ -126,11 +126,8 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
 }
 
 /// Whether a copy of this incarnation runs, or could be made to: a suspended one at the source that has not been told "it
-/// runs over there", or one at the target that has been given GO.
+/// runs over there", or one at the target that GO has come to.
 fn can_go_on(world: &World, boot: Boot) -> bool {
-    let given = |node| {
-        world.streams.iter().flatten().any(|stream| stream.way.target == node && stream.go == Go::Given)
-    };
     let moved = |node| {
         world.streams.iter().flatten().any(|stream| {
             let told = matches!(stream.report, Report::OnWire { runs: true } | Report::AtSource { runs: true });
@@ -140,6 +137,6 @@ fn can_go_on(world: &World, boot: Boot) -> bool {
     world.hosts.iter().enumerate().any(|(node, host)| {
         host.own.is_some_and(|own| own.boot == boot)
             || host.away == Some(boot) && !moved(node)
-            || host.incoming.is_some_and(|(copy, _)| copy == boot) && given(node)
+            || host.incoming.is_some_and(|(copy, _)| copy == boot) && matches!(host.stand, Stand::Arriving(_))
     })
 }
