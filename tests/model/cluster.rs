@@ -185,6 +185,7 @@ impl Drive<'_> {
         match deed {
             Deed::Start(node) => {
                 self.world.left.starts -= 1;
+                self.world.cluster.migration = None;
                 self.world.hosts[node].action = Some(Action::Start(StartAt::Round));
             }
             Deed::Stop(node, plan) => {

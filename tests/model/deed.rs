@@ -218,7 +218,8 @@ fn round_comes_on(world: &World, rules: Rules, node: Node) -> bool {
     let unsettled = |stand| matches!(stand, Stand::Settling(..) | Stand::Arriving(_));
     match host.look() {
         Look::Running => {
-            !matches!(host.stand, Stand::Withdrawing(_)) || rules.repaired(Known::WithdrawalAbandoned)
+            let abandoned = host.keeper.is_none() && rules.repaired(Known::WithdrawalAbandoned);
+            !matches!(host.stand, Stand::Withdrawing(_)) || abandoned
         }
         Look::Absent => true,
         Look::Paused | Look::Frozen => true,

@@ -201,7 +201,7 @@ impl Drive<'_> {
                 let event = match stand {
                     Stand::Offering(_) | Stand::Offered(_) => Event::Reclaimed,
                     Stand::Arrived(_) | Stand::Idle | Stand::Left(_) | Stand::Claiming(_) => Event::Confirmed,
-                    Stand::Withdrawing(_) if self.rules.repaired(Known::WithdrawalAbandoned) => {
+                    Stand::Withdrawing(_) if self.finishes_withdrawals(node) => {
                         return self.end_withdrawal(node);
                     }
                     _ => return Ok(()), // again
@@ -232,7 +232,11 @@ impl Drive<'_> {
         }
     }
 
-    /// The repair of [`Known::WithdrawalAbandoned`]: a start that meets an offer's unfinished end finishes it.
+    /// The repair of [`Known::WithdrawalAbandoned`]: a start that meets an offer's end that nobody works on finishes it.
+    fn finishes_withdrawals(&self, node: Node) -> bool {
+        self.rules.repaired(Known::WithdrawalAbandoned) && self.world.hosts[node].keeper.is_none()
+    }
+
     fn end_withdrawal(&mut self, node: Node) -> Done {
         self.advance(node, Event::StopOrdered, self.erases_early()).unwrap();
         self.quench(node)?;
@@ -378,7 +382,7 @@ impl Drive<'_> {
         match at {
             StopAt::Begin => self.stop_begins(node, plan),
             StopAt::Gates => {
-                let Some(target) = plan.filter(|&target| self.may_hand_over(node, target)) else {
+                let Some(target) = plan.filter(|_| self.look(node) == Look::Running) else {
                     return self.go_to(node, next(StopAt::End));
                 };
                 if let Stand::Offered(paper) = stand
@@ -388,6 +392,9 @@ impl Drive<'_> {
                         self.arm(node, paper.epoch);
                     }
                     return self.end_action(node, Ended::Success);
+                }
+                if !self.world.reaches(node, target) || self.world.left.moves == 0 {
+                    return self.go_to(node, next(StopAt::End));
                 }
                 let epoch = self.world.tick();
                 let offer = Paper { source: node, epoch };
@@ -514,13 +521,11 @@ impl Drive<'_> {
             format!("{} counts the copy as gone that runs on {}", name(node), name(target))
         })?;
         self.advance(node, Event::LeftAccounted, true).unwrap();
-        self.erase(node, way.epoch);
+        if !planned {
+            // Where it is planned to run, the target's own action takes the push out of the ledger.
+            self.erase(node, way.epoch);
+        }
         Ok(Ended::Success)
-    }
-
-    /// The gates, as far as this world has them.
-    fn may_hand_over(&self, node: Node, target: Node) -> bool {
-        self.look(node) == Look::Running && self.world.reaches(node, target) && self.world.left.moves > 0
     }
 
     /// The repair of [`Known::ErasedBeforeGone`] leaves the offer in the ledger until [`Event::DomainGone`] erases it.

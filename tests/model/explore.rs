@@ -5,7 +5,7 @@ use super::deed::{Deed, after, deeds};
 use super::known::Rules;
 use super::liveness::{self, Ending};
 use super::promise::Broken;
-use super::world::{Left, World};
+use super::world::{Left, NODES, World};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -40,11 +40,16 @@ pub(super) struct Limit {
     pub(super) states: usize,
     /// Every so many worlds one is let heal; 0 for none.
     pub(super) heal_every: usize,
+    /// Begins with nodes that were all fenced once, and came back.
+    pub(super) fenced_before: bool,
 }
 
 /// Searches every world that can come from the beginning within `bounds`.
 pub(super) fn explore(bounds: Left, rules: Rules, limit: Limit) -> Search {
-    let first = World::begin(bounds);
+    let mut first = World::begin(bounds);
+    if limit.fenced_before {
+        first.cluster.fenced_at = [Some(first.tick()); NODES];
+    }
     let mut seen: HashMap<u64, Option<(u64, Deed)>> = HashMap::new();
     seen.insert(fingerprint(&first), None);
     let mut search = Search { complete: true, ..Search::default() };

@@ -10,7 +10,7 @@ use super::drive::{Drive, Word};
 use super::mutation::Mutation;
 use super::promise::Broken;
 use super::world::{
-    Copy, Go, Look, Ours, Ready, Receiver, Report, Run, Sender, Stand, Stream, World,
+    Copy, Go, Incoming, Look, Ours, Ready, Receiver, Report, Run, Sender, Stand, Stream, World,
 };
 use xen_handoff::handoff::event::{ReceiverEnd, SenderEnd};
 use xen_handoff::handoff::evidence::SourceQuiet;
@@ -188,7 +188,7 @@ impl Drive<'_> {
             Part::Receive => {
                 if self.advance(to, Event::StreamOpened(stream.way.transfer()), true).is_ok() {
                     stream.receiver = Receiver::Receiving;
-                    self.world.hosts[to].incoming = Some((stream.boot, place));
+                    self.world.hosts[to].incoming = Some(Incoming { boot: stream.boot, maker: place, given: false });
                 } else {
                     (stream.at_target, stream.open) = (Ours::Over, false);
                     word = stream.pull.then_some((to, Word::Failed));
@@ -233,10 +233,15 @@ impl Drive<'_> {
                     (stream.go, stream.open) = (Go::Unsaid, false);
                 }
             }
-            Part::GiveGo => stream.go = Go::Given,
+            Part::GiveGo => {
+                stream.go = Go::Given;
+                if let Some(copy) = &mut self.world.hosts[to].incoming {
+                    copy.given = true;
+                }
+            }
             Part::RenameHere => {
                 let host = &mut self.world.hosts[to];
-                host.own = host.incoming.take().map(|(boot, _)| Copy { boot, run: Run::Paused });
+                host.own = host.incoming.take().map(|copy| Copy { boot: copy.boot, run: Run::Paused });
                 stream.receiver = Receiver::Renamed;
             }
             Part::Unpause => {
@@ -323,7 +328,7 @@ impl Drive<'_> {
             return;
         }
         let incoming = &mut self.world.hosts[stream.way.target].incoming;
-        if incoming.is_some_and(|(_, maker)| maker == place) {
+        if incoming.is_some_and(|copy| copy.maker == place) {
             *incoming = None;
         }
         stream.receiver = Receiver::Exited;

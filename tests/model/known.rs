@@ -2,6 +2,7 @@
 //! that the search can go on beyond it; with the repair taken out the search must come upon it again, and prints its
 //! shortest schedule. When the code is repaired, its entry here goes, and the driver follows the code.
 
+use super::explore::Limit;
 use super::promise::Promise;
 use super::world::Left;
 
@@ -68,7 +69,7 @@ impl Known {
         match self {
             Self::AgeOfOldestNote => Left { faults: 1, cuts: 1, leaves: 2, ..few },
             Self::ExpiredIsNotEnded => Left { faults: 2, cuts: 1, wipes: 1, ..few },
-            Self::FencedAndBack => Left { faults: 3, crashes: 1, cuts: 1, wipes: 1, leaves: 1, ..few },
+            Self::FencedAndBack => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
             Self::PushNotInLedger => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::NobodyKeepsIt => Left { faults: 1, kills: 1, stops: 2, ..few },
             Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, ..few },
@@ -77,8 +78,12 @@ impl Known {
         }
     }
 
-    /// A defect of liveness shows only when worlds are let heal.
-    pub(super) fn heal_every(self) -> usize {
-        usize::from(self == Self::WithdrawalAbandoned)
+    /// How far to search. A defect of liveness shows only when worlds are let heal.
+    pub(super) fn limit(self) -> Limit {
+        Limit {
+            states: 3_000_000,
+            heal_every: usize::from(self == Self::WithdrawalAbandoned),
+            fenced_before: self == Self::FencedAndBack,
+        }
     }
 }

@@ -103,7 +103,7 @@ fn model(profile: &Profile) -> ExitCode {
     let begun = Instant::now();
     let (mut states, mut depth, mut violations) = (0, 0, 0);
     for (about, bounds) in searches() {
-        let limit = Limit { states: profile.states, heal_every: profile.heal_every };
+        let limit = Limit { states: profile.states, heal_every: profile.heal_every, fenced_before: false };
         let search = explore(bounds, Rules::default(), limit);
         states += search.states;
         depth = depth.max(search.depth);
@@ -168,17 +168,17 @@ fn known_defects() -> usize {
     let mut missed = 0;
     for &(known, promise, what) in known::ALL {
         let rules = Rules { unrepaired: Some(known), ..Rules::default() };
-        let search = explore(known.bounds(), rules, Limit { states: 3_000_000, heal_every: known.heal_every() });
-        let found = search.found.filter(|found| found.broken.promise == promise);
-        match found {
-            Some(found) => {
+        let search = explore(known.bounds(), rules, known.limit());
+        match &search.found {
+            Some(found) if found.broken.promise == promise => {
                 println!("known defect {known:?}: {what}; breaks \"{promise}\" ({}):", found.broken.what);
                 for (number, deed) in found.schedule.iter().take(45).enumerate() {
                     println!("    {:3} {deed}", number + 1);
                 }
             }
-            None => {
+            _ => {
                 println!("known defect {known:?}: not found any more in {} states", search.states);
+                show(search.found.as_ref());
                 missed += 1;
             }
         }
@@ -203,7 +203,7 @@ fn mutants() -> ExitCode {
     for &(mutation, expected) in mutation::ALL {
         let begun = Instant::now();
         let rules = Rules { mutation: Some(mutation), ..Rules::default() };
-        let search = explore(mutation.bounds(), rules, Limit { states: 3_000_000, heal_every: 0 });
+        let search = explore(mutation.bounds(), rules, mutation.limit());
         let caught = search.found.as_ref().map(|found| found.broken.promise);
         let steps = search.found.as_ref().map_or(0, |found| found.schedule.len());
         if caught == Some(expected) {

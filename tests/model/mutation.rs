@@ -1,6 +1,7 @@
 //! The mutants: single-line breaks of the protocol, each with the promise that is expected to catch it. A mutant that no
 //! promise catches is a hole in the model, and fails the run.
 
+use super::explore::Limit;
 use super::promise::Promise;
 use super::world::Left;
 use xen_handoff::handoff::event::{OutOfOrder, SenderEnd};
@@ -148,11 +149,16 @@ impl Mutation {
             Self::ForgetLeft | Self::StopIgnoresLeft | Self::BootOnSilence | Self::AskNobody => {
                 Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few }
             }
-            Self::FencedEver => Left { faults: 3, crashes: 1, wipes: 1, cuts: 1, leaves: 1, starts: 2, ..few },
+            Self::FencedEver => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, ..few },
             Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
             Self::MonitorTellsOffered => Left { leaves: 1, ..few },
             Self::OverlookSuffixes | Self::BrokenStreamEndsOffer => Left { faults: 1, kills: 1, stops: 2, ..few },
         }
+    }
+
+    /// How far to search.
+    pub(super) fn limit(self) -> Limit {
+        Limit { states: 3_000_000, heal_every: 0, fenced_before: self == Self::FencedEver }
     }
 }

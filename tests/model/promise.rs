@@ -126,7 +126,7 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
 }
 
 /// Whether a copy of this incarnation runs, or could be made to: a suspended one at the source that has not been told "it
-/// runs over there", or one at the target that GO has come to.
+/// runs over there", or one at the target whose receiver was given GO.
 fn can_go_on(world: &World, boot: Boot) -> bool {
     let moved = |node| {
         world.streams.iter().flatten().any(|stream| {
@@ -137,6 +137,6 @@ fn can_go_on(world: &World, boot: Boot) -> bool {
     world.hosts.iter().enumerate().any(|(node, host)| {
         host.own.is_some_and(|own| own.boot == boot)
             || host.away == Some(boot) && !moved(node)
-            || host.incoming.is_some_and(|(copy, _)| copy == boot) && matches!(host.stand, Stand::Arriving(_))
+            || host.incoming.is_some_and(|copy| copy.boot == boot && copy.given)
     })
 }

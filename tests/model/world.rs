@@ -69,14 +69,23 @@ pub(super) struct Copy {
     pub(super) run: Run,
 }
 
+/// A copy called `--incoming`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Incoming {
+    pub(super) boot: Boot,
+    /// The receiver that made it, by its stream's place: it destroys this copy and no other.
+    pub(super) maker: usize,
+    /// Whether that receiver was given GO.
+    pub(super) given: bool,
+}
+
 /// One host. What is in here but `up` goes when it crashes: the record lies in `/run`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Host {
     pub(super) up: bool,
     pub(super) stand: Stand,
     pub(super) own: Option<Copy>,
-    /// Which incarnation, and the receiver (by its stream's place) that made it: it destroys this copy and no other.
-    pub(super) incoming: Option<(Boot, usize)>,
+    pub(super) incoming: Option<Incoming>,
     pub(super) away: Option<Boot>,
     pub(super) action: Option<Action>,
     pub(super) keeper: Option<Keeper>,
