@@ -4,7 +4,7 @@
 use super::deed::{Deed, after, deeds};
 use super::known::Rules;
 use super::liveness::{self, Ending};
-use super::promise::Broken;
+use super::promise::{Broken, Promise};
 use super::world::{Left, NODES, World};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,6 +19,8 @@ pub(super) struct Search {
     pub(super) found: Option<Found>,
     /// How many worlds were let heal, and how they ended.
     pub(super) endings: HashMap<Ending, usize>,
+    /// A schedule to the first world that ended so; it heals from there.
+    pub(super) examples: HashMap<Ending, Vec<Deed>>,
 }
 
 /// A promise that did not hold, and a schedule to it.
@@ -53,6 +55,7 @@ pub(super) fn explore(bounds: Left, rules: Rules, limit: Limit) -> Search {
     let mut seen: HashMap<u64, Option<(u64, Deed)>> = HashMap::new();
     seen.insert(fingerprint(&first), None);
     let mut search = Search { complete: true, ..Search::default() };
+    let faultless = bounds.faults == 0 && bounds.leaves == 0;
     let mut ring = vec![first];
     while !ring.is_empty() && search.found.is_none() {
         let mut next_ring = Vec::new();
@@ -61,7 +64,16 @@ pub(super) fn explore(bounds: Left, rules: Rules, limit: Limit) -> Search {
             search.states += 1;
             if limit.heal_every > 0 && search.states % limit.heal_every == 0 {
                 match liveness::heal(&world, rules) {
-                    Ok(ending) => *search.endings.entry(ending).or_default() += 1,
+                    Ok(ending) if faultless && ending > Ending::Stopped => {
+                        let what = format!("{ending:?} without any fault");
+                        let broken = Broken { promise: Promise::Liveness, what };
+                        search.found = Some(Found { broken, schedule: path(&seen, print) });
+                        return search;
+                    }
+                    Ok(ending) => {
+                        *search.endings.entry(ending).or_default() += 1;
+                        search.examples.entry(ending).or_insert_with(|| path(&seen, print));
+                    }
                     Err((broken, rest)) => {
                         let mut schedule = path(&seen, print);
                         schedule.extend(rest);

@@ -8,9 +8,9 @@
 
 use super::drive::{Drive, Word};
 use super::mutation::Mutation;
-use super::promise::Broken;
+use super::promise::{Broken, Promise, hold};
 use super::world::{
-    Copy, Go, Incoming, Look, Ours, Ready, Receiver, Report, Run, Sender, Stand, Stream, World,
+    Copy, Go, Incoming, Look, Ours, Ready, Receiver, Report, Run, Sender, Stand, Stream, World, name,
 };
 use xen_handoff::handoff::event::{ReceiverEnd, SenderEnd};
 use xen_handoff::handoff::evidence::SourceQuiet;
@@ -153,18 +153,14 @@ pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<P
     let receiver_over = matches!(stream.receiver, Receiver::Exited | Receiver::Killed);
     may(Part::NoteReceived, stream.at_target == Ours::Runs && receiver_over && target.up);
     let begun = stream.at_source != Ours::NotYet && stream.at_target != Ours::NotYet;
-    let sending_side_gone = if stream.sender == Sender::NotYet {
-        stream.at_source != Ours::Runs
-    } else {
-        !stream.relay || !stream.sender.lives()
-    };
+    let never_sent = stream.sender == Sender::NotYet && stream.at_source != Ours::Runs;
+    let carrier_gone =
+        stream.at_target == Ours::Killed || stream.sender != Sender::NotYet && !stream.relay || never_sent;
     let severed = !world.reaches(stream.way.source, stream.way.target);
-    may(
-        Part::Break,
-        stream.open
-            && begun
-            && (severed || sending_side_gone || stream.at_target != Ours::Runs || receiver_over),
-    );
+    // An end in good order: what was written before it still arrives.
+    let on_wire = stream.go == Go::OnWire || matches!(stream.report, Report::OnWire { .. });
+    let at_its_end = !on_wire && (sender_over || receiver_over || stream.at_target == Ours::Over);
+    may(Part::Break, stream.open && begun && (severed || carrier_gone || at_its_end));
 }
 
 impl Drive<'_> {
@@ -279,7 +275,7 @@ impl Drive<'_> {
                 stream.relay = false;
             }
             Part::ReceiverSeesEnd => self.receiver_sees_end(place, &mut stream),
-            Part::NoteSent => word = self.note_sent(&mut stream),
+            Part::NoteSent => word = self.note_sent(&mut stream)?,
             Part::NoteReceived => word = self.note_received(&mut stream),
             Part::Break => {
                 stream.open = false;
@@ -394,7 +390,7 @@ impl Drive<'_> {
     }
 
     /// `transfer::send::find_out`, its record, and what `serve` or `push` do after it.
-    fn note_sent(&mut self, stream: &mut Stream) -> Option<(usize, Word)> {
+    fn note_sent(&mut self, stream: &mut Stream) -> Result<Option<(usize, Word)>, Broken> {
         let from = stream.way.source;
         let succeeded = stream.sender == Sender::Exited { moved: true };
         let end = match self.look(from) {
@@ -419,17 +415,22 @@ impl Drive<'_> {
             if noted && self.world.hosts[from].stand == Stand::Idle {
                 self.erase(from, stream.way.epoch);
             }
-            return None;
+            return Ok(None);
         }
         if end == SenderEnd::StillHere {
             self.erase(from, stream.way.epoch);
         }
-        Some((from, match end {
+        let word = match end {
             _ if !noted => Word::Failed,
             SenderEnd::Moved => Word::Moved,
             SenderEnd::StillHere => Word::Failed,
             SenderEnd::Undecided => Word::Undecided,
-        }))
+        };
+        let remembered = matches!(self.world.hosts[from].stand, Stand::Left(_));
+        hold(Promise::RecordAgrees, word != Word::Moved || remembered, || {
+            format!("{} has pushed it away, and its record does not say where to", name(from))
+        })?;
+        Ok(Some((from, word)))
     }
 
     /// `transfer::receive::find_out` and its record.
@@ -453,13 +454,13 @@ impl Drive<'_> {
         let mut word = None;
         match process {
             Process::AtSource => {
-                stream.at_source = Ours::Over;
+                stream.at_source = Ours::Killed;
                 word = (!stream.pull).then_some((from, Word::Undecided));
             }
             Process::Sender => stream.sender = Sender::Killed,
             Process::Relay => stream.relay = false,
             Process::AtTarget => {
-                stream.at_target = Ours::Over;
+                stream.at_target = Ours::Killed;
                 word = stream.pull.then_some((to, Word::Undecided));
             }
             Process::Receiver => stream.receiver = Receiver::Killed,
@@ -505,12 +506,12 @@ impl Drive<'_> {
         }
         let unanswered = stream.at_source == Ours::NotYet || stream.at_target == Ours::NotYet;
         if stream.way.source == node {
-            (stream.at_source, stream.relay) = (Ours::Over, false);
+            (stream.at_source, stream.relay) = (Ours::Killed, false);
             if stream.sender != Sender::NotYet {
                 stream.sender = Sender::Killed;
             }
         } else {
-            stream.at_target = Ours::Over;
+            stream.at_target = Ours::Killed;
             if stream.receiver != Receiver::NotYet {
                 stream.receiver = Receiver::Killed;
             }

@@ -33,6 +33,15 @@ pub(super) enum Ending {
 /// # Errors
 /// The promise that broke on the way, [`Promise::Liveness`] if there is no end, and the way.
 pub(super) fn heal(world: &World, rules: Rules) -> Result<Ending, (Broken, Vec<Deed>)> {
+    let (last, way) = let_heal(world, rules);
+    match last {
+        Ok(world) => ending(&world).map_err(|broken| (broken, way)),
+        Err(broken) => Err((broken, way)),
+    }
+}
+
+/// The world when nothing more happens in it, and how it came there.
+pub(super) fn let_heal(world: &World, rules: Rules) -> (Result<World, Broken>, Vec<Deed>) {
     let mut world = world.clone();
     let mut way = vec![];
     world.left.faults = 0;
@@ -42,7 +51,9 @@ pub(super) fn heal(world: &World, rules: Rules) -> Result<Ending, (Broken, Vec<D
     // A probe that failed is answered by a stop, not by a probe.
     let mut probed = [false; NODES];
     for _ in 0..STEPS {
-        let Some(mut deed) = next(&world, rules, cleanups < CLEANUPS, starts, probed) else { return ending(&world, way) };
+        let Some(mut deed) = next(&world, rules, cleanups < CLEANUPS, starts, probed) else {
+            return (Ok(world), way);
+        };
         match deed {
             Deed::Start(_) => (starts, rounds) = (starts + 1, 0),
             Deed::CleanUp(_) => cleanups += 1,
@@ -59,14 +70,14 @@ pub(super) fn heal(world: &World, rules: Rules) -> Result<Ending, (Broken, Vec<D
         way.push(deed);
         match after(&world, deed, rules) {
             Ok(next) => world = next,
-            Err(broken) => return Err((broken, way)),
+            Err(broken) => return (Err(broken), way),
         }
         if starts > STARTS {
-            return ending(&world, way);
+            return (Ok(world), way);
         }
     }
     let what = format!("no end after {STEPS} deeds");
-    Err((Broken { promise: Promise::Liveness, what }, way))
+    (Err(Broken { promise: Promise::Liveness, what }), way)
 }
 
 /// What comes next, the most urgent first.
@@ -101,7 +112,7 @@ fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool
         })
 }
 
-fn ending(world: &World, way: Vec<Deed>) -> Result<Ending, (Broken, Vec<Deed>)> {
+fn ending(world: &World) -> Result<Ending, Broken> {
     let running: Vec<usize> = (0..NODES).filter(|&node| world.hosts[node].runs()).collect();
     let believed: Vec<usize> =
         (0..NODES).filter(|&node| world.cluster.belief[node] == Belief::Started).collect();
@@ -122,6 +133,6 @@ fn ending(world: &World, way: Vec<Deed>) -> Result<Ending, (Broken, Vec<Deed>)> 
     } else {
         let stands: Vec<Stand> = world.hosts.iter().map(|host| host.stand).collect();
         let what = format!("it runs on {running:?}, the cluster believes {believed:?}, the records say {stands:?}");
-        Err((Broken { promise: Promise::Liveness, what }, way))
+        Err(Broken { promise: Promise::Liveness, what })
     }
 }

@@ -67,6 +67,7 @@ fn main() -> ExitCode {
     match asked.first().map(String::as_str) {
         Some("mutants") => mutants(),
         Some("seed") => one_seed(&asked),
+        Some("endings") => endings(),
         Some("full") => model(&Profile::FULL),
         _ if cfg!(debug_assertions) => model(&Profile::SMALL),
         _ => model(&Profile::QUICK),
@@ -184,6 +185,27 @@ fn known_defects() -> usize {
         }
     }
     missed
+}
+
+/// A shortest schedule to every ending that is not "it runs", with what happens when it heals.
+fn endings() -> ExitCode {
+    for (about, bounds) in searches() {
+        let limit = Limit { states: 200_000, heal_every: 1, fenced_before: false };
+        let search = explore(bounds, Rules::default(), limit);
+        println!("search: {about}: {}", sorted(&search));
+        for (ending, schedule) in search.examples.iter().filter(|(ending, _)| **ending != liveness::Ending::Runs) {
+            println!("  {ending:?}:");
+            let mut world = world::World::begin(bounds);
+            for &deed in schedule {
+                println!("    {deed}");
+                world = deed::after(&world, deed, Rules::default()).unwrap();
+            }
+            let (last, way) = liveness::let_heal(&world, Rules::default());
+            way.iter().for_each(|deed| println!("    (healing) {deed}"));
+            println!("    {last:?}");
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn one_seed(asked: &[String]) -> ExitCode {

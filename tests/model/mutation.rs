@@ -74,7 +74,7 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::ResumeOnSilence, Promise::P1NeverTwo),
     (Mutation::DestroyOnSilence, Promise::P4NeverLostToAMove),
     (Mutation::UndecidedIsMoved, Promise::RecordAgrees),
-    (Mutation::ForgetLeft, Promise::P2ProofBeforeBoot),
+    (Mutation::ForgetLeft, Promise::RecordAgrees),
     (Mutation::StopIgnoresLeft, Promise::P6StopMeansStop),
     (Mutation::BootOnSilence, Promise::P2ProofBeforeBoot),
     (Mutation::AskNobody, Promise::P2ProofBeforeBoot),
@@ -146,9 +146,9 @@ impl Mutation {
             Self::RunWithoutGo | Self::ResumeOnSilence | Self::DestroyOnSilence | Self::UndecidedIsMoved => {
                 Left { faults: 1, kills: 1, cuts: 1, ..few }
             }
-            Self::ForgetLeft | Self::StopIgnoresLeft | Self::BootOnSilence | Self::AskNobody => {
-                Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few }
-            }
+            Self::ForgetLeft => few,
+            Self::StopIgnoresLeft | Self::BootOnSilence => Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few },
+            Self::AskNobody => Left { faults: 1, kills: 1, starts: 2, ..few },
             Self::FencedEver => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, ..few },
             Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },

@@ -187,7 +187,9 @@ pub(super) enum Look {
 pub(super) enum Ours {
     NotYet,
     Runs,
+    /// It ended by itself: what it has written still arrives.
     Over,
+    Killed,
 }
 
 /// `xl migrate`.
