@@ -111,9 +111,7 @@ impl Deed {
         match self {
             Self::Crash(_) | Self::Fence(_) => true,
             Self::Act(node) => {
-                let host = &before.hosts[node];
-                matches!(host.action, Some(Action::Stop { at: StopAt::Quench, .. }))
-                    || matches!(host.stand, Stand::Withdrawing(_))
+                matches!(before.hosts[node].action, Some(Action::Stop { at: StopAt::Quench, .. }))
             }
             Self::Keep(node) => {
                 before.hosts[node].keeper.is_some_and(|keeper| keeper.at == KeeperAt::Quench)
@@ -184,7 +182,7 @@ fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
         }
         Action::Start(StartAt::Fetching(_)) | Action::MigrateTo { pushing: true, .. } => {}
         Action::Start(StartAt::Round) => {
-            if free && round_comes_on(world, rules, node) {
+            if free && round_comes_on(world, node) {
                 out.push(Deed::Act(node));
             }
             out.push(Deed::GiveUp(node));
@@ -213,13 +211,12 @@ fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
 }
 
 /// Whether a round of a start would change anything: one that only waits is not a deed.
-fn round_comes_on(world: &World, rules: Rules, node: Node) -> bool {
+fn round_comes_on(world: &World, node: Node) -> bool {
     let host = &world.hosts[node];
     let unsettled = |stand| matches!(stand, Stand::Settling(..) | Stand::Arriving(_));
     match host.look() {
         Look::Running => {
-            let abandoned = host.keeper.is_none() && rules.repaired(Known::WithdrawalAbandoned);
-            !matches!(host.stand, Stand::Withdrawing(_)) || abandoned
+            !matches!(host.stand, Stand::Withdrawing(_))
         }
         Look::Absent => true,
         Look::Paused | Look::Frozen => true,

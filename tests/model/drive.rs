@@ -201,9 +201,6 @@ impl Drive<'_> {
                 let event = match stand {
                     Stand::Offering(_) | Stand::Offered(_) => Event::Reclaimed,
                     Stand::Arrived(_) | Stand::Idle | Stand::Left(_) | Stand::Claiming(_) => Event::Confirmed,
-                    Stand::Withdrawing(_) if self.finishes_withdrawals(node) => {
-                        return self.end_withdrawal(node);
-                    }
                     _ => return Ok(()), // again
                 };
                 match self.advance(node, event, true) {
@@ -230,19 +227,6 @@ impl Drive<'_> {
             Look::Incoming | Look::Away => Ok(()), // again
             Look::Paused | Look::Frozen => self.end_action(node, Ended::Failure),
         }
-    }
-
-    /// The repair of [`Known::WithdrawalAbandoned`]: a start that meets an offer's end that nobody works on finishes it.
-    fn finishes_withdrawals(&self, node: Node) -> bool {
-        self.rules.repaired(Known::WithdrawalAbandoned) && self.world.hosts[node].keeper.is_none()
-    }
-
-    fn end_withdrawal(&mut self, node: Node) -> Done {
-        self.advance(node, Event::StopOrdered, self.erases_early()).unwrap();
-        self.quench(node)?;
-        let absence = self.absence(node);
-        self.advance(node, Event::DomainGone(absence), true).unwrap();
-        Ok(())
     }
 
     fn absence(&self, node: Node) -> Absence {

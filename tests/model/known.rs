@@ -24,9 +24,6 @@ pub(super) enum Known {
     NobodyKeepsIt,
     /// The keeper shuts down whatever runs here under that name, also what was booted here after the offer's end.
     KeeperOutlivesOffer,
-    /// A stop that is killed between withdrawing its offer and the domain's end leaves a domain that runs, that monitor
-    /// calls stopped, and that no start takes on.
-    WithdrawalAbandoned,
     /// A withdrawn offer is taken out of the ledger when the guest's shutdown begins, not when it has ended.
     ErasedBeforeGone,
 }
@@ -39,7 +36,6 @@ pub(super) const ALL: &[(Known, Promise, &str)] = &[
     (Known::PushNotInLedger, Promise::P2ProofBeforeBoot, "a third node boots what a push left on a node that is silent"),
     (Known::NobodyKeepsIt, Promise::P5AnOfferEnds, "a second stop confirms an offer that nobody watches"),
     (Known::KeeperOutlivesOffer, Promise::P5AnOfferEnds, "a keeper shuts down what was booted after its offer"),
-    (Known::WithdrawalAbandoned, Promise::Liveness, "a withdrawal whose stop or keeper was killed is nobody's to finish"),
     (Known::ErasedBeforeGone, Promise::P2ProofBeforeBoot, "the ledger shows no offer while the guest still shuts down"),
 ];
 
@@ -72,18 +68,13 @@ impl Known {
             Self::FencedAndBack => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
             Self::PushNotInLedger => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::NobodyKeepsIt => Left { faults: 1, kills: 1, stops: 2, ..few },
-            Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, ..few },
+            Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, starts: 2, ..few },
             Self::ErasedBeforeGone => Left { faults: 1, cuts: 1, leaves: 1, stops: 2, ..few },
-            Self::WithdrawalAbandoned => Left { faults: 1, kills: 1, expiries: 1, ..few },
         }
     }
 
-    /// How far to search. A defect of liveness shows only when worlds are let heal.
+    /// How far to search.
     pub(super) fn limit(self) -> Limit {
-        Limit {
-            states: 3_000_000,
-            heal_every: usize::from(self == Self::WithdrawalAbandoned),
-            fenced_before: self == Self::FencedAndBack,
-        }
+        Limit { states: 3_000_000, heal_every: 0, fenced_before: self == Self::FencedAndBack }
     }
 }

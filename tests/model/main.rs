@@ -93,10 +93,13 @@ fn searches() -> Vec<(&'static str, Left)> {
         ("two moves, no faults", Left { moves: 2, starts: 2, stops: 3, expiries: 1, ..NOTHING }),
         ("one process killed", Left { faults: 1, kills: 1, expiries: 1, ..NOTHING }),
         ("two processes killed", Left { faults: 2, kills: 2, stops: 1, ..NOTHING }),
-        ("crash, fencing, leave", Left { faults: 2, crashes: 1, leaves: 1, expiries: 1, ..NOTHING }),
-        ("cuts, refusals, leave", Left { faults: 1, cuts: 1, leaves: 1, refusals: 1, ..NOTHING }),
-        ("stale history (H1)", Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..NOTHING }),
-        ("the ledger is lost", Left { faults: 2, cuts: 1, wipes: 1, leaves: 2, expiries: 1, stops: 1, ..NOTHING }),
+        ("a crash, fencing", Left { faults: 2, crashes: 1, stops: 1, ..NOTHING }),
+        ("a crash or a kill, and a cut", Left { faults: 2, crashes: 1, kills: 1, cuts: 1, stops: 1, ..NOTHING }),
+        ("a cut, a refusal, a node leaves", Left { faults: 1, cuts: 1, leaves: 1, refusals: 1, ..NOTHING }),
+        ("a node leaves, a deadline passes", Left { leaves: 1, expiries: 1, ..NOTHING }),
+        ("stale history (H1), a cut, a node leaves", Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..NOTHING }),
+        ("attrd restarts everywhere, a cut", Left { faults: 2, cuts: 1, wipes: 1, stops: 1, ..NOTHING }),
+        ("two nodes leave, a cut", Left { faults: 1, cuts: 1, leaves: 2, stops: 1, ..NOTHING }),
     ]
 }
 
