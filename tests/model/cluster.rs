@@ -11,7 +11,8 @@ use super::drive::{Drive, Ended};
 use super::mutation::Mutation;
 use super::promise::{Broken, Promise, hold};
 use super::world::{
-    Action, Belief, Chain, Host, KeeperAt, Ledger, Member, NODES, Node, Note, Stand, StartAt, StopAt, World, name,
+    Action, Belief, Chain, Host, KeeperAt, Ledger, Member, NODES, Node, Note, Stand, StartAt, StopAt, World,
+    name,
 };
 
 /// What the cluster and its people may do next.
@@ -45,9 +46,14 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
             {
                 out.push(Deed::Start(node));
             }
-            if present && idle && belief[node] == Belief::Started && migration.is_none() && world.left.moves > 0 {
-                let free = others()
-                    .filter(|&other| member[other] == Member::In && belief[other] == Belief::Stopped);
+            if present
+                && idle
+                && belief[node] == Belief::Started
+                && migration.is_none()
+                && world.left.moves > 0
+            {
+                let free =
+                    others().filter(|&other| member[other] == Member::In && belief[other] == Belief::Stopped);
                 out.extend(free.map(|other| Deed::MigrateTo(node, other)));
             }
             if present && matches!(migration, Some((_, target, Chain::Sent)) if target == node) {
@@ -92,7 +98,12 @@ use super::world::Cluster;
 ///
 /// # Errors
 /// The promises that hold at that moment.
-pub(super) fn heard(drive: &mut Drive<'_>, node: Node, action: Option<Action>, ended: Ended) -> Result<(), Broken> {
+pub(super) fn heard(
+    drive: &mut Drive<'_>,
+    node: Node,
+    action: Option<Action>,
+    ended: Ended,
+) -> Result<(), Broken> {
     let Some(action) = action else { return Ok(()) };
     let host = &drive.world.hosts[node];
     let belief = match (action, ended) {
@@ -167,7 +178,12 @@ fn stopped(drive: &Drive<'_>, node: Node) -> Result<(), Broken> {
         });
     }
     hold(Promise::P6StopMeansStop, host.stand.is_offered_away(), || {
-        format!("{} says stopped, has it ({:?}), and its record says {:?}", name(node), host.look(), host.stand)
+        format!(
+            "{} says stopped, has it ({:?}), and its record says {:?}",
+            name(node),
+            host.look(),
+            host.stand
+        )
     })?;
     if let Stand::Offered(paper) = host.stand {
         let kept = host.keeper.is_some_and(|keeper| keeper.epoch == paper.epoch);
@@ -287,7 +303,8 @@ pub(super) fn keeper_acts(world: &World, node: Node, under_stream: bool) -> bool
             let ours = host.stand.offer().is_some_and(|paper| paper.epoch == keeper.epoch);
             let due = world.has_expired(keeper.epoch) && (under_stream || !world.is_transferring(node));
             // In `Offering` and `Settling` an expiry changes nothing.
-            let changes = matches!(host.stand, Stand::Offered(_) | Stand::Withdrawing(_) | Stand::Sending(..));
+            let changes =
+                matches!(host.stand, Stand::Offered(_) | Stand::Withdrawing(_) | Stand::Sending(..));
             !ours || due && changes
         }
         KeeperAt::Quench | KeeperAt::Verify => true,

@@ -8,7 +8,8 @@ use super::known::{Known, Rules};
 use super::mutation::Mutation;
 use super::promise::{self, Broken};
 use super::world::{
-    Action, Heard, Host, KeeperAt, Look, Member, Moment, NODES, Node, Note, Stand, StartAt, StopAt, World, name,
+    Action, Heard, Host, KeeperAt, Look, Member, Moment, NODES, Node, Note, Stand, StartAt, StopAt, World,
+    name,
 };
 use std::fmt;
 
@@ -76,8 +77,12 @@ impl fmt::Display for Deed {
             Self::Stop(node, Some(plan)) => {
                 write!(f, "cluster: stop on {}, to be started on {}", name(node), name(plan))
             }
-            Self::Stop(node, None) => write!(f, "cluster: stop on {}, to be started nowhere else", name(node)),
-            Self::MigrateTo(node, target) => write!(f, "cluster: migrate_to on {} to {}", name(node), name(target)),
+            Self::Stop(node, None) => {
+                write!(f, "cluster: stop on {}, to be started nowhere else", name(node))
+            }
+            Self::MigrateTo(node, target) => {
+                write!(f, "cluster: migrate_to on {} to {}", name(node), name(target))
+            }
             Self::MigrateFrom(node) => write!(f, "cluster: migrate_from on {}", name(node)),
             Self::Probe(node) => write!(f, "cluster: probe on {}", name(node)),
             Self::CleanUp(node) => write!(f, "person: cleanup on {}", name(node)),
@@ -113,9 +118,7 @@ impl Deed {
             Self::Act(node) => {
                 matches!(before.hosts[node].action, Some(Action::Stop { at: StopAt::Quench, .. }))
             }
-            Self::Keep(node) => {
-                before.hosts[node].keeper.is_some_and(|keeper| keeper.at == KeeperAt::Quench)
-            }
+            Self::Keep(node) => before.hosts[node].keeper.is_some_and(|keeper| keeper.at == KeeperAt::Quench),
             _ => false,
         }
     }
@@ -215,9 +218,7 @@ fn round_comes_on(world: &World, node: Node) -> bool {
     let host = &world.hosts[node];
     let unsettled = |stand| matches!(stand, Stand::Settling(..) | Stand::Arriving(_));
     match host.look() {
-        Look::Running => {
-            !matches!(host.stand, Stand::Withdrawing(_))
-        }
+        Look::Running => !matches!(host.stand, Stand::Withdrawing(_)),
         Look::Absent => true,
         Look::Paused | Look::Frozen => true,
         Look::Incoming => matches!(host.stand, Stand::Receiving(_)),

@@ -45,7 +45,12 @@ type Done = Result<(), Broken>;
 
 impl Drive<'_> {
     /// The real step, put on record. Without `erase`, effects on the ledger are the caller's, who may forget them.
-    pub(super) fn advance(&mut self, node: Node, event: Event, erase: bool) -> Result<Vec<Effect>, OutOfOrder> {
+    pub(super) fn advance(
+        &mut self,
+        node: Node,
+        event: Event,
+        erase: bool,
+    ) -> Result<Vec<Effect>, OutOfOrder> {
         let host = &mut self.world.hosts[node];
         let (phase, effects) = mutation::step(self.rules.mutation, host.stand.phase(), event)?;
         host.stand = Stand::of(&phase);
@@ -70,9 +75,7 @@ impl Drive<'_> {
     /// Under whose names `by` sees attributes: the members of its part of the cluster.
     fn visible(&self, by: Node) -> Vec<Node> {
         match self.world.cluster.member[by] {
-            Member::In => {
-                (0..NODES).filter(|&node| self.world.cluster.member[node] == Member::In).collect()
-            }
+            Member::In => (0..NODES).filter(|&node| self.world.cluster.member[node] == Member::In).collect(),
             Member::Lost => vec![by],
             Member::Out => vec![],
         }
@@ -81,8 +84,8 @@ impl Drive<'_> {
     /// The repair of [`Known::PushNotInLedger`]: whoever starts the domain must hear the target of this push.
     pub(super) fn note_push(&mut self, way: Way) {
         if self.rules.repaired(Known::PushNotInLedger) {
-            for node in self.visible(way.source) {
-                self.world.ledger.slot[node] = Some(Paper { source: way.target, epoch: way.epoch });
+            for node in self.visible(way.source()) {
+                self.world.ledger.slot[node] = Some(Paper::new(way.target(), way.epoch));
             }
         }
     }
@@ -121,7 +124,7 @@ impl Drive<'_> {
             .streams
             .iter()
             .flatten()
-            .any(|stream| stream.way.target == node && stream.receiver.lives());
+            .any(|stream| stream.way.target() == node && stream.receiver.lives());
         let given = matches!(world.hosts[node].stand, Stand::Arriving(_));
         !(given && pending && matches!(world.hosts[node].look(), Look::Incoming | Look::Paused))
     }
@@ -220,7 +223,7 @@ impl Drive<'_> {
                         return self.end_action(node, Ended::Failure);
                     }
                 }
-                let sent_to = if let Stand::Left(way) = stand { Some(way.target) } else { None };
+                let sent_to = if let Stand::Left(way) = stand { Some(way) } else { None };
                 let knows = Knows { sent_to, ..Knows::default() };
                 self.go_to(node, Action::Start(StartAt::Acquire(knows)))
             }
@@ -235,11 +238,11 @@ impl Drive<'_> {
 
     fn acquire(&mut self, node: Node, mut knows: Knows) -> Done {
         let offers = self.offers(node);
-        for own in offers.iter().filter(|offer| offer.source == node) {
+        for own in offers.iter().filter(|offer| offer.source() == node) {
             self.erase(node, own.epoch);
         }
         let untried =
-            offers.into_iter().find(|offer| offer.source != node && knows.tried & (1 << offer.epoch) == 0);
+            offers.into_iter().find(|offer| offer.source() != node && knows.tried & (1 << offer.epoch) == 0);
         let Some(offer) = untried else {
             let reading = self.read_ledger(node);
             return self.go_to(node, Action::Start(StartAt::Asking(knows, reading)));
@@ -250,7 +253,7 @@ impl Drive<'_> {
             return self.end_action(node, Ended::Failure);
         }
         self.go_to(node, Action::Start(StartAt::Fetching(knows)))?;
-        let way = Way { epoch: offer.epoch, source: offer.source, target: node };
+        let way = Way::new(offer.epoch, offer.source(), node);
         let mut stream = self.new_stream(way, true);
         stream.at_target = Ours::Runs;
         self.put(stream, node)
@@ -258,7 +261,7 @@ impl Drive<'_> {
 
     fn read_ledger(&mut self, node: Node) -> Reading {
         let mut offers = [None; NODES];
-        let others = self.offers(node).into_iter().filter(|offer| offer.source != node);
+        let others = self.offers(node).into_iter().filter(|offer| offer.source() != node);
         for (place, offer) in offers.iter_mut().zip(others) {
             *place = Some(offer);
         }
@@ -335,7 +338,7 @@ impl Drive<'_> {
                 PeerReport { node: name(peer), says }
             })
             .collect();
-        let sent_to = knows.sent_to.map(name);
+        let sent_to = knows.sent_to.map(|way| name(way.target()));
         NobodyElse::conclude(&Inquiry {
             ledger: &LedgerSays::Offers { offers, age },
             longest_offer: Duration::from_secs(LONGEST_OFFER),
@@ -348,10 +351,9 @@ impl Drive<'_> {
     fn may_run(&self, node: Node) -> bool {
         let host = &self.world.hosts[node];
         let streams = || self.world.streams.iter().flatten();
-        let sending = streams().any(|stream| stream.way.source == node && stream.sender.lives());
-        let given = streams().any(|stream| {
-            stream.way.target == node && stream.receiver.lives() && stream.go == Go::Given
-        });
+        let sending = streams().any(|stream| stream.way.source() == node && stream.sender.lives());
+        let given = streams()
+            .any(|stream| stream.way.target() == node && stream.receiver.lives() && stream.go == Go::Given);
         match host.look() {
             Look::Running => true,
             Look::Absent => false,
@@ -381,7 +383,7 @@ impl Drive<'_> {
                     return self.go_to(node, next(StopAt::End));
                 }
                 let epoch = self.world.tick();
-                let offer = Paper { source: node, epoch };
+                let offer = Paper::new(node, epoch);
                 match self.advance(node, Event::OfferMade(offer.offer()), true) {
                     Ok(effects) if effects.contains(&Effect::ReportStopped) => {
                         self.end_action(node, Ended::Success)
@@ -435,9 +437,7 @@ impl Drive<'_> {
                 self.end_action(node, Ended::Success)
             }
             StopAt::End => match self.advance(node, Event::StopOrdered, self.erases_early()) {
-                Ok(effects) if effects.contains(&Effect::ShutDown) => {
-                    self.go_to(node, next(StopAt::Quench))
-                }
+                Ok(effects) if effects.contains(&Effect::ShutDown) => self.go_to(node, next(StopAt::Quench)),
                 _ => self.end_action(node, Ended::Failure),
             },
             StopAt::Quench => {
@@ -445,7 +445,8 @@ impl Drive<'_> {
                 self.go_to(node, next(StopAt::Verify))
             }
             StopAt::Verify => {
-                let seen = if self.rules.mutated(Mutation::StopUnverified) { Look::Absent } else { self.look(node) };
+                let seen =
+                    if self.rules.mutated(Mutation::StopUnverified) { Look::Absent } else { self.look(node) };
                 let Some(absence) = Absence::observe(&seen.presence(), false) else {
                     return self.end_action(node, Ended::Failure);
                 };
@@ -491,7 +492,7 @@ impl Drive<'_> {
     }
 
     fn account_for_left(&mut self, node: Node, way: Way, plan: Option<Node>) -> Result<Ended, Broken> {
-        let target = way.target;
+        let target = way.target();
         let planned = plan == Some(target);
         if !planned && !self.rules.mutated(Mutation::StopIgnoresLeft) {
             if !self.world.reaches(node, target) {
@@ -532,8 +533,12 @@ impl Drive<'_> {
     /// The guest shuts down or is destroyed: nothing is left under its own name. What bears one of xl's names is left
     /// alone.
     fn quench(&mut self, node: Node) -> Done {
-        let streamed =
-            self.world.streams.iter().flatten().any(|stream| stream.way.source == node && stream.sender.lives());
+        let streamed = self
+            .world
+            .streams
+            .iter()
+            .flatten()
+            .any(|stream| stream.way.source() == node && stream.sender.lives());
         let here = self.world.hosts[node].own.is_some();
         hold(Promise::P4NeverLostToAMove, !(here && streamed), || {
             format!("{} shuts it down while it is being sent", name(node))
@@ -554,7 +559,7 @@ impl Drive<'_> {
         let epoch = self.world.tick();
         self.world.left.moves = self.world.left.moves.saturating_sub(1);
         self.go_to(node, Action::MigrateTo { target, pushing: true })?;
-        let mut stream = self.new_stream(Way { epoch, source: node, target }, false);
+        let mut stream = self.new_stream(Way::new(epoch, node, target), false);
         stream.at_source = Ours::Runs;
         self.put(stream, node)
     }
@@ -603,7 +608,8 @@ impl Drive<'_> {
                     self.world.hosts[node].keeper = None;
                     return Ok(());
                 }
-                if matches!(self.world.hosts[node].stand, Stand::Sending(..)) && !self.world.is_transferring(node)
+                if matches!(self.world.hosts[node].stand, Stand::Sending(..))
+                    && !self.world.is_transferring(node)
                 {
                     self.settle_sender(node);
                 }
@@ -615,7 +621,8 @@ impl Drive<'_> {
             }
             KeeperAt::Quench => {
                 let host = &self.world.hosts[node];
-                let withdrawn = matches!(host.stand, Stand::Withdrawing(paper) if paper.epoch == keeper.epoch);
+                let withdrawn =
+                    matches!(host.stand, Stand::Withdrawing(paper) if paper.epoch == keeper.epoch);
                 if host.own.is_some() && !withdrawn && self.rules.repaired(Known::KeeperOutlivesOffer) {
                     self.world.hosts[node].keeper = None;
                     return Ok(());
@@ -684,7 +691,7 @@ impl Drive<'_> {
                     if let Some((look, stand)) = stands
                         && let Some(offer) = self.claimed(node)
                     {
-                        knows.heard[offer.source] = Heard::Stands(look, stand);
+                        knows.heard[offer.source()] = Heard::Stands(look, stand);
                     }
                     self.go_to(node, Action::Start(StartAt::Acquire(knows)))
                 }

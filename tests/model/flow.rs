@@ -81,19 +81,22 @@ pub(super) enum Process {
 /// The parts that can come next in the stream at `place`.
 pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<Part>) {
     let Some(stream) = &world.streams[place] else { return };
-    let (source, target) = (&world.hosts[stream.way.source], &world.hosts[stream.way.target]);
+    let (source, target) = (&world.hosts[stream.way.source()], &world.hosts[stream.way.target()]);
     let mut may = |part, holds: bool| {
         if holds {
             out.push(part);
         }
     };
+    // What a cut link does not carry waits until it heals, or the connection ends.
+    let severed = !world.reaches(stream.way.source(), stream.way.target());
+    let carries = stream.open && !severed;
     let waits = if stream.pull {
         stream.at_target == Ours::Runs && stream.at_source == Ours::NotYet
     } else {
         stream.at_source == Ours::Runs && stream.at_target == Ours::NotYet
     };
-    let far = if stream.pull { stream.way.source } else { stream.way.target };
-    let near = if stream.pull { stream.way.target } else { stream.way.source };
+    let far = if stream.pull { stream.way.source() } else { stream.way.target() };
+    let near = if stream.pull { stream.way.target() } else { stream.way.source() };
     // The far end waits where it has to settle what another stream left and cannot yet.
     let blocked = world.reaches(near, far) && !world.is_transferring(far) && !Drive::can_settle(world, far);
     may(Part::Answer, waits && !blocked);
@@ -104,12 +107,12 @@ pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<P
     may(
         Part::Suspend,
         stream.sender == Sender::Copying
-            && stream.open
+            && carries
             && stream.relay
             && stream.at_target == Ours::Runs
             && stream.receiver == Receiver::Receiving,
     );
-    let carried_up = stream.open && stream.at_target == Ours::Runs && stream.relay;
+    let carried_up = carries && stream.at_target == Ours::Runs && stream.relay;
     may(
         Part::SayReady,
         stream.receiver == Receiver::Receiving && stream.sender == Sender::Suspended && carried_up,
@@ -118,7 +121,7 @@ pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<P
     may(Part::ShowReady, stream.ready == Ready::Noted && stream.relay && stream.sender == Sender::Suspended);
     may(Part::RenameAway, stream.sender == Sender::SawReady);
     may(Part::SayGo, stream.sender == Sender::Renamed && stream.relay && stream.open);
-    may(Part::CarryGo, stream.go == Go::OnWire && stream.open && stream.at_target == Ours::Runs);
+    may(Part::CarryGo, stream.go == Go::OnWire && carries && stream.at_target == Ours::Runs);
     may(Part::NoteGo, stream.go == Go::AtPipe && stream.at_target == Ours::Runs);
     may(Part::GiveGo, stream.go == Go::Noted && stream.at_target == Ours::Runs);
     let given = stream.receiver == Receiver::SaidReady && stream.go == Go::Given;
@@ -126,7 +129,7 @@ pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<P
     may(Part::Refuse, given && refusals);
     may(Part::Unpause, stream.receiver == Receiver::Renamed);
     may(Part::Report, stream.receiver == Receiver::Unpaused);
-    may(Part::CarryReport, matches!(stream.report, Report::OnWire { .. }) && stream.open && stream.relay);
+    may(Part::CarryReport, matches!(stream.report, Report::OnWire { .. }) && carries && stream.relay);
     let reported = matches!(stream.report, Report::AtSource { .. });
     may(Part::Finish, stream.sender == Sender::SaidGo && reported);
     let no_stream_up = !stream.relay || !stream.open;
@@ -156,7 +159,6 @@ pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<P
     let never_sent = stream.sender == Sender::NotYet && stream.at_source != Ours::Runs;
     let carrier_gone =
         stream.at_target == Ours::Killed || stream.sender != Sender::NotYet && !stream.relay || never_sent;
-    let severed = !world.reaches(stream.way.source, stream.way.target);
     // An end in good order: what was written before it still arrives.
     let on_wire = stream.go == Go::OnWire || matches!(stream.report, Report::OnWire { .. });
     let at_its_end = !on_wire && (sender_over || receiver_over || stream.at_target == Ours::Over);
@@ -167,7 +169,7 @@ impl Drive<'_> {
     /// Lets `part` of the stream at `place` happen.
     pub(super) fn flow(&mut self, place: usize, part: Part) -> Result<(), Broken> {
         let mut stream = self.world.streams[place].clone().unwrap();
-        let (from, to) = (stream.way.source, stream.way.target);
+        let (from, to) = (stream.way.source(), stream.way.target());
         let mut word = None;
         match part {
             Part::Answer if stream.pull => word = self.give(place, &mut stream),
@@ -184,7 +186,8 @@ impl Drive<'_> {
             Part::Receive => {
                 if self.advance(to, Event::StreamOpened(stream.way.transfer()), true).is_ok() {
                     stream.receiver = Receiver::Receiving;
-                    self.world.hosts[to].incoming = Some(Incoming { boot: stream.boot, maker: place, given: false });
+                    self.world.hosts[to].incoming =
+                        Some(Incoming { boot: stream.boot, maker: place, given: false });
                 } else {
                     (stream.at_target, stream.open) = (Ours::Over, false);
                     word = stream.pull.then_some((to, Word::Failed));
@@ -200,9 +203,9 @@ impl Drive<'_> {
             Part::SayReady => (stream.receiver, stream.ready) = (Receiver::SaidReady, Ready::AtRelay),
             Part::NoteReady => {
                 if self.rules.mutated(Mutation::SkipSettling)
-                    || self.advance(from, Event::ReadySeen, true).is_ok_and(|effects| {
-                        effects.contains(&Effect::ForwardReady)
-                    })
+                    || self
+                        .advance(from, Event::ReadySeen, true)
+                        .is_ok_and(|effects| effects.contains(&Effect::ForwardReady))
                 {
                     stream.ready = Ready::Noted;
                 } else {
@@ -323,7 +326,7 @@ impl Drive<'_> {
             stream.go = Go::Given;
             return;
         }
-        let incoming = &mut self.world.hosts[stream.way.target].incoming;
+        let incoming = &mut self.world.hosts[stream.way.target()].incoming;
         if incoming.is_some_and(|copy| copy.maker == place) {
             *incoming = None;
         }
@@ -341,12 +344,12 @@ impl Drive<'_> {
     fn send(&mut self, stream: &mut Stream) {
         stream.sender = Sender::Copying;
         stream.relay = true;
-        stream.boot = self.world.hosts[stream.way.source].own.map_or(0, |own| own.boot);
+        stream.boot = self.world.hosts[stream.way.source()].own.map_or(0, |own| own.boot);
     }
 
     /// `serve`, verb `claim`.
     fn give(&mut self, place: usize, stream: &mut Stream) -> Option<(usize, Word)> {
-        let (from, to) = (stream.way.source, stream.way.target);
+        let (from, to) = (stream.way.source(), stream.way.target());
         if !self.world.reaches(to, from) {
             (stream.at_target, stream.at_source) = (Ours::Over, Ours::Over);
             return Some((to, Word::Failed));
@@ -358,9 +361,9 @@ impl Drive<'_> {
         self.settle_sender(from);
         let (look, stand) = (self.look(from), self.world.hosts[from].stand);
         let claimed = look == Look::Running
-            && self.advance(from, Event::Claimed(stream.way.transfer()), true).is_ok_and(|effects| {
-                effects.iter().any(|effect| matches!(effect, Effect::Send(_)))
-            });
+            && self
+                .advance(from, Event::Claimed(stream.way.transfer()), true)
+                .is_ok_and(|effects| effects.iter().any(|effect| matches!(effect, Effect::Send(_))));
         if !claimed {
             (stream.at_target, stream.at_source) = (Ours::Over, Ours::Over);
             return Some((to, Word::Refused(Some((look, stand)))));
@@ -373,7 +376,7 @@ impl Drive<'_> {
 
     /// `serve`, verb `receive`.
     fn take(&mut self, place: usize, stream: &mut Stream) -> Option<(usize, Word)> {
-        let (from, to) = (stream.way.source, stream.way.target);
+        let (from, to) = (stream.way.source(), stream.way.target());
         let mut granted = self.world.reaches(from, to) && !self.busy_elsewhere(place, to);
         if granted {
             self.settle_receiver(to);
@@ -391,7 +394,7 @@ impl Drive<'_> {
 
     /// `transfer::send::find_out`, its record, and what `serve` or `push` do after it.
     fn note_sent(&mut self, stream: &mut Stream) -> Result<Option<(usize, Word)>, Broken> {
-        let from = stream.way.source;
+        let from = stream.way.source();
         let succeeded = stream.sender == Sender::Exited { moved: true };
         let end = match self.look(from) {
             Look::Absent if succeeded => SenderEnd::Moved,
@@ -435,22 +438,25 @@ impl Drive<'_> {
 
     /// `transfer::receive::find_out` and its record.
     fn note_received(&mut self, stream: &mut Stream) -> Option<(usize, Word)> {
-        let to = stream.way.target;
+        let to = stream.way.target();
         let end = self.find_out_receiver(to);
         stream.at_target = Ours::Over;
         let noted = self.advance(to, Event::ReceiverEnded(end), true).is_ok();
-        stream.pull.then_some((to, match end {
-            _ if !noted => Word::Failed,
-            ReceiverEnd::Running => Word::Moved,
-            ReceiverEnd::Nothing => Word::Failed,
-            ReceiverEnd::Undecided => Word::Undecided,
-        }))
+        stream.pull.then_some((
+            to,
+            match end {
+                _ if !noted => Word::Failed,
+                ReceiverEnd::Running => Word::Moved,
+                ReceiverEnd::Nothing => Word::Failed,
+                ReceiverEnd::Undecided => Word::Undecided,
+            },
+        ))
     }
 
     /// SIGKILL of one process of a stream.
     pub(super) fn kill(&mut self, place: usize, process: Process) -> Result<(), Broken> {
         let mut stream = self.world.streams[place].clone().unwrap();
-        let (from, to) = (stream.way.source, stream.way.target);
+        let (from, to) = (stream.way.source(), stream.way.target());
         let mut word = None;
         match process {
             Process::AtSource => {
@@ -465,7 +471,8 @@ impl Drive<'_> {
             }
             Process::Receiver => stream.receiver = Receiver::Killed,
         }
-        if stream.pull && stream.at_source == Ours::NotYet || !stream.pull && stream.at_target == Ours::NotYet {
+        if stream.pull && stream.at_source == Ours::NotYet || !stream.pull && stream.at_target == Ours::NotYet
+        {
             // Nobody has answered yet, and nobody will.
             (stream.at_source, stream.at_target) = (Ours::Over, Ours::Over);
         }
@@ -501,11 +508,19 @@ impl Drive<'_> {
     /// None today.
     pub(super) fn lose_host(&mut self, place: usize, node: usize) -> Result<(), Broken> {
         let Some(mut stream) = self.world.streams[place].clone() else { return Ok(()) };
-        if stream.way.source != node && stream.way.target != node {
+        if stream.way.source() != node && stream.way.target() != node {
             return Ok(());
         }
+        // Its end of the connection is gone, with all that it had not passed on.
+        stream.open = false;
+        if stream.go == Go::OnWire {
+            stream.go = Go::Unsaid;
+        }
+        if matches!(stream.report, Report::OnWire { .. }) {
+            stream.report = Report::Unsaid;
+        }
         let unanswered = stream.at_source == Ours::NotYet || stream.at_target == Ours::NotYet;
-        if stream.way.source == node {
+        if stream.way.source() == node {
             (stream.at_source, stream.relay) = (Ours::Killed, false);
             if stream.sender != Sender::NotYet {
                 stream.sender = Sender::Killed;
@@ -518,10 +533,10 @@ impl Drive<'_> {
         }
         let mut word = None;
         if unanswered {
-            word = if stream.pull && stream.way.source == node {
-                Some((stream.way.target, Word::Failed))
-            } else if !stream.pull && stream.way.target == node {
-                Some((stream.way.source, Word::Failed))
+            word = if stream.pull && stream.way.source() == node {
+                Some((stream.way.target(), Word::Failed))
+            } else if !stream.pull && stream.way.target() == node {
+                Some((stream.way.source(), Word::Failed))
             } else {
                 None
             };

@@ -30,13 +30,37 @@ pub(super) enum Known {
 
 /// Every defect, which promise it breaks, and what to say of it.
 pub(super) const ALL: &[(Known, Promise, &str)] = &[
-    (Known::AgeOfOldestNote, Promise::P2ProofBeforeBoot, "the ledger counts as old while a survivor's entries were lost"),
-    (Known::ExpiredIsNotEnded, Promise::P2ProofBeforeBoot, "the ledger counts as old while an expired offer still runs"),
-    (Known::FencedAndBack, Promise::P2ProofBeforeBoot, "a fencing from before the node's return counts as proof"),
-    (Known::PushNotInLedger, Promise::P2ProofBeforeBoot, "a third node boots what a push left on a node that is silent"),
+    (
+        Known::AgeOfOldestNote,
+        Promise::P2ProofBeforeBoot,
+        "the ledger counts as old while a survivor's entries were lost",
+    ),
+    (
+        Known::ExpiredIsNotEnded,
+        Promise::P2ProofBeforeBoot,
+        "the ledger counts as old while an expired offer still runs",
+    ),
+    (
+        Known::FencedAndBack,
+        Promise::P2ProofBeforeBoot,
+        "a fencing from before the node's return counts as proof",
+    ),
+    (
+        Known::PushNotInLedger,
+        Promise::P2ProofBeforeBoot,
+        "a third node boots what a push left on a node that is silent",
+    ),
     (Known::NobodyKeepsIt, Promise::P5AnOfferEnds, "a second stop confirms an offer that nobody watches"),
-    (Known::KeeperOutlivesOffer, Promise::P5AnOfferEnds, "a keeper shuts down what was booted after its offer"),
-    (Known::ErasedBeforeGone, Promise::P2ProofBeforeBoot, "the ledger shows no offer while the guest still shuts down"),
+    (
+        Known::KeeperOutlivesOffer,
+        Promise::P5AnOfferEnds,
+        "a keeper shuts down what was booted after its offer",
+    ),
+    (
+        Known::ErasedBeforeGone,
+        Promise::P2ProofBeforeBoot,
+        "the ledger shows no offer while the guest still shuts down",
+    ),
 ];
 
 /// What bends the drivers in one run.

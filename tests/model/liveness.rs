@@ -24,8 +24,6 @@ pub(super) enum Ending {
     Stopped,
     /// Both ends of a stream were killed around GO: it is suspended or undecided, and every action says so.
     Unsettled,
-    /// The cluster has forgotten a copy that runs, and every start refuses a second one.
-    Forgotten,
 }
 
 /// Lets `world` heal, and demands an end.
@@ -106,9 +104,9 @@ fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool
         .or_else(|| {
             let nowhere = world.cluster.belief.iter().all(|belief| *belief == Belief::Stopped);
             // A start that fails is tried on another node.
-            (0..NODES).filter(|_| nowhere).find_map(|turn| {
-                first(&|deed| *deed == Deed::Start((starts + turn) % NODES))
-            })
+            (0..NODES)
+                .filter(|_| nowhere)
+                .find_map(|turn| first(&|deed| *deed == Deed::Start((starts + turn) % NODES)))
         })
 }
 
@@ -121,18 +119,16 @@ fn ending(world: &World) -> Result<Ending, Broken> {
         matches!(host.stand, Stand::Settling(..) | Stand::Arriving(_))
             || matches!(host.look(), Look::Away | Look::Frozen | Look::Paused | Look::Incoming)
     });
-    let arrived = running.iter().all(|&node| matches!(world.hosts[node].stand, Stand::Arrived(_)));
     if unsettled {
         Ok(Ending::Unsettled)
     } else if !running.is_empty() && running == believed {
         Ok(Ending::Runs)
     } else if bare && believed.is_empty() && world.left.starts == 0 {
         Ok(Ending::Stopped)
-    } else if running.len() == 1 && believed.is_empty() && arrived {
-        Ok(Ending::Forgotten)
     } else {
         let stands: Vec<Stand> = world.hosts.iter().map(|host| host.stand).collect();
-        let what = format!("it runs on {running:?}, the cluster believes {believed:?}, the records say {stands:?}");
+        let what =
+            format!("it runs on {running:?}, the cluster believes {believed:?}, the records say {stands:?}");
         Err(Broken { promise: Promise::Liveness, what })
     }
 }

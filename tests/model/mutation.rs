@@ -138,7 +138,9 @@ impl Mutation {
     pub(super) fn bounds(self) -> Left {
         let few = Left { stops: 1, ..super::NOTHING };
         match self {
-            Self::SkipLedgerWrite | Self::ReportBeforeRecord | Self::SkipDeadline | Self::StopUnverified => few,
+            Self::SkipLedgerWrite | Self::ReportBeforeRecord | Self::SkipDeadline | Self::StopUnverified => {
+                few
+            }
             Self::ExpireUnderStream => Left { expiries: 1, ..few },
             Self::ReclaimKeepsOffer => Left { expiries: 1, ..few },
             Self::DropEpochCheck => Left { faults: 1, kills: 1, moves: 2, starts: 2, stops: 2, ..few },
@@ -147,13 +149,17 @@ impl Mutation {
                 Left { faults: 1, kills: 1, cuts: 1, ..few }
             }
             Self::ForgetLeft => few,
-            Self::StopIgnoresLeft | Self::BootOnSilence => Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few },
+            Self::StopIgnoresLeft | Self::BootOnSilence => {
+                Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few }
+            }
             Self::AskNobody => Left { faults: 1, kills: 1, starts: 2, ..few },
             Self::FencedEver => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, ..few },
             Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
             Self::MonitorTellsOffered => Left { leaves: 1, ..few },
-            Self::OverlookSuffixes | Self::BrokenStreamEndsOffer => Left { faults: 1, kills: 1, stops: 2, ..few },
+            Self::OverlookSuffixes | Self::BrokenStreamEndsOffer => {
+                Left { faults: 1, kills: 1, stops: 2, ..few }
+            }
         }
     }
 

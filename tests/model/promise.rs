@@ -72,7 +72,9 @@ pub(super) fn hold(promise: Promise, holds: bool, what: impl FnOnce() -> String)
 /// The first that does not.
 pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Broken> {
     let running: Vec<usize> = (0..after.hosts.len()).filter(|&node| after.hosts[node].runs()).collect();
-    hold(Promise::P1NeverTwo, running.len() < 2, || format!("the domain runs on {running:?} (counted from 0)"))?;
+    hold(Promise::P1NeverTwo, running.len() < 2, || {
+        format!("the domain runs on {running:?} (counted from 0)")
+    })?;
     for boot in 0..=before.boots {
         let lost = can_go_on(before, boot) && !can_go_on(after, boot);
         hold(Promise::P4NeverLostToAMove, !lost || deed.may_end_a_guest(before), || {
@@ -80,17 +82,16 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
         })?;
     }
     for stream in after.streams.iter().flatten() {
-        let source = after.hosts[stream.way.source].stand;
-        let shown =
-            matches!(stream.sender, Sender::SawReady | Sender::Renamed | Sender::SaidGo);
+        let source = after.hosts[stream.way.source()].stand;
+        let shown = matches!(stream.sender, Sender::SawReady | Sender::Renamed | Sender::SaidGo);
         let on_record = matches!(source, Stand::Settling(..));
         hold(Promise::NoReturnIsOnRecord, !shown || on_record, || {
             format!("xl has seen ready, the source's record says {source:?}")
         })?;
-        let target = after.hosts[stream.way.target].stand;
+        let target = after.hosts[stream.way.target()].stand;
         let given = stream.go == Go::Given
             && matches!(stream.receiver, Receiver::SaidReady | Receiver::Renamed)
-            && after.hosts[stream.way.target].up;
+            && after.hosts[stream.way.target()].up;
         let on_record = matches!(target, Stand::Arriving(_) | Stand::Arrived(_));
         hold(Promise::NoReturnIsOnRecord, !given || on_record, || {
             format!("the receiver was given GO, the target's record says {target:?}")
@@ -107,7 +108,7 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
             format!("{} has a copy that it gave away, its record says {:?}", name(node), host.stand)
         })?;
         let receiver_lives = after.streams.iter().flatten().any(|stream| {
-            stream.way.target == node && stream.receiver.lives() && stream.receiver != Receiver::NotYet
+            stream.way.target() == node && stream.receiver.lives() && stream.receiver != Receiver::NotYet
         });
         let arriving = matches!(host.stand, Stand::Receiving(_) | Stand::Arriving(_));
         hold(Promise::RecordAgrees, host.incoming.is_none() || arriving || receiver_lives, || {
@@ -119,7 +120,11 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
         let excused = host.stand.is_offered_away()
             || matches!(host.stand, Stand::Receiving(_) | Stand::Arriving(_) | Stand::Arrived(_));
         hold(Promise::RecordAgrees, !(told_stopped && host.runs()) || excused, || {
-            format!("it runs on {}, the cluster was told that it does not, and the record says {:?}", name(node), host.stand)
+            format!(
+                "it runs on {}, the cluster was told that it does not, and the record says {:?}",
+                name(node),
+                host.stand
+            )
         })?;
     }
     Ok(())
@@ -130,8 +135,9 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
 fn can_go_on(world: &World, boot: Boot) -> bool {
     let moved = |node| {
         world.streams.iter().flatten().any(|stream| {
-            let told = matches!(stream.report, Report::OnWire { runs: true } | Report::AtSource { runs: true });
-            stream.way.source == node && told
+            let told =
+                matches!(stream.report, Report::OnWire { runs: true } | Report::AtSource { runs: true });
+            stream.way.source() == node && told
         })
     };
     world.hosts.iter().enumerate().any(|(node, host)| {

@@ -24,7 +24,7 @@ pub(super) type Boot = u8;
 /// An offer: who made it and when. Its epoch is the moment at which it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Paper {
-    pub(super) source: Node,
+    from: u8,
     pub(super) epoch: Moment,
 }
 
@@ -32,8 +32,8 @@ pub(super) struct Paper {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Way {
     pub(super) epoch: Moment,
-    pub(super) source: Node,
-    pub(super) target: Node,
+    from: u8,
+    to: u8,
 }
 
 /// [`Phase`] in a few bytes. Nothing is lost: [`Stand::phase`] and [`Stand::of`] are each other's inverse.
@@ -107,7 +107,7 @@ pub(super) struct Knows {
     /// The offers that it has claimed in vain, as a set of moments.
     pub(super) tried: u32,
     /// Where its own record says that the domain was sent.
-    pub(super) sent_to: Option<Node>,
+    pub(super) sent_to: Option<Way>,
     pub(super) heard: [Heard; NODES],
 }
 
@@ -390,12 +390,25 @@ pub(super) fn time(moment: Moment) -> UnixTime {
     UnixTime(1_000_000 + u64::from(moment))
 }
 
+/// A node in one byte: a search holds millions of worlds.
+fn small(node: Node) -> u8 {
+    u8::try_from(node).unwrap()
+}
+
 impl Paper {
+    pub(super) fn new(source: Node, epoch: Moment) -> Self {
+        Self { from: small(source), epoch }
+    }
+
+    pub(super) fn source(self) -> Node {
+        self.from.into()
+    }
+
     /// The real offer.
     pub(super) fn offer(self) -> Offer {
         Offer {
             domain: DomainName::new("x0").unwrap(),
-            source: name(self.source),
+            source: name(self.source()),
             epoch: Epoch(self.epoch.into()),
             made_at: time(self.epoch),
             deadline: UnixTime(time(self.epoch).0 + LONGEST_OFFER),
@@ -403,22 +416,30 @@ impl Paper {
     }
 
     fn of(offer: &Offer) -> Self {
-        Self { source: place(&offer.source), epoch: moment(offer.epoch) }
+        Self::new(place(&offer.source), moment(offer.epoch))
     }
 }
 
 impl Way {
+    pub(super) fn new(epoch: Moment, source: Node, target: Node) -> Self {
+        Self { epoch, from: small(source), to: small(target) }
+    }
+
+    pub(super) fn source(self) -> Node {
+        self.from.into()
+    }
+
+    pub(super) fn target(self) -> Node {
+        self.to.into()
+    }
+
     /// The real transfer.
     pub(super) fn transfer(self) -> Transfer {
-        Transfer { epoch: Epoch(self.epoch.into()), source: name(self.source), target: name(self.target) }
+        Transfer { epoch: Epoch(self.epoch.into()), source: name(self.source()), target: name(self.target()) }
     }
 
     fn of(transfer: &Transfer) -> Self {
-        Self {
-            epoch: moment(transfer.epoch),
-            source: place(&transfer.source),
-            target: place(&transfer.target),
-        }
+        Self::new(moment(transfer.epoch), place(&transfer.source), place(&transfer.target))
     }
 }
 
@@ -535,7 +556,7 @@ impl Stream {
     /// inherit it.
     pub(super) fn locks(&self, node: Node) -> bool {
         let sending = self.at_source == Ours::Runs || self.relay || self.sender.lives();
-        self.way.source == node && sending || self.way.target == node && self.at_target == Ours::Runs
+        self.way.source() == node && sending || self.way.target() == node && self.at_target == Ours::Runs
     }
 
     /// Whether nobody has a hand in it any more.
