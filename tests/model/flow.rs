@@ -511,8 +511,7 @@ impl Drive<'_> {
         if stream.way.source() != node && stream.way.target() != node {
             return Ok(());
         }
-        // Its end of the connection is gone, with all that it had not passed on.
-        stream.open = false;
+        // What it had not passed on is gone; the other end sees that later, by itself ([`Part::Break`]).
         if stream.go == Go::OnWire {
             stream.go = Go::Unsaid;
         }
