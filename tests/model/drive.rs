@@ -11,6 +11,7 @@ use super::world::{
 };
 use super::world::{Go, LONGEST_OFFER};
 use std::time::Duration;
+use xen_handoff::domain::Presence;
 use xen_handoff::handoff::event::{OutOfOrder, ReceiverEnd, SenderEnd};
 use xen_handoff::handoff::evidence::{
     Absence, Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays, Recorded,
@@ -285,7 +286,13 @@ impl Drive<'_> {
         };
         let member = self.world.cluster.member[peer] == Member::In;
         knows.heard[peer] = if self.world.reaches(node, peer) && !self.rules.mutated(Mutation::AskNobody) {
-            Heard::Stands(self.look(peer), self.world.hosts[peer].stand)
+            let stand = self.world.hosts[peer].stand;
+            let about_to = self.world.is_transferring(peer) && !stand.is_in_transfer();
+            if about_to && self.rules.repaired(Known::FetchNotYetOnRecord) {
+                Heard::AboutTo
+            } else {
+                Heard::Stands(self.look(peer), stand)
+            }
         } else {
             match self.world.cluster.fenced_at[peer] {
                 Some(at) if !member => Heard::Fenced(at),
@@ -326,6 +333,10 @@ impl Drive<'_> {
                     Heard::Stands(look, stand) => {
                         PeerSays::Stands { presence: look.presence(), phase: stand.phase() }
                     }
+                    Heard::AboutTo => {
+                        let presence = Presence::Unknown("a transfer is about to begin".to_owned());
+                        PeerSays::Stands { presence, phase: Stand::Idle.phase() }
+                    }
                     Heard::Fenced(_) if self.rules.mutated(Mutation::FencedEver) => {
                         PeerSays::Fenced(xen_handoff::clock::UnixTime(u64::MAX))
                     }
@@ -349,16 +360,23 @@ impl Drive<'_> {
 
     /// Whether `node` has a copy that runs, or that comes to run without anybody's further decision.
     fn may_run(&self, node: Node) -> bool {
-        let host = &self.world.hosts[node];
-        let streams = || self.world.streams.iter().flatten();
-        let sending = streams().any(|stream| stream.way.source() == node && stream.sender.lives());
-        let given = streams()
-            .any(|stream| stream.way.target() == node && stream.receiver.lives() && stream.go == Go::Given);
-        match host.look() {
+        let mut streams = self.world.streams.iter().flatten();
+        match self.world.hosts[node].look() {
             Look::Running => true,
             Look::Absent => false,
-            Look::Frozen | Look::Away => sending,
-            Look::Paused | Look::Incoming => given,
+            Look::Frozen => streams.any(|stream| stream.way.source() == node && stream.sender.lives()),
+            // Only a report of "it does not run" gives it back.
+            Look::Away => streams.any(|stream| {
+                let refused = matches!(
+                    stream.report,
+                    Report::OnWire { runs: false } | Report::AtSource { runs: false }
+                );
+                let undecided = stream.report == Report::Unsaid && stream.receiver.lives();
+                stream.way.source() == node && stream.sender.lives() && (refused || undecided)
+            }),
+            Look::Paused | Look::Incoming => streams.any(|stream| {
+                stream.way.target() == node && stream.receiver.lives() && stream.go == Go::Given
+            }),
         }
     }
 

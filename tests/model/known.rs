@@ -26,6 +26,9 @@ pub(super) enum Known {
     KeeperOutlivesOffer,
     /// A withdrawn offer is taken out of the ledger when the guest's shutdown begins, not when it has ended.
     ErasedBeforeGone,
+    /// A worker that fetches holds the transfer lock before its record says so, and outlives the start that employed it: until
+    /// its stream opens, its node answers "none here", and monitor says the same.
+    FetchNotYetOnRecord,
 }
 
 /// Every defect, which promise it breaks, and what to say of it.
@@ -61,6 +64,11 @@ pub(super) const ALL: &[(Known, Promise, &str)] = &[
         Promise::P2ProofBeforeBoot,
         "the ledger shows no offer while the guest still shuts down",
     ),
+    (
+        Known::FetchNotYetOnRecord,
+        Promise::P2ProofBeforeBoot,
+        "a node whose worker is about to fetch the domain answers that it has none",
+    ),
 ];
 
 /// What bends the drivers in one run.
@@ -93,6 +101,7 @@ impl Known {
             Self::PushNotInLedger => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::NobodyKeepsIt => Left { faults: 1, kills: 1, stops: 2, ..few },
             Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, starts: 2, ..few },
+            Self::FetchNotYetOnRecord => Left { faults: 1, kills: 1, starts: 2, ..few },
             Self::ErasedBeforeGone => Left { faults: 1, cuts: 1, leaves: 1, stops: 2, ..few },
         }
     }

@@ -7,13 +7,13 @@ use super::promise::{Broken, Promise};
 use super::world::{Action, Belief, Look, NODES, Stand, StartAt, World};
 
 /// The bound.
-pub(super) const STEPS: usize = 400;
+pub(super) const STEPS: usize = 1000;
 /// How often a person tells the cluster to try a failed stop again.
 const CLEANUPS: usize = 3;
 /// How many rounds a start tries.
 const ROUNDS: usize = 3;
 /// How many starts in a row may fail.
-const STARTS: usize = 6;
+const STARTS: usize = 12;
 
 /// How a world ends that was let heal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub(super) fn let_heal(world: &World, rules: Rules) -> (Result<World, Broken>, V
     let mut world = world.clone();
     let mut way = vec![];
     world.left.faults = 0;
-    (world.left.starts, world.left.stops, world.left.expiries, world.left.moves) = (8, 8, 8, 0);
+    (world.left.starts, world.left.stops, world.left.expiries, world.left.moves) = (40, 40, 8, 0);
     (world.left.refusals, world.left.leaves) = (0, 0);
     let (mut starts, mut rounds, mut cleanups) = (0, 0, 0);
     // A probe that failed is answered by a stop, not by a probe.
@@ -123,7 +123,7 @@ fn ending(world: &World) -> Result<Ending, Broken> {
         Ok(Ending::Unsettled)
     } else if !running.is_empty() && running == believed {
         Ok(Ending::Runs)
-    } else if bare && believed.is_empty() && world.left.starts == 0 {
+    } else if bare && believed.is_empty() && world.cluster.belief.contains(&Belief::Blocked) {
         Ok(Ending::Stopped)
     } else {
         let stands: Vec<Stand> = world.hosts.iter().map(|host| host.stand).collect();

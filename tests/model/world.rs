@@ -139,6 +139,8 @@ pub(super) enum Heard {
     #[default]
     NotAsked,
     Stands(Look, Stand),
+    /// It holds its transfer lock, and nothing is on record yet.
+    AboutTo,
     Fenced(Moment),
     Silent,
 }
