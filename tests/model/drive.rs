@@ -296,7 +296,7 @@ impl Drive<'_> {
         } else {
             match self.world.cluster.fenced_at[peer] {
                 Some(at) if !member => Heard::Fenced(at),
-                _ => Heard::Silent,
+                _ => Heard::Silent { member },
             }
         };
         self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
@@ -341,21 +341,31 @@ impl Drive<'_> {
                         PeerSays::Fenced(xen_handoff::clock::UnixTime(u64::MAX))
                     }
                     Heard::Fenced(at) => PeerSays::Fenced(super::world::time(at)),
-                    Heard::Silent | Heard::NotAsked if self.rules.mutated(Mutation::BootOnSilence) => {
+                    Heard::Silent { .. } | Heard::NotAsked if self.rules.mutated(Mutation::BootOnSilence) => {
                         PeerSays::Stands { presence: Look::Absent.presence(), phase: Stand::Idle.phase() }
                     }
-                    Heard::Silent | Heard::NotAsked => silent(),
+                    Heard::Silent { .. } | Heard::NotAsked => silent(),
                 };
                 PeerReport { node: name(peer), says }
             })
             .collect();
         let sent_to = knows.sent_to.map(|way| name(way.target()));
-        NobodyElse::conclude(&Inquiry {
+        let nobody = NobodyElse::conclude(&Inquiry {
             ledger: &LedgerSays::Offers { offers, age },
             longest_offer: Duration::from_secs(LONGEST_OFFER),
             peers: &peers,
             sent_to: sent_to.as_ref(),
-        })
+        })?;
+        let deaf = self.rules.mutated(Mutation::BootOnSilence) || self.rules.mutated(Mutation::AskNobody);
+        let silent_member = knows.heard.iter().position(|heard| *heard == Heard::Silent { member: true });
+        match silent_member {
+            Some(peer) if self.rules.repaired(Known::SilentMember) && !deaf => Err(Doubt::Silent {
+                node: name(peer),
+                because: "it is a member".to_owned(),
+                silence: "no answer".to_owned(),
+            }),
+            _ => Ok(nobody),
+        }
     }
 
     /// Whether `node` has a copy that runs, or that comes to run without anybody's further decision.

@@ -29,6 +29,9 @@ pub(super) enum Known {
     /// A worker that fetches holds the transfer lock before its record says so, and outlives the start that employed it: until
     /// its stream opens, its node answers "none here", and monitor says the same.
     FetchNotYetOnRecord,
+    /// A member of the cluster that does not answer is no obstacle to a boot unless the ledger names it. It may be fetching the
+    /// domain by a worker whose start was killed, and the source then says, rightly, that it has none any more.
+    SilentMember,
 }
 
 /// Every defect, which promise it breaks, and what to say of it.
@@ -69,6 +72,11 @@ pub(super) const ALL: &[(Known, Promise, &str)] = &[
         Promise::P2ProofBeforeBoot,
         "a node whose worker is about to fetch the domain answers that it has none",
     ),
+    (
+        Known::SilentMember,
+        Promise::P2ProofBeforeBoot,
+        "a member that is silent may have fetched the domain, and its source says that it has none",
+    ),
 ];
 
 /// What bends the drivers in one run.
@@ -76,8 +84,8 @@ pub(super) const ALL: &[(Known, Promise, &str)] = &[
 pub(super) struct Rules {
     /// A break that the search must notice.
     pub(super) mutation: Option<super::mutation::Mutation>,
-    /// The defect whose repair is taken out.
-    pub(super) unrepaired: Option<Known>,
+    /// The defects whose repair is taken out.
+    pub(super) unrepaired: &'static [Known],
 }
 
 impl Rules {
@@ -86,22 +94,38 @@ impl Rules {
     }
 
     pub(super) fn repaired(self, known: Known) -> bool {
-        self.unrepaired != Some(known)
+        !self.unrepaired.contains(&known)
     }
 }
 
 impl Known {
+    /// What is to be taken out for it to show: a defect may hide behind another's repair.
+    pub(super) fn taken_out(self) -> &'static [Self] {
+        match self {
+            Self::AgeOfOldestNote => &[Self::AgeOfOldestNote, Self::SilentMember],
+            Self::ExpiredIsNotEnded => &[Self::ExpiredIsNotEnded],
+            Self::FencedAndBack => &[Self::FencedAndBack],
+            Self::PushNotInLedger => &[Self::PushNotInLedger],
+            Self::NobodyKeepsIt => &[Self::NobodyKeepsIt],
+            Self::KeeperOutlivesOffer => &[Self::KeeperOutlivesOffer],
+            Self::ErasedBeforeGone => &[Self::ErasedBeforeGone, Self::SilentMember],
+            Self::FetchNotYetOnRecord => &[Self::FetchNotYetOnRecord],
+            Self::SilentMember => &[Self::SilentMember],
+        }
+    }
+
     /// Bounds in which it shows.
     pub(super) fn bounds(self) -> Left {
         let few = Left { stops: 1, ..super::NOTHING };
         match self {
             Self::AgeOfOldestNote => Left { faults: 1, cuts: 1, leaves: 2, ..few },
-            Self::ExpiredIsNotEnded => Left { faults: 2, cuts: 1, wipes: 1, ..few },
+            Self::ExpiredIsNotEnded => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
             Self::FencedAndBack => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
             Self::PushNotInLedger => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::NobodyKeepsIt => Left { faults: 1, kills: 1, stops: 2, ..few },
             Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, starts: 2, ..few },
             Self::FetchNotYetOnRecord => Left { faults: 1, kills: 1, starts: 2, ..few },
+            Self::SilentMember => Left { faults: 2, kills: 1, cuts: 1, starts: 2, ..few },
             Self::ErasedBeforeGone => Left { faults: 1, cuts: 1, leaves: 1, stops: 2, ..few },
         }
     }

@@ -154,7 +154,7 @@ impl Mutation {
             }
             Self::AskNobody => Left { faults: 1, kills: 1, starts: 2, ..few },
             Self::FencedEver => Left { faults: 1, cuts: 1, leaves: 1, ..few },
-            Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, ..few },
+            Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
             Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
             Self::MonitorTellsOffered => Left { leaves: 1, ..few },
             Self::OverlookSuffixes | Self::BrokenStreamEndsOffer => {

@@ -142,7 +142,10 @@ pub(super) enum Heard {
     /// It holds its transfer lock, and nothing is on record yet.
     AboutTo,
     Fenced(Moment),
-    Silent,
+    /// No answer; whether the cluster counts it as a member.
+    Silent {
+        member: bool,
+    },
 }
 
 /// How far a stop has come.
