@@ -80,12 +80,14 @@ struct Profile {
     states: usize,
     schedules: u64,
     heal_every: usize,
+    /// Whether the known defects are come upon again.
+    defects: bool,
 }
 
 impl Profile {
-    const SMALL: Self = Self { states: 20_000, schedules: 500, heal_every: 20 };
-    const QUICK: Self = Self { states: 2_000_000, schedules: 100_000, heal_every: 40 };
-    const FULL: Self = Self { states: 30_000_000, schedules: 1_000_000, heal_every: 10 };
+    const SMALL: Self = Self { states: 8_000, schedules: 500, heal_every: 20, defects: false };
+    const QUICK: Self = Self { states: 2_000_000, schedules: 100_000, heal_every: 40, defects: true };
+    const FULL: Self = Self { states: 30_000_000, schedules: 1_000_000, heal_every: 10, defects: true };
 }
 
 /// The exhaustive searches: what each is about, and its bounds.
@@ -136,7 +138,9 @@ fn model(profile: &Profile) -> ExitCode {
         violations += usize::from(show(search.found.as_ref()));
     }
     violations += schedules(profile.schedules);
-    violations += known_defects();
+    if profile.defects {
+        violations += known_defects();
+    }
     println!("left out:");
     LEFT_OUT.iter().for_each(|what| println!("  - {what}"));
     println!("time: {:.0?}", begun.elapsed());
