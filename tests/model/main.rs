@@ -51,6 +51,8 @@ const NOTHING: Left = Left {
 
 /// What is modelled in a coarser way than it is, or not at all.
 const LEFT_OUT: &[&str] = &[
+    "the drivers have the repairs of the known defects above, which the code does not have yet: what holds here holds of \
+     the code with them",
     "one domain, one resource, three nodes; two streams at a time; time is order, not seconds (no two clocks differ)",
     "the gates of a handoff but health, plan and transport; a scheduler whose answer is wrong is in (any plan may come)",
     "the guest never shuts down, reboots or crashes by itself; the listing always answers (no `unknown`, no dying window)",

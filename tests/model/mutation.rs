@@ -16,7 +16,8 @@ pub(super) enum Mutation {
     ReportBeforeRecord,
     /// stop starts no keeper.
     SkipDeadline,
-    /// `step` withdraws an expired offer although a stream is under way.
+    /// `step` withdraws an expired offer although a stream is under way, and the keeper does not wait for its end. (Either
+    /// guard alone is enough; this takes away both.)
     ExpireUnderStream,
     /// `step` leaves the offer standing when it is reclaimed.
     ReclaimKeepsOffer,
@@ -38,7 +39,7 @@ pub(super) enum Mutation {
     ForgetLeft,
     /// stop takes the silence of a push's target for "accounted for".
     StopIgnoresLeft,
-    /// start takes silence for "none here".
+    /// start takes silence for "none here". (This, and the next, also take away the repair of `Known::SilentMember`.)
     BootOnSilence,
     /// start asks nobody but the sources of offers.
     AskNobody,
@@ -48,7 +49,7 @@ pub(super) enum Mutation {
     TrustYoungLedger,
     /// stop does not look whether the domain has gone.
     StopUnverified,
-    /// stop destroys the domain although it is being fetched.
+    /// stop neither waits for the stream that fetches the domain nor asks `step`, and destroys it.
     StopUnderStream,
     /// monitor says "runs" of what is on offer.
     MonitorTellsOffered,
@@ -56,6 +57,8 @@ pub(super) enum Mutation {
     OverlookSuffixes,
     /// A stream that broke before GO withdraws the offer for good, without a word to the cluster.
     BrokenStreamEndsOffer,
+    /// `step` leaves the stream on record when it broke before GO.
+    BrokenStreamStaysOpen,
     /// migrate_from reports a domain that has not come to run.
     MigrateFromBlind,
 }
@@ -85,6 +88,7 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::MonitorTellsOffered, Promise::P3OfferOutlivesItsSource),
     (Mutation::OverlookSuffixes, Promise::RecordAgrees),
     (Mutation::BrokenStreamEndsOffer, Promise::RecordAgrees),
+    (Mutation::BrokenStreamStaysOpen, Promise::Liveness),
     (Mutation::MigrateFromBlind, Promise::RecordAgrees),
 ];
 
@@ -124,6 +128,11 @@ pub(super) fn step(
         (Some(Mutation::ReclaimKeepsOffer), _, Event::Reclaimed) => after = before,
         (Some(Mutation::ForgetLeft), _, _) if matches!(after, Phase::Left { .. }) => after = Phase::Idle,
         (
+            Some(Mutation::BrokenStreamStaysOpen),
+            Phase::Sending { .. },
+            Event::SenderEnded(SenderEnd::StillHere),
+        ) => after = before,
+        (
             Some(Mutation::BrokenStreamEndsOffer),
             Phase::Sending { .. },
             Event::SenderEnded(SenderEnd::StillHere),
@@ -157,7 +166,7 @@ impl Mutation {
             Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
             Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
             Self::MonitorTellsOffered => Left { leaves: 1, ..few },
-            Self::OverlookSuffixes | Self::BrokenStreamEndsOffer => {
+            Self::OverlookSuffixes | Self::BrokenStreamEndsOffer | Self::BrokenStreamStaysOpen => {
                 Left { faults: 1, kills: 1, stops: 2, ..few }
             }
         }
@@ -165,6 +174,7 @@ impl Mutation {
 
     /// How far to search.
     pub(super) fn limit(self) -> Limit {
-        Limit { states: 3_000_000, heal_every: 0, fenced_before: self == Self::FencedEver }
+        let heal_every = usize::from(self == Self::BrokenStreamStaysOpen);
+        Limit { states: 3_000_000, heal_every, fenced_before: self == Self::FencedEver }
     }
 }
