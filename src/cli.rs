@@ -57,6 +57,15 @@ pub enum Command {
         #[arg(long, default_value = "")]
         network_suffix: String,
     },
+    /// Settle a transfer that broke off: show both ends, conclude, act
+    Recover {
+        /// The domain
+        #[arg(value_parser = |text: &str| DomainName::new(text))]
+        domain: DomainName,
+        /// Show and conclude, but change nothing on either end
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Act as the OCF agent: the action as argument, the rest in the environment
     Agent {
         /// start, stop, monitor, ...
@@ -81,6 +90,13 @@ pub enum Command {
         /// What to do, as JSON
         #[arg(long, value_parser = parse_order)]
         order: Order,
+    },
+    /// Let a suspended domain run on, through libxenlight
+    #[command(hide = true)]
+    Thaw {
+        /// Its id
+        #[arg(long)]
+        domid: u32,
     },
     /// See to it that an offer ends at its deadline
     #[command(hide = true)]

@@ -6,11 +6,12 @@ use std::process::ExitCode as ProcessExitCode;
 use clap::Parser;
 use xen_handoff::agent;
 use xen_handoff::cli::{Cli, Command};
+use xen_handoff::domain::DomainId;
 use xen_handoff::host::NodeName;
 use xen_handoff::ocf::environment::Environment;
 use xen_handoff::ocf::exit_code::{ExitCode, Failure};
 use xen_handoff::ocf::parameters::Reach;
-use xen_handoff::{logging, tool, transfer, transport};
+use xen_handoff::{logging, tool, toolstack, transfer, transport};
 
 /// The agent's name in the provider's folder.
 const AGENT: &str = "Xen";
@@ -59,10 +60,12 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
             let reach = Reach { user, port, suffix: network_suffix, ..Reach::default() };
             tool::reach::run(root, &node, &us, &reach)
         }
+        Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
         Command::Serve => transport::forced_command::serve(root),
         Command::Relay(order) => transfer::relay::run(root, &order),
         Command::Fetch { order } => agent::fetch(root, &order),
         Command::Push { order } => agent::push(root, &order),
+        Command::Thaw { domid } => toolstack::libxl::resume(root, DomainId(domid)),
         Command::Keep { domain } => tool::keep::run(root, &domain),
         Command::Agent { action } => return act(&action, environment),
     };

@@ -29,7 +29,7 @@ fn x0_on_n1() -> World {
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(40);
     while !holds() {
         assert!(Instant::now() < until, "in vain waited for: {what}");
         std::thread::yield_now();
@@ -263,9 +263,7 @@ fn monitor_is_an_error_and_never_7_when_xl_does_not_answer() {
     let kept = n1.root.join("usr/sbin/xl.kept");
     std::fs::rename(&xl, &kept).unwrap();
     for script in ["echo 'cannot init xl context' >&2; exit 1", "exit 0", "exec sleep 60"] {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::write(&xl, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&xl, std::fs::Permissions::from_mode(0o755)).unwrap();
+        n1.put_script("usr/sbin/xl", script);
         let monitor = n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
         assert_eq!(monitor.code, 1, "{script}: {}", monitor.reason);
         assert!(monitor.reason.contains("cannot be told"), "{}", monitor.reason);
@@ -320,4 +318,71 @@ fn p4_a_stream_that_breaks_leaves_the_domain_running_and_the_next_try_succeeds()
         assert!(n2.runs_x0());
         assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
     }
+}
+
+/// Every point at which xl's sender or receiver can die (stand-in's names), and where the domain must be in the end: it
+/// runs once, has never been booted again, and nothing is left over.
+#[test]
+fn p4_whoever_dies_wherever_exactly_one_copy_runs_in_the_end() {
+    let sender =
+        ["before-banner", "in-stream", "stop-and-copy", "before-ready", "after-ready", "after-rename"];
+    let sender = sender.into_iter().chain(["after-go", "before-destroy"]).map(|point| ("migrate", point));
+    let receiver = ["before-banner", "in-stream", "before-ready", "after-ready", "after-go", "after-unpause"];
+    let receiver = receiver.into_iter().chain(["after-report"]).map(|point| ("receive", point));
+    std::thread::scope(|scope| {
+        for (who, point) in sender.chain(receiver) {
+            scope.spawn(move || {
+                let world = x0_on_n1();
+                let (n1, n2) = (world.host("n1"), world.host("n2"));
+                n1.knob("have-resume", "");
+                n1.succeeds("stop");
+                let host = if who == "receive" { &n2 } else { &n1 };
+                host.knob(&format!("{who}.kill-once"), point);
+                let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "60000")]);
+                assert_eq!(start.code, 0, "{who} dies {point}: {}", start.reason);
+                eventually(&format!("{who} dies {point}: all is settled"), || {
+                    n1.domains().is_empty() && n1.phase() == "idle" && n2.phase() == "idle"
+                });
+                assert!(n2.runs_x0() && n2.domains().len() == 1, "{who} dies {point}: {:?}", n2.domains());
+                assert_eq!(world.log().matches("booting it").count(), 1, "{who} dies {point}: booted again");
+            });
+        }
+    });
+}
+
+#[test]
+fn recover_shows_both_ends_and_acts_only_on_evidence() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.knob("have-resume", "");
+    n1.knob("migrate.kill-once", "after-rename");
+    // The target goes out of reach at the same moment, so that the source cannot settle by itself.
+    let ends = [
+        ("OCF_RESKEY_CRM_meta_migrate_source", "n1"),
+        ("OCF_RESKEY_CRM_meta_migrate_target", "n2"),
+        ("OCF_RESKEY_CRM_meta_timeout", "15000"),
+    ];
+    let to = std::thread::scope(|scope| {
+        let to = scope.spawn(|| n1.act("migrate_to", &ends));
+        eventually("the stream has begun", || n2.phase() == "receiving");
+        n2.cut(true);
+        to.join().unwrap()
+    });
+    assert_eq!(to.code, 1);
+    assert!(to.reason.contains("no clear end"), "{}", to.reason);
+    assert_eq!(n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "2000")]).code, 1);
+    n1.end_workers();
+    let (code, text) = n1.tool(&["recover", "x0"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("n2:         no answer") && text.contains("nothing can be decided"), "{text}");
+    assert!(!n1.runs_x0());
+    n2.cut(false);
+    let (code, text) = n1.tool(&["recover", "--dry-run", "x0"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("given away") && text.contains("the copy here is the only one"), "{text}");
+    assert!(!n1.runs_x0());
+    let (code, text) = n1.tool(&["recover", "x0"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(n1.runs_x0() && n2.domains().is_empty(), "{text}");
+    assert_eq!(n1.phase(), "idle");
 }

@@ -8,13 +8,14 @@ use crate::clock::{Clock, Deadline, SystemClock};
 use crate::cluster::{ClusterView, detect};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::record::{Record, RecordError, Store};
-use crate::handoff::{Effect, Event, Phase};
+use crate::handoff::{Effect, Event, Phase, Transfer};
 use crate::host::{NodeName, Root};
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::Parameters;
 use crate::toolstack::{Toolstack, xl::Xl};
-use crate::transfer;
+use crate::transfer::settle;
+use crate::transport::inquiry::settle_there;
 use crate::transport::{Transport, ssh::Ssh};
 
 mod accounting;
@@ -34,6 +35,8 @@ pub use worker::{Order, Outcome, Word, fetch, push};
 
 /// Limit of one listing or other quick word of the toolstack.
 pub const LIST_LIMIT: Duration = Duration::from_secs(10);
+/// How long an action may take to put right what a broken transfer left, before it does or reports something else.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// What holds after a failure that comes before anything was done.
 const NOTHING_CHANGED: &str = "nothing was changed";
 /// How often a state that is about to change is looked at again.
@@ -245,8 +248,17 @@ impl Agent {
         else {
             return Ok(());
         };
-        transfer::send::settle_abandoned(self.root(), &self.store, &self.domain)
-            .and_then(|()| transfer::receive::settle_abandoned(self.root(), &self.store, &self.domain))
-            .map_err(|error| self.generic(format!("{error:#}")))
+        let peer = self.record()?.peer;
+        let ask =
+            |transfer: &Transfer| settle_there(self.root(), &transfer.target, peer.as_ref(), &self.domain);
+        let settled = match self.phase()? {
+            Phase::Receiving { .. } | Phase::Arriving { .. } => {
+                settle::target(self.root(), &self.store, &self.domain, deadline.within(SETTLE_LIMIT))
+                    .map(drop)
+            }
+            _ => settle::source(self.root(), &self.store, &self.domain, deadline.within(SETTLE_LIMIT), &ask)
+                .map(drop),
+        };
+        settled.map_err(|error| self.generic(format!("{error:#}")))
     }
 }

@@ -90,11 +90,11 @@ fn judge(
         }
         Presence::Paused(_) => Verdict::Degraded(format!("it is {presence}: xl unpause lets it run")),
         Presence::Frozen(_) => Verdict::Failed(format!(
-            "it is {presence} that was interrupted; nobody will continue it: xl resume (Xen 4.20 or later) does"
+            "it is {presence} that was interrupted; a stop or start settles it, and so does xen-handoff recover"
         )),
-        Presence::MigratedAway(_) => {
-            Verdict::Failed(format!("it is {presence}, and no transfer is under way: look at both ends"))
-        }
+        Presence::MigratedAway(_) => Verdict::Failed(format!(
+            "it is {presence}, and no transfer is under way: a stop or start settles it, and so does xen-handoff recover"
+        )),
         Presence::Incoming(_) | Presence::Absent if !matches!(presence, Presence::Absent) || !attended() => {
             Verdict::NotRunning
         }

@@ -14,8 +14,9 @@ use crate::toolstack::{ShutdownRequest, Toolstack};
 const XL_LIMIT: Duration = Duration::from_secs(10);
 /// How often the log hears that we wait.
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// How long a shut down domain may wait for xl's daemon to clear it away before we do.
-const CLEAR_AWAY: Duration = Duration::from_secs(5);
+/// How long a shut down domain may wait for xl's daemon, while it lives, to clear it away before we do. Two of them at it
+/// at once get into each other's way (seen on a slow host: "unable to read script from ... vif").
+const CLEAR_AWAY: Duration = Duration::from_secs(30);
 
 /// How a domain came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

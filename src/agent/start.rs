@@ -138,7 +138,7 @@ impl Agent {
     fn acquire(&self, presence: &Presence, phase: Phase) -> Result<Round, Failure> {
         if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
             return Ok(Round::Again(format!(
-                "a migration from {} to {} broke off in its last step: look at both ends",
+                "a migration from {} to {} broke off in its last step: see xen-handoff recover",
                 transfer.source, transfer.target
             )));
         }

@@ -67,7 +67,7 @@ impl Agent {
         if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
             return Err(self.generic(format!(
                 "a migration from {} to {} broke off in its last step and it is not known which of them runs it; nothing \
-                 was changed: look at both ends",
+                 was changed: see xen-handoff recover",
                 transfer.source, transfer.target
             )));
         }

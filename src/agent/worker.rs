@@ -5,6 +5,7 @@
 //! kills the action, the worker goes on to the end of its stream, which has a deadline of its own just before the
 //! action's.
 
+use std::fs::File;
 use std::process::Child;
 use std::time::Duration;
 
@@ -14,11 +15,12 @@ use super::Agent;
 use crate::clock::Deadline;
 use crate::command::{self, begin_session};
 use crate::domain::{DomainName, Presence};
-use crate::handoff::event::{ReceiverEnd, SenderEnd};
+use crate::handoff::event::ReceiverEnd;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Transfer};
 use crate::host::Root;
 use crate::transfer;
+use crate::transfer::settle::AtSourceEnd;
 use crate::transport::message::{Address, Answer, Request};
 use crate::transport::{read_line, ssh, write_line};
 
@@ -35,6 +37,8 @@ pub struct Order {
     pub transfer: Transfer,
     /// The other end.
     pub peer: Address,
+    /// This end, as the other one reaches it.
+    pub back: Address,
     /// Seconds until the stream is broken off if it has not come to the point of no return.
     pub limit: u64,
 }
@@ -81,17 +85,14 @@ fn failed(reason: impl ToString) -> Outcome {
 /// If stdout cannot be written to; the transfer is over by then.
 pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
     work(order, || {
-        let store = Store::new(root.state_folder());
-        let Some(lock) = store.begin_transfer(&order.domain)? else {
-            return Ok(failed("a transfer of this domain is under way here"));
-        };
         let request = Request::Claim {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
+            back: order.back.clone(),
             limit: order.limit,
         };
-        let (from_peer, to_peer, _session) = match grant(root, order, &request)? {
-            Ok(streams) => streams,
+        let (lock, (from_peer, to_peer, _session)) = match begin(root, order, &request)? {
+            Ok(begun) => begun,
             Err(outcome) => return Ok(outcome),
         };
         let limit = Duration::from_secs(order.limit);
@@ -118,35 +119,40 @@ pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
 /// If stdout cannot be written to; the transfer is over by then.
 pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
     work(order, || {
-        let store = Store::new(root.state_folder());
-        let Some(lock) = store.begin_transfer(&order.domain)? else {
-            return Ok(failed("a transfer of this domain is under way here"));
-        };
         let request = Request::Receive {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
             limit: order.limit,
         };
-        let (from_peer, to_peer, _session) = match grant(root, order, &request)? {
-            Ok(streams) => streams,
+        let (lock, (from_peer, to_peer, _session)) = match begin(root, order, &request)? {
+            Ok(begun) => begun,
             Err(outcome) => return Ok(outcome),
         };
-        store.advance(&order.domain, "push", Event::Pushed(order.transfer.clone()))?;
+        Store::new(root.state_folder()).advance_with(
+            &order.domain,
+            "push",
+            Event::Pushed(order.transfer.clone()),
+            |record| record.peer = Some(order.peer.clone()),
+        )?;
         let limit = Duration::from_secs(order.limit);
         let sent =
             transfer::send::send(root, &order.domain, &order.transfer, from_peer, to_peer, &lock, limit)?;
         Ok(match sent.end {
-            SenderEnd::Moved => Outcome::Moved,
-            SenderEnd::StillHere => failed(sent.said),
-            SenderEnd::Undecided => Outcome::Undecided { reason: sent.said },
+            AtSourceEnd::Moved => Outcome::Moved,
+            AtSourceEnd::StillHere => failed(sent.said),
+            AtSourceEnd::Gone => failed(format!("it ended by itself meanwhile; {}", sent.said)),
+            AtSourceEnd::Undecided(why) => Outcome::Undecided { reason: format!("{why}; {}", sent.said) },
         })
     })
 }
 
 type Streams = (std::os::fd::OwnedFd, std::os::fd::OwnedFd, Option<crate::transport::Session>);
 
-/// Opens the connection and asks for leave to begin.
-fn grant(root: &Root, order: &Order, request: &Request) -> anyhow::Result<Result<Streams, Outcome>> {
+/// Takes the transfer lock, opens the connection and asks for leave to begin.
+fn begin(root: &Root, order: &Order, request: &Request) -> anyhow::Result<Result<(File, Streams), Outcome>> {
+    let Some(lock) = Store::new(root.state_folder()).begin_transfer(&order.domain)? else {
+        return Ok(Err(failed("a transfer of this domain is under way here")));
+    };
     // The far end lists its domains before it answers.
     let deadline = Deadline::after(order.peer.connect_timeout() + Duration::from_secs(30));
     let mut connection = match ssh::dial(root, &order.peer, deadline) {
@@ -154,7 +160,7 @@ fn grant(root: &Root, order: &Order, request: &Request) -> anyhow::Result<Result
         Err(error) => return Ok(Err(failed(error))),
     };
     match connection.ask(request, deadline) {
-        Ok(Answer::Granted) => Ok(Ok(connection.into_streams())),
+        Ok(Answer::Granted) => Ok(Ok((lock, connection.into_streams()))),
         Ok(Answer::Refused { reason, stands }) => Ok(Err(Outcome::Refused { reason, stands })),
         Ok(other) => Ok(Err(failed(format!("{} answers {other:?}", order.peer.node)))),
         Err(error) => Ok(Err(failed(error))),
@@ -182,7 +188,11 @@ impl Agent {
     /// Has a worker do it, and waits for its word as long as this action may.
     pub(super) fn employ(&self, job: &str, transfer: Transfer, peer: Address) -> Outcome {
         let limit = self.deadline.left().saturating_sub(LEEWAY).as_secs().max(1);
-        let order = Order { domain: self.domain.clone(), transfer, peer, limit };
+        let back = match self.transport.address(&self.node) {
+            Ok(back) => back,
+            Err(error) => return failed(error),
+        };
+        let order = Order { domain: self.domain.clone(), transfer, peer, back, limit };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::phase::{Offer, Phase};
+use super::phase::{Offer, Phase, Transfer};
 use crate::clock::UnixTime;
 use crate::domain::Presence;
 use crate::host::NodeName;
@@ -33,6 +33,53 @@ impl SourceQuiet {
     /// Made from the bytes that came over the stream after the receiver's *ready*.
     pub fn observe(bytes_after_ready: &[u8]) -> Option<Self> {
         bytes_after_ready.starts_with(crate::transfer::message::GO).then_some(Self(()))
+    }
+}
+
+impl SourceQuiet {
+    /// The same evidence from the record: `Arriving` is entered with it and with nothing else.
+    pub fn on_record(phase: &Phase) -> Option<Self> {
+        matches!(phase, Phase::Arriving { .. }).then_some(Self(()))
+    }
+}
+
+/// Evidence that the target runs the domain, so that the suspended copy at the source is a stale one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunsElsewhere(());
+
+impl RunsElsewhere {
+    /// Made from the target's own answer.
+    pub fn observe(target: &PeerSays) -> Option<Self> {
+        match target {
+            PeerSays::Stands { presence: Presence::Running(_), .. } => Some(Self(())),
+            PeerSays::Stands { .. } | PeerSays::Fenced(_) | PeerSays::Silent(_) => None,
+        }
+    }
+}
+
+/// Evidence that the target has no copy that runs or could be let run, so that the suspended one at the source is the
+/// only one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoCopyElsewhere(());
+
+impl NoCopyElsewhere {
+    /// A stream whose sender never saw *ready*: the receiver was not given GO, and will not be.
+    pub fn never_given(phase: &Phase) -> Option<Self> {
+        matches!(phase, Phase::Sending { .. }).then_some(Self(()))
+    }
+
+    /// Made from the target's own answer, or from its fencing after the transfer was begun.
+    ///
+    /// # Errors
+    /// Why it does not prove that.
+    pub fn observe(target: &PeerSays, transfer: &Transfer) -> Result<Self, String> {
+        match target {
+            PeerSays::Stands { presence: Presence::Absent, phase } if !phase.is_in_transfer() => Ok(Self(())),
+            PeerSays::Stands { presence, phase } => Err(format!("it is {presence} there ({phase})")),
+            PeerSays::Fenced(at) if at.0 > transfer.epoch.0 / 1000 => Ok(Self(())),
+            PeerSays::Fenced(at) => Err(format!("it was fenced at {at}, before that")),
+            PeerSays::Silent(why) => Err(why.clone()),
+        }
     }
 }
 
@@ -297,8 +344,7 @@ mod tests {
     fn any_copy_anywhere_forbids_a_cold_boot() {
         let stands =
             |presence, phase| PeerReport { node: node("n1"), says: PeerSays::Stands { presence, phase } };
-        let transfer =
-            crate::handoff::phase::Transfer { epoch: Epoch(1), source: node("n1"), target: node("n2") };
+        let transfer = Transfer { epoch: Epoch(1), source: node("n1"), target: node("n2") };
         for report in [
             stands(Presence::Running(DomainId(1)), Phase::Idle),
             stands(Presence::Paused(DomainId(1)), Phase::Idle),

@@ -38,11 +38,11 @@
 //!   Sending     -- SenderEnded(StillHere) ------> Offered       the stream broke before GO: it runs here, try again
 //!                                                 Idle          (the same, after Pushed)
 //!   Settling    -- SenderEnded(StillHere) ------> Offered, Idle the target refused after GO and destroyed its copy
-//!   Settling    -- SenderEnded(Undecided) ------> Settling      both ends must be looked at
+//!   Settling    -- SenderEnded(Undecided) ------> Settling      both ends must be looked at (`resolve`)
 //!   Claiming    -- BootProven ------------------> Idle          the source has none any more: a cold boot
 //!   Receiving   -- ReceiverEnded(Nothing) ------> Idle          the stream broke before GO: no copy here
 //!   Arriving    -- ReceiverEnded(Nothing) ------> Idle          the copy could not be started; the source resumes it
-//!   Arriving    -- ReceiverEnded(Undecided) ----> Arriving      both ends must be looked at
+//!   Arriving    -- ReceiverEnded(Undecided) ----> Arriving      what xl's receiver began is finished (`resolve`)
 //! ```
 //!
 //! The source enters `Settling` just before it lets the receiver's *ready* through to xl, which answers with GO at once:
@@ -51,7 +51,7 @@
 //!
 //! `Settling` and `Arriving` are the only phases in which a node does not know by itself whether it owns the domain:
 //! around xl's GO, the point of no return, to its report. Nothing runs, boots, or is destroyed on such a node before the
-//! other one has answered. xl itself gives up there ("Domain state is now undefined"); we do not.
+//! other one has answered. xl itself gives up there ("Domain state is now undefined"); [`resolve`] does not.
 //!
 //! # How the words map onto xl's
 //!
@@ -66,6 +66,7 @@ pub mod evidence;
 pub mod ledger;
 pub mod phase;
 pub mod record;
+pub mod resolve;
 mod step;
 
 pub use event::{Effect, Event};

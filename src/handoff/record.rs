@@ -20,6 +20,7 @@ use super::event::{Effect, Event, OutOfOrder};
 use super::phase::Phase;
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::domain::DomainName;
+use crate::transport::message::Address;
 
 /// The format that this build writes. Version 1 is the first.
 const FORMAT: u32 = 1;
@@ -58,6 +59,8 @@ pub struct Record {
     pub resource: Option<String>,
     /// How to shut it down when its offer ends.
     pub terms: Option<ShutdownTerms>,
+    /// Where the other end of a transfer is reached, where known: whoever settles it later has no cluster to ask.
+    pub peer: Option<Address>,
     /// Where it stands.
     pub state: Phase,
 }
@@ -72,6 +75,7 @@ impl Record {
             domain: domain.clone(),
             resource: None,
             terms: None,
+            peer: None,
             state: Phase::Idle,
         }
     }

@@ -11,12 +11,16 @@ use crate::cluster::detect;
 use crate::command::begin_session;
 use crate::domain::DomainName;
 use crate::handoff::record::{ShutdownTerms, Store};
-use crate::handoff::{Effect, Event, Phase};
+use crate::handoff::{Effect, Event, Transfer};
 use crate::host::Root;
 use crate::toolstack::{ShutdownRequest, Toolstack, xl::Xl};
+use crate::transfer::settle;
+use crate::transport::inquiry::settle_there;
 
 /// How often the record is looked at. The offer's end is not waited for blindly: it may be claimed or reclaimed.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long one try to settle a broken transfer may take.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// What destroying may take after the guest's grace is over.
 const FORCE: Duration = Duration::from_secs(60);
 
@@ -37,15 +41,20 @@ pub fn run(root: &Root, domain: &DomainName) -> anyhow::Result<()> {
             log::debug!("domain={domain} the offer {epoch} has ended");
             return Ok(());
         };
-        if offer.deadline > UnixTime::now() || store.is_transferring(domain) {
+        let broken = record.state.is_in_transfer() && !store.is_transferring(domain);
+        if !broken && (offer.deadline > UnixTime::now() || store.is_transferring(domain)) {
             SystemClock.pass(LOOK);
             continue;
         }
-        if matches!(record.state, Phase::Sending { .. }) {
+        if record.state.is_in_transfer() {
             // A sender that was killed: put its record right, then look again.
             if let Some(_lock) = store.begin_transfer(domain)? {
-                crate::transfer::send::settle_abandoned(root, &store, domain)?;
+                let ask =
+                    |broken: &Transfer| settle_there(root, &broken.target, record.peer.as_ref(), domain);
+                settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
             }
+            SystemClock.pass(LOOK);
+            continue;
         }
         log::warn!("domain={domain} nobody has fetched it; its offer ends now");
         let effects = store.advance(domain, "keep", Event::OfferExpired)?;

@@ -3,4 +3,5 @@
 pub mod keep;
 pub mod keys;
 pub mod reach;
+pub mod recover;
 pub mod status;

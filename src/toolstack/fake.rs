@@ -71,4 +71,19 @@ impl Toolstack for Fake {
         self.note(format!("destroy {exact_name}"));
         Ok(())
     }
+
+    fn rename(&self, from: &str, to: &str, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("rename {from} {to}"));
+        Ok(())
+    }
+
+    fn unpause(&self, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("unpause {name}"));
+        Ok(())
+    }
+
+    fn resume(&self, id: DomainId, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("resume {id}"));
+        Ok(())
+    }
 }

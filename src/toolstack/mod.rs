@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::command::CommandError;
-use crate::domain::{DomainConfig, DomainName, Presence, Sighting};
+use crate::domain::{DomainConfig, DomainId, DomainName, Presence, Sighting};
 
 #[cfg(test)]
 pub mod fake;
+pub mod libxl;
 pub mod xl;
 
 /// Why the toolstack could not do or say something.
@@ -100,4 +101,22 @@ pub trait Toolstack: std::fmt::Debug {
     /// # Errors
     /// The toolstack's words. An absent domain is an error here too; callers look first.
     fn destroy(&self, exact_name: &str, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// Renames the copy called `from`. Fails if there is none, or if there is one called `to` already.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn rename(&self, from: &str, to: &str, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// Lets a paused domain run.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// Lets a domain run on that is suspended in the last phase of a migration that will not be continued.
+    ///
+    /// # Errors
+    /// The toolstack's words; that this toolstack cannot do it.
+    fn resume(&self, id: DomainId, limit: Duration) -> Result<(), ToolstackError>;
 }

@@ -97,6 +97,26 @@ impl Toolstack for Xl {
         self.run(&["destroy".as_ref(), exact_name.as_ref()], limit)?;
         Ok(())
     }
+
+    fn rename(&self, from: &str, to: &str, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["rename".as_ref(), from.as_ref(), to.as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["unpause".as_ref(), name.as_str().as_ref()], limit)?;
+        Ok(())
+    }
+
+    /// `xl resume` is there from Xen 4.20 on. Before, the same call of libxenlight is made without xl, in a process of
+    /// its own: see [`super::libxl`].
+    fn resume(&self, id: DomainId, limit: Duration) -> Result<(), ToolstackError> {
+        let id = id.to_string();
+        let Err(by_xl) = self.run(&["resume".as_ref(), id.as_ref()], limit) else { return Ok(()) };
+        log::info!("domid={id} xl cannot resume it ({by_xl}); asking libxenlight");
+        command::run(&Tool::ourselves(&self.root)?, &["thaw", "--domid", &id], None, limit)?.success()?;
+        Ok(())
+    }
 }
 
 fn one_line(text: &str) -> String {

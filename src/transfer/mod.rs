@@ -10,3 +10,4 @@ pub mod progress;
 pub mod receive;
 pub mod relay;
 pub mod send;
+pub mod settle;

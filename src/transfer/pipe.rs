@@ -175,7 +175,7 @@ fn carry_down(
             }
         };
         if moved == 0 {
-            // Dropping `to` tells the other end that nothing more comes.
+            say_no_more(&to);
             return Ok(());
         }
         shared.bytes.fetch_add(moved as u64, Ordering::SeqCst);
@@ -221,6 +221,7 @@ fn carry_up(from: OwnedFd, to: OwnedFd, watcher: &dyn Watcher, shared: &Shared) 
         }
         let count = from.read(&mut buffer)?;
         if count == 0 {
+            say_no_more(&to);
             return Ok(());
         }
         if reader.take(&buffer[..count]) {
@@ -230,6 +231,15 @@ fn carry_up(from: OwnedFd, to: OwnedFd, watcher: &dyn Watcher, shared: &Shared) 
         }
         shared.set_stage(reader.stage());
         write_all(&to, &buffer[..count])?;
+    }
+}
+
+/// Tells the other end that nothing more comes this way. For a pipe, closing it does; but below sshd both ways are one
+/// socket, which the other way keeps open: a receiver would wait for ever for the GO of a sender that is dead.
+fn say_no_more(to: &OwnedFd) {
+    // ENOTSOCK: a pipe. ENOTCONN: the other end has gone.
+    if let Err(errno) = rustix::net::shutdown(to, rustix::net::Shutdown::Write) {
+        log::trace!("shutdown: {errno}");
     }
 }
 
@@ -367,5 +377,28 @@ mod tests {
         let ends = Ends { down_from, down_to: down_to.into(), up_from, up_to: up_to.into() };
         let passed = carry(ends, Deadline::after(Duration::from_millis(50)), &Notes::default());
         assert!(passed.ended.unwrap().to_string().contains("in time"));
+    }
+
+    #[test]
+    fn a_dead_sender_is_seen_by_the_other_end_although_both_ways_are_one_socket() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (sender_out, down_from) = pipe();
+        let (up_to, _sender_in) = pipe();
+        let ends = Ends {
+            down_from,
+            down_to: ours.try_clone().unwrap().into(),
+            up_from: ours.into(),
+            up_to: up_to.into(),
+        };
+        std::thread::scope(|scope| {
+            let carried =
+                scope.spawn(|| carry(ends, Deadline::after(Duration::from_secs(20)), &Notes::default()));
+            drop(sender_out);
+            theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut rest = Vec::new();
+            (&theirs).read_to_end(&mut rest).unwrap();
+            drop(theirs);
+            assert!(carried.join().unwrap().ended.is_none());
+        });
     }
 }

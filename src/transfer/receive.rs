@@ -9,20 +9,19 @@ use super::message::Stage;
 use super::pipe::{self, Ends, Watcher};
 use super::progress::{Direction, Reporter};
 use super::send::last_words;
-use crate::clock::{Clock, Deadline, SystemClock};
+use super::settle;
+use crate::clock::Deadline;
 use crate::command;
-use crate::domain::{DomainName, Presence};
+use crate::domain::DomainName;
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::evidence::SourceQuiet;
 use crate::handoff::record::Store;
-use crate::handoff::{Event, Phase, Transfer};
+use crate::handoff::{Event, Transfer};
 use crate::host::Root;
-use crate::toolstack::{Toolstack, xl::Xl};
+use crate::toolstack::xl::Xl;
 
-/// How long the listing after a transfer may go on failing before the end counts as undecided.
-const LOOK_LIMIT: Duration = Duration::from_secs(20);
-/// Limit of one listing, or of one destroy.
-const XL_LIMIT: Duration = Duration::from_secs(10);
+/// How long this end may take to find out, or to finish, what xl's receiver left.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How the receiver ended, and what was said of it.
 #[derive(Debug)]
@@ -78,9 +77,8 @@ pub fn receive(
         Ok(said) => said,
         Err(error) => format!("{error:#}"),
     };
-    let end = find_out(root, &store, domain);
+    let end = settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
     log::info!("domain={domain} from={} receiver={end:?} xl={said:?}", transfer.source);
-    store.advance(domain, "receive", Event::ReceiverEnded(end))?;
     Ok(Received { end, said })
 }
 
@@ -119,61 +117,4 @@ fn run_xl(
         said = format!("xl migrate-receive: {status}; {said}");
     }
     Ok(said)
-}
-
-/// Puts an end to the record of a receiver whose pipe was killed. The caller holds the transfer lock, so nobody works on
-/// it but, for a moment, xl's own receiver, which has lost its stream and ends by itself.
-///
-/// # Errors
-/// If the record cannot be read or written.
-pub fn settle_abandoned(root: &Root, store: &Store, domain: &DomainName) -> anyhow::Result<()> {
-    if !matches!(store.load(domain)?.state, Phase::Receiving { .. } | Phase::Arriving { .. }) {
-        return Ok(());
-    }
-    let end = find_out(root, store, domain);
-    log::warn!("domain={domain} an earlier receiver ended without a word: {end:?}");
-    store.advance(domain, "settle", Event::ReceiverEnded(end))?;
-    Ok(())
-}
-
-/// Looks at what xl left behind. A copy that was never given GO and that has no receiver any more is destroyed: it has
-/// never run, and it would stand in the way of the next try.
-fn find_out(root: &Root, store: &Store, domain: &DomainName) -> ReceiverEnd {
-    let xl = Xl::new(root);
-    let seen = SystemClock.wait_until(Deadline::after(LOOK_LIMIT), Duration::from_millis(200), || {
-        match xl.presence(domain, XL_LIMIT) {
-            Presence::Unknown(_) | Presence::Dying(_) => None,
-            Presence::Incoming(_) if never_given(store, domain) => {
-                log::warn!("domain={domain} destroying the stale copy {}", domain.incoming());
-                if let Err(error) = xl.destroy(&domain.incoming(), XL_LIMIT) {
-                    log::warn!("domain={domain} {error}");
-                }
-                None
-            }
-            // It was given GO: xl's receiver is about to rename it or to let it run.
-            Presence::Incoming(_) | Presence::Paused(_) => None,
-            presence => Some(presence),
-        }
-    });
-    match seen {
-        Some(Presence::Running(_)) => ReceiverEnd::Running,
-        Some(Presence::Absent) => ReceiverEnd::Nothing,
-        Some(
-            Presence::Building(_)
-            | Presence::Paused(_)
-            | Presence::Crashed(_)
-            | Presence::Frozen(_)
-            | Presence::ShutDown(_)
-            | Presence::Rebooting(_)
-            | Presence::Dying(_)
-            | Presence::Incoming(_)
-            | Presence::MigratedAway(_)
-            | Presence::Unknown(_),
-        )
-        | None => ReceiverEnd::Undecided,
-    }
-}
-
-fn never_given(store: &Store, domain: &DomainName) -> bool {
-    store.load(domain).is_ok_and(|record| matches!(record.state, Phase::Receiving { .. }))
 }

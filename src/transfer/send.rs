@@ -5,26 +5,25 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::clock::{Clock, Deadline, SystemClock};
+use super::settle::{self, AtSourceEnd};
+use crate::clock::Deadline;
 use crate::command::{self, Tool};
 use crate::descriptor::bequeath;
-use crate::domain::{DomainName, Presence};
-use crate::handoff::event::SenderEnd;
+use crate::domain::DomainName;
+use crate::handoff::Transfer;
 use crate::handoff::record::Store;
-use crate::handoff::{Event, Phase, Transfer};
 use crate::host::Root;
-use crate::toolstack::{Toolstack, xl::Xl};
+use crate::toolstack::xl::Xl;
+use crate::transport::inquiry::settle_there;
 
-/// How long the listing after a transfer may go on failing before the end counts as undecided.
-const LOOK_LIMIT: Duration = Duration::from_secs(20);
-/// Limit of one listing.
-const LIST_LIMIT: Duration = Duration::from_secs(10);
+/// How long the two ends may take to agree on a transfer that broke off in its last step.
+const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// How the sender ended, and what xl said of it.
 #[derive(Debug)]
 pub struct Sent {
     /// In our words.
-    pub end: SenderEnd,
+    pub end: AtSourceEnd,
     /// xl's last words.
     pub said: String,
 }
@@ -45,13 +44,14 @@ pub fn send(
 ) -> anyhow::Result<Sent> {
     let store = Store::new(root.state_folder());
     let started = run_xl(root, domain, transfer, from_peer, to_peer, lock, limit);
-    let (succeeded, said) = match &started {
-        Ok((succeeded, said)) => (*succeeded, said.clone()),
-        Err(error) => (false, format!("{error:#}")),
+    let said = match &started {
+        Ok(said) => said.clone(),
+        Err(error) => format!("{error:#}"),
     };
-    let end = find_out(root, domain, succeeded);
+    let peer = store.load(domain)?.peer;
+    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, peer.as_ref(), domain);
+    let end = settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
     log::info!("domain={domain} to={} sender={end:?} xl={said:?}", transfer.target);
-    store.advance(domain, "send", Event::SenderEnded(end))?;
     started?;
     Ok(Sent { end, said })
 }
@@ -64,7 +64,7 @@ fn run_xl(
     to_peer: OwnedFd,
     lock: &File,
     limit: Duration,
-) -> anyhow::Result<(bool, String)> {
+) -> anyhow::Result<String> {
     let xl = Xl::new(root).tool()?;
     let ourselves = Tool::ourselves(root)?;
     let exe = ourselves.path().to_string_lossy();
@@ -87,70 +87,8 @@ fn run_xl(
     // From here on the connection is the relay's alone: if it dies, the other end must see that.
     drop((from_peer, to_peer, lock));
     let status = child.wait()?;
-    Ok((status.success(), last_words(words)))
-}
-
-/// Puts an end to the record of a sender that was killed. The caller holds the transfer lock, so nobody works on it.
-///
-/// # Errors
-/// If the record cannot be read or written.
-pub fn settle_abandoned(root: &Root, store: &Store, domain: &DomainName) -> anyhow::Result<()> {
-    let state = store.load(domain)?.state;
-    let end = match state {
-        Phase::Sending { .. } | Phase::Settling { .. } => match look(root, domain) {
-            Some(Presence::Running(_)) => SenderEnd::StillHere,
-            // Suspended by a sender that never saw *ready*: no copy over there can run.
-            Some(Presence::Frozen(_)) if matches!(state, Phase::Sending { .. }) => SenderEnd::StillHere,
-            // Only a sender that was told "it runs over there" destroys the domain.
-            Some(Presence::Absent) if matches!(state, Phase::Settling { .. }) => SenderEnd::Moved,
-            _ => SenderEnd::Undecided,
-        },
-        Phase::Idle
-        | Phase::Offering { .. }
-        | Phase::Offered { .. }
-        | Phase::Withdrawing { .. }
-        | Phase::Left { .. }
-        | Phase::Claiming { .. }
-        | Phase::Receiving { .. }
-        | Phase::Arriving { .. }
-        | Phase::Arrived { .. } => return Ok(()),
-    };
-    log::warn!("domain={domain} an earlier sender ended without a word: {end:?}");
-    store.advance(domain, "settle", Event::SenderEnded(end))?;
-    Ok(())
-}
-
-/// Looks at what xl left behind.
-fn find_out(root: &Root, domain: &DomainName, succeeded: bool) -> SenderEnd {
-    match look(root, domain) {
-        Some(Presence::Absent) if succeeded => SenderEnd::Moved,
-        Some(Presence::Running(_)) if !succeeded => SenderEnd::StillHere,
-        Some(
-            Presence::Absent
-            | Presence::Running(_)
-            | Presence::Building(_)
-            | Presence::Paused(_)
-            | Presence::Crashed(_)
-            | Presence::Frozen(_)
-            | Presence::ShutDown(_)
-            | Presence::Rebooting(_)
-            | Presence::Dying(_)
-            | Presence::Incoming(_)
-            | Presence::MigratedAway(_)
-            | Presence::Unknown(_),
-        )
-        | None => SenderEnd::Undecided,
-    }
-}
-
-/// The first listing that says something, if one does in time.
-fn look(root: &Root, domain: &DomainName) -> Option<Presence> {
-    let xl = Xl::new(root);
-    SystemClock.wait_until(Deadline::after(LOOK_LIMIT), Duration::from_millis(200), || {
-        let presence = xl.presence(domain, LIST_LIMIT);
-        // A copy that is being destroyed is on its way to absent.
-        (!matches!(presence, Presence::Unknown(_) | Presence::Dying(_))).then_some(presence)
-    })
+    let said = last_words(words);
+    Ok(if status.success() { said } else { format!("xl migrate: {status}; {said}") })
 }
 
 /// The last lines that xl wrote, on one line.

@@ -5,6 +5,7 @@
 //! | verb | what it does here |
 //! |---|---|
 //! | `presence` | lists, and reads the record; changes nothing |
+//! | `resolve` | settles what a broken transfer left here ([`crate::transfer::settle`]), then as `presence` |
 //! | `reach` | dials the address that was given, with our own options and key, and hangs up |
 //! | `ledger` | reads the ledger; changes nothing |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
@@ -16,20 +17,24 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use super::inquiry::settle_there;
 use super::message::{Address, Answer, Greeting, PROTOCOL, Request};
 use super::{read_line, ssh, write_line};
 use crate::clock::Deadline;
 use crate::cluster::{ClusterView, detect};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::SenderEnd;
+use crate::handoff::evidence::PeerSays;
 use crate::handoff::record::Store;
 use crate::handoff::{Effect, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::toolstack::{Toolstack, xl::Xl};
-use crate::transfer;
+use crate::transfer::{self, settle};
 
 /// How long we wait for the caller's next line.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// How long what a killed process left behind may take to be put right.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 /// Limit of one listing.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -63,14 +68,27 @@ pub fn stands(root: &Root, domain: &DomainName) -> (Presence, Phase) {
 /// Answers the caller until it hangs up or a stream has passed.
 ///
 /// # Errors
-/// If the connection breaks or the caller does not keep to the protocol.
+/// If the caller does not keep to the protocol, or what it asked for cannot be done. A caller that does not wait for its
+/// answer is none.
 pub fn serve(root: &Root) -> anyhow::Result<()> {
+    answer_all(root).or_else(|error| match error.downcast_ref::<std::io::Error>() {
+        Some(hung_up) if hung_up.kind() == std::io::ErrorKind::BrokenPipe => {
+            log::info!("the caller did not wait for the answer");
+            Ok(())
+        }
+        _ => Err(error),
+    })
+}
+
+fn answer_all(root: &Root) -> anyhow::Result<()> {
     let from_caller = rustix::stdio::stdin().try_clone_to_owned()?;
     let to_caller = rustix::stdio::stdout().try_clone_to_owned()?;
-    // The standard streams are given up, so that the connection ends when the last of those who carry it does.
+    // The standard streams are given up, so that the connection ends when the last of those who carry it does. That
+    // includes stderr: sshd passes the end of stdout on only when stderr has ended as well.
     let nowhere = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nowhere)?;
     rustix::stdio::dup2_stdout(&nowhere)?;
+    rustix::stdio::dup2_stderr(&nowhere)?;
 
     write_line(&to_caller, &Greeting::ours())?;
     let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? else { return Ok(()) };
@@ -87,10 +105,12 @@ pub fn serve(root: &Root) -> anyhow::Result<()> {
                 let (presence, phase) = stands(root, &domain);
                 Answer::Stands { presence, phase }
             }
+            Request::Resolve { domain } => resolve(root, &domain)?,
             Request::Reach { back } => reach(root, &back),
             Request::Ledger { domain } => ledger(detect(root).as_ref(), &domain),
-            Request::Claim { domain, transfer, limit } => {
-                return give(root, &domain, &transfer, limit, from_caller, to_caller);
+            Request::Claim { domain, transfer, back, limit } => {
+                let claim = Claim { domain, transfer, back, limit };
+                return give(root, &claim, from_caller, to_caller);
             }
             Request::Receive { domain, transfer, limit } => {
                 return take(root, &domain, &transfer, limit, from_caller, to_caller);
@@ -103,6 +123,17 @@ pub fn serve(root: &Root) -> anyhow::Result<()> {
 
 fn refused(reason: impl ToString) -> Answer {
     Answer::Refused { reason: reason.to_string(), stands: None }
+}
+
+/// Settles this node's end of a broken transfer, if nobody works on it, and says where the domain stands.
+fn resolve(root: &Root, domain: &DomainName) -> anyhow::Result<Answer> {
+    let store = Store::new(root.state_folder());
+    if let Some(_lock) = store.begin_transfer(domain)? {
+        // A source that is asked as if it were a target waits for the asker's own word, which is on its way.
+        settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
+    }
+    let (presence, phase) = stands(root, domain);
+    Ok(Answer::Stands { presence, phase })
 }
 
 fn reach(root: &Root, back: &Address) -> Answer {
@@ -119,25 +150,40 @@ fn ledger(cluster: &dyn ClusterView, domain: &DomainName) -> Answer {
     }
 }
 
-/// Sends a domain that is on offer to whoever claims it.
-fn give(
-    root: &Root,
-    domain: &DomainName,
-    transfer: &Transfer,
+/// What a claimant says.
+struct Claim {
+    domain: DomainName,
+    transfer: Transfer,
+    back: Address,
     limit: u64,
-    from_caller: OwnedFd,
-    to_caller: OwnedFd,
-) -> anyhow::Result<()> {
+}
+
+/// Sends a domain that is on offer to whoever claims it.
+fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) -> anyhow::Result<()> {
+    let Claim { domain, transfer, .. } = claim;
     let store = Store::new(root.state_folder());
     let Some(lock) = store.begin_transfer(domain)? else {
         return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
     };
-    // A sender that was killed leaves its phase behind. The lock is ours, so nobody works on it any more.
-    transfer::send::settle_abandoned(root, &store, domain)?;
+    // A sender that was killed leaves its phase behind. The lock is ours, so nobody works on it any more. A claimant has
+    // no copy: that is what a claim says.
+    let peer = store.load(domain)?.peer;
+    let ask = |broken: &Transfer| {
+        if broken.target == transfer.target {
+            PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle }
+        } else {
+            settle_there(root, &broken.target, peer.as_ref(), domain)
+        }
+    };
+    if store.load(domain)?.state.is_in_transfer() {
+        settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
+    }
     let (presence, phase) = stands(root, domain);
     let claimed = match &presence {
         Presence::Running(_) => store
-            .advance(domain, "serve", Event::Claimed(transfer.clone()))
+            .advance_with(domain, "serve", Event::Claimed(transfer.clone()), |record| {
+                record.peer = Some(claim.back.clone());
+            })
             .map_err(|error| error.to_string()),
         Presence::Absent
         | Presence::Building(_)
@@ -164,7 +210,8 @@ fn give(
         store.advance(domain, "serve", Event::SenderEnded(SenderEnd::StillHere))?;
         return Err(error.into());
     }
-    transfer::send::send(root, domain, transfer, from_caller, to_caller, &lock, Duration::from_secs(limit))?;
+    let limit = Duration::from_secs(claim.limit);
+    transfer::send::send(root, domain, transfer, from_caller, to_caller, &lock, limit)?;
     // The source's half of clearing up; the target does the same once its start has seen the domain run.
     if store.load(domain)?.state == Phase::Idle {
         detect(root).ledger().erase(domain, transfer.epoch);
@@ -185,7 +232,7 @@ fn take(
     let Some(lock) = store.begin_transfer(domain)? else {
         return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
     };
-    transfer::receive::settle_abandoned(root, &store, domain)?;
+    settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
     let (presence, phase) = stands(root, domain);
     if presence != Presence::Absent {
         let reason = format!("{domain} is {presence} here");

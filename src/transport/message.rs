@@ -63,6 +63,11 @@ pub enum Request {
         /// Which domain.
         domain: DomainName,
     },
+    /// Settle what a broken transfer of this domain left with you, and then say where it stands.
+    Resolve {
+        /// Which domain.
+        domain: DomainName,
+    },
     /// Can you reach me over the transport?
     Reach {
         /// Me.
@@ -73,12 +78,14 @@ pub enum Request {
         /// Which domain.
         domain: DomainName,
     },
-    /// Let me fetch this domain.
+    /// Let me fetch this domain. I have no copy of it.
     Claim {
         /// Which domain.
         domain: DomainName,
         /// The offer's epoch, you, and me.
         transfer: Transfer,
+        /// Me, for what may have to be settled later.
+        back: Address,
         /// Seconds until the stream is to be broken off if it has not come to the point of no return.
         limit: u64,
     },

@@ -15,6 +15,7 @@ use crate::command::wait_readable;
 use crate::host::NodeName;
 
 pub mod forced_command;
+pub mod inquiry;
 pub mod message;
 pub mod ssh;
 

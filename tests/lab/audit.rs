@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::guest::{Watch, Witness};
+use crate::guest::{self, Watch, Witness};
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::sampler::{self, Copy, Offset, Sample};
@@ -19,8 +19,22 @@ use crate::wait::{self, now};
 /// Between two samples of a node that are further apart than this, nothing is claimed.
 const CONTINUOUS: f64 = 0.5;
 
+/// The longest time that a node may go without a sample: an emulated one is late when this machine is busy.
+const BLIND: f64 = 10.0;
+
+/// How long x0 may take for an answer at the end.
+const ANSWERING: Duration = Duration::from_secs(30);
+
 /// How long a process that is just finishing may take before it counts as left over.
 const FINISHING: Duration = Duration::from_secs(20);
+
+/// Asks a node for everything that could be left over. Where the cluster is down, there is no attribute to look at.
+const LEFTOVERS: &str = "xl list | sed 1d; echo ---; ps -eo ppid=,comm=,args=; echo ---; \
+     grep -H phase /run/xen-handoff/*.json 2>/dev/null; echo ---; attrd_updater -Q -A -n xen-handoff-x0 2>/dev/null; true";
+
+/// The phases of the agent's record that are not an end.
+const OPEN_PHASES: [&str; 8] =
+    ["offering", "offered", "withdrawing", "sending", "settling", "claiming", "receiving", "arriving"];
 
 /// What a story says that has to be so at its end.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,8 +66,20 @@ impl Audit {
 
     /// Everything that was wrong, one sentence each; none is the good answer.
     pub(crate) fn verdict(&self, lab: &Lab, expected: &Expected) -> Result<Vec<String>> {
-        let mut wrong = two_running(&self.timed(lab)?);
-        wrong.extend(identity(&self.witnesses(), expected.reboots));
+        let mut wrong = Vec::new();
+        let mut witnesses = self.witnesses();
+        if expected.runs_on.is_some() {
+            match guest::wait_for(ANSWERING) {
+                Ok(last) => witnesses.push(last),
+                Err(_) => wrong.push("x0 does not answer at the end".to_string()),
+            }
+        }
+        let samples = self.timed(lab)?;
+        for node in &lab.nodes {
+            wrong.extend(blind(&samples, node.index, self.began, now()));
+        }
+        wrong.extend(two_running(&samples));
+        wrong.extend(identity(&witnesses, expected.reboots));
         wrong.extend(place(lab, expected.runs_on));
         for node in &lab.nodes {
             wrong.extend(leftovers(node, expected.runs_on == Some(node.index))?);
@@ -107,6 +133,15 @@ impl Timed {
     }
 }
 
+/// An audit that saw nothing proves nothing: a node's samples must have come all through the test.
+pub(crate) fn blind(samples: &[Timed], node: usize, began: f64, ended: f64) -> Option<String> {
+    let seen = samples.iter().filter(|sample| sample.node == node).map(|sample| sample.at);
+    let times: Vec<f64> = std::iter::once(began).chain(seen).chain(std::iter::once(ended)).collect();
+    let gaps = times.windows(2).filter_map(|pair| if let [a, b] = pair { Some(b - a) } else { None });
+    let longest = gaps.fold(0.0, f64::max);
+    (longest > BLIND).then(|| format!("node{node} was not watched for {longest:.1} s"))
+}
+
 /// P1. A copy was certainly running between two close samples that both show it running; nobody else's sample may
 /// show one in that time.
 pub(crate) fn two_running(samples: &[Timed]) -> Vec<String> {
@@ -138,21 +173,32 @@ pub(crate) fn two_running(samples: &[Timed]) -> Vec<String> {
     found
 }
 
-/// The times in which a node certainly ran one copy, its own uncertainty taken off.
+/// The times in which a node certainly ran one copy: from sample to close sample, as long as all show it. The clock's
+/// uncertainty is taken off at both ends.
 fn spans(samples: &[Timed]) -> Vec<(f64, f64)> {
-    samples
-        .windows(2)
-        .filter_map(|pair| match pair {
-            [a, b] => Some((a, b)),
-            _ => None,
-        })
-        .filter(|(a, b)| b.at - a.at < CONTINUOUS)
-        .filter(|(a, b)| match (a.running, b.running) {
-            (Some(first), Some(second)) => first.domid == second.domid,
-            _ => false,
-        })
-        .map(|(a, b)| (a.at + a.uncertainty, b.at - b.uncertainty))
-        .collect()
+    let mut spans: Vec<(f64, f64)> = Vec::new();
+    let mut open: Option<(Timed, Timed)> = None;
+    for sample in samples {
+        open = match open {
+            Some((first, last)) if continues(&last, sample) => Some((first, *sample)),
+            ended => {
+                spans.extend(
+                    ended.map(|(first, last)| (first.at + first.uncertainty, last.at - last.uncertainty)),
+                );
+                sample.running.is_some().then_some((*sample, *sample))
+            }
+        };
+    }
+    spans.extend(open.map(|(first, last)| (first.at + first.uncertainty, last.at - last.uncertainty)));
+    spans
+}
+
+/// Did the same copy run all the time between these two?
+fn continues(before: &Timed, after: &Timed) -> bool {
+    match (before.running, after.running) {
+        (Some(first), Some(second)) => first.domid == second.domid && after.at - before.at < CONTINUOUS,
+        _ => false,
+    }
 }
 
 /// Is the guest that answers still the same one? Its boot id changes as often as the story says, an old one never comes
@@ -214,9 +260,7 @@ fn leftovers(node: &Node, runs_here: bool) -> Result<Vec<String>> {
 }
 
 fn leftovers_now(node: &Node, runs_here: bool) -> Result<Vec<String>> {
-    let text = node
-        .ok("xl list | sed 1d; echo ---; ps -eo ppid=,comm=,args=; echo ---; find /run/xen-handoff -type f 2>/dev/null; true")
-        .context("looking for leftovers")?;
+    let text = node.ok(LEFTOVERS).context("looking for leftovers")?;
     let mut parts = text.split("---\n");
     let mut part = || parts.next().unwrap_or_default().lines();
     let mut found: Vec<String> = part()
@@ -237,8 +281,9 @@ fn leftovers_now(node: &Node, runs_here: bool) -> Result<Vec<String>> {
             found.push(format!("{} still has a process: {}", node.name, line.trim()));
         }
     }
-    found.extend(
-        part().filter(|path| path.contains("offer")).map(|path| format!("{} still has {path}", node.name)),
-    );
+    let open = |line: &&str| OPEN_PHASES.iter().any(|phase| line.contains(&format!("\"{phase}\"")));
+    found.extend(part().filter(open).map(|line| format!("{} still has an open record: {line}", node.name)));
+    let offered = |line: &&str| line.contains("value=\"v=");
+    found.extend(part().filter(offered).map(|line| format!("{} still has an offer: {line}", node.name)));
     Ok(found)
 }

@@ -103,8 +103,6 @@ pub(crate) struct Pinging(Running);
 /// One answered ping.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reply {
-    /// Its number, from 1.
-    pub(crate) number: u32,
     /// When the answer came.
     pub(crate) at: f64,
     /// How long it took, in milliseconds.
@@ -168,18 +166,9 @@ impl Pings {
 
     fn parse(text: &str) -> Result<Self> {
         let mut pings = Self::default();
-        let mut wraps = 0;
-        let mut last = 0;
         for line in text.lines() {
-            if let Some((mut number, at, rtt)) = reply(line) {
-                // ping counts in 16 bits; a late answer from before the turn is not the next one.
-                number += wraps * 65_536;
-                if number + 32_768 < last {
-                    wraps += 1;
-                    number += 65_536;
-                }
-                last = last.max(number);
-                pings.replies.push(Reply { number, at, rtt });
+            if let Some(reply) = reply(line) {
+                pings.replies.push(reply);
             } else if let Some((sent, _)) = line.split_once(" packets transmitted") {
                 pings.sent = sent.parse().with_context(|| format!("ping says {line:?}"))?;
             }
@@ -192,12 +181,12 @@ impl Pings {
 }
 
 /// `[1795343396.152825] 64 bytes from 10.77.0.50: icmp_seq=7 ttl=64 time=3.38 ms`
-fn reply(line: &str) -> Option<(u32, f64, f64)> {
+fn reply(line: &str) -> Option<Reply> {
     let (at, rest) = line.strip_prefix('[')?.split_once("] ")?;
     let after =
         |key: &str| rest.split_once(key).map(|(_, value)| value.split(' ').next().unwrap_or_default());
     if rest.contains("DUP!") {
         return None;
     }
-    Some((after("icmp_seq=")?.parse().ok()?, at.parse().ok()?, after("time=")?.parse().ok()?))
+    Some(Reply { at: at.parse().ok()?, rtt: after("time=")?.parse().ok()? })
 }

@@ -1,6 +1,6 @@
 //! The lab: the nodes, from power on to a running cluster, and back to that moment before every test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -32,6 +32,10 @@ pub(crate) struct Lab {
     /// What the hypervisors have.
     pub(crate) samples: Samples,
     machines: Vec<Option<Machine>>,
+    /// Just started from the snapshot, so there is nothing to go back from.
+    fresh: bool,
+    /// The layer that tests go back to.
+    ready: Option<PathBuf>,
     image: Image,
     acceleration: Acceleration,
     cache: Cache,
@@ -52,7 +56,17 @@ impl Lab {
         let acceleration = Acceleration::probe(&image);
         let nodes = (1..=NODES).map(|index| Node::new(&image, index)).collect::<Result<_>>()?;
         let machines = (0..NODES).map(|_| None).collect();
-        Ok(Self { nodes, samples, machines, image, acceleration, cache, _dir: dir })
+        Ok(Self {
+            nodes,
+            samples,
+            machines,
+            fresh: false,
+            ready: None,
+            image,
+            acceleration,
+            cache,
+            _dir: dir,
+        })
     }
 
     /// Node `index`, from 1.
@@ -62,15 +76,16 @@ impl Lab {
 
     /// Brings the cluster up with that agent, or takes it from the cache, and stands where every test begins.
     pub(crate) fn ready(&mut self, agent: &Agent) -> Result<()> {
+        self.power_off();
         let booted = self.booted()?;
         let key = layers::hash(
             format!("{} {} {}", name_of(&booted), agent.key()?, cluster::key(agent)).as_bytes(),
         )?;
         // The closure needs the whole lab, so the cache steps aside for it.
         let cache = self.cache.clone();
-        let ready = cache.ensure(READY, &key, |dir| {
+        let ready = cache.ensure(agent.provider(), &key, |dir| {
             step("bringing the cluster up (under a minute and a half, kept for later runs)", || {
-                self.fetch(&booted)?;
+                fetch_all(&booted)?;
                 self.power_on(Begin::Paused(BOOTED))?;
                 self.resume()?;
                 cluster::set_up(self, agent)?;
@@ -78,32 +93,41 @@ impl Lab {
                 self.deposit(dir)
             })
         })?;
-        self.fetch(&ready)?;
+        fetch_all(&ready)?;
+        self.ready = Some(ready);
         step("starting from the snapshot", || {
             self.power_on(Begin::Paused(READY))?;
             self.resume()
-        })
+        })?;
+        self.fresh = true;
+        Ok(())
     }
 
-    /// Goes back to the moment when the cluster was ready: about two seconds.
+    /// Goes back to the moment when the cluster was ready: some three seconds.
     pub(crate) fn restore(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.fresh) {
+            return Ok(());
+        }
+        step("going back to the ready cluster", || self.go_back())
+    }
+
+    /// Each machine gets a new QEMU. One that runs could go back by itself, but not its time stamp counter: QEMU 7.2 never
+    /// lets that decrease under emulation, so the node would find itself minutes later than its other timers say.
+    fn go_back(&mut self) -> Result<()> {
         self.nodes.iter_mut().for_each(Node::disconnect);
-        let (image, how) = (&self.image, self.acceleration);
+        let layer = self.ready.clone().context("the cluster has never been ready")?;
         each(&mut self.machines, |index, slot| {
-            match slot.as_mut().and_then(Machine::if_alive) {
-                Some(machine) => {
-                    machine.pause()?;
-                    machine.load(READY)?;
-                }
-                None => *slot = Some(Machine::start(image, how, index, Begin::Paused(READY))?),
-            }
-            Ok(())
+            let ended_well = slot.take().is_some_and(|machine| machine.quit().is_ok());
+            // One that was killed may have left its disk in a state of any kind.
+            if ended_well { Ok(()) } else { fetch(&layer, index) }
         })?;
+
+        self.power_on(Begin::Paused(READY))?;
         self.resume()
     }
 
     /// The layer with the booted nodes.
-    fn booted(&mut self) -> Result<std::path::PathBuf> {
+    fn booted(&mut self) -> Result<PathBuf> {
         let version = process::run("qemu-system-x86_64", &["--version"], Duration::from_secs(10))?;
         let hardware = qemu::hardware(self.acceleration);
         let key = layers::hash(format!("{} {NODES} {hardware:?} {version}", self.image.key).as_bytes())?;
@@ -186,9 +210,7 @@ impl Lab {
     /// Saves all nodes as of one moment. The older snapshot that this one replaces goes, since each holds a whole memory.
     fn save(&mut self, snapshot: &str, replaced: Option<&str>) -> Result<()> {
         self.nodes.iter_mut().for_each(Node::disconnect);
-        for machine in self.machines.iter_mut().flatten() {
-            machine.pause()?;
-        }
+        until("all nodes to be in the hypervisor at once", Duration::from_secs(60), || self.pause_all())?;
         each(&mut self.machines, |_, slot| {
             let machine = slot.as_mut().context("a node is off")?;
             if let Some(replaced) = replaced {
@@ -196,6 +218,23 @@ impl Lab {
             }
             machine.save(snapshot)
         })
+    }
+
+    /// Pauses all nodes, if they are in a state that can be loaded again; else they run on.
+    fn pause_all(&mut self) -> Result<Option<()>> {
+        let mut fit = true;
+        for machine in self.machines.iter_mut().flatten() {
+            machine.pause()?;
+        }
+        for machine in self.machines.iter_mut().flatten() {
+            fit &= machine.in_hypervisor()?;
+        }
+        if !fit {
+            for machine in self.machines.iter_mut().flatten() {
+                machine.resume()?;
+            }
+        }
+        Ok(fit.then_some(()))
     }
 
     /// Switches the machines off and moves their disks to where they are kept.
@@ -209,15 +248,16 @@ impl Lab {
         }
         Ok(())
     }
+}
 
-    /// Copies a layer's disks here.
-    fn fetch(&self, layer: &Path) -> Result<()> {
-        for index in 1..=NODES {
-            let disk = format!("node{index}.qcow2");
-            layers::copy(&layer.join(&disk), Path::new(&disk))?;
-        }
-        Ok(())
-    }
+/// Copies a node's disk from a layer to here.
+fn fetch(layer: &Path, index: usize) -> Result<()> {
+    let disk = format!("node{index}.qcow2");
+    layers::copy(&layer.join(&disk), Path::new(&disk))
+}
+
+fn fetch_all(layer: &Path) -> Result<()> {
+    (1..=NODES).try_for_each(|index| fetch(layer, index))
 }
 
 impl Drop for Lab {

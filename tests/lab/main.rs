@@ -1,6 +1,6 @@
 //! The lab: real Xen nodes in QEMU, real Pacemaker on them, the real agent, a real domain that answers pings.
 //!
-//! `make lab` runs all stories, `make lab ARGS="handoff standby"` those whose name holds a word; `make demo` runs the
+//! `make lab` runs all stories, `make lab ARGS=standby` those whose name holds the word; `make demo` runs the
 //! comparison of `demo.rs`. Anywhere else (`cargo test`) the stories are listed as ignored: the lab needs root, QEMU and
 //! some minutes. The first run builds an image and boots it (about four minutes under emulation), later ones begin
 //! from a snapshot of the running cluster in seconds; `XEN_HANDOFF_LAB_CACHE` says where these are kept.

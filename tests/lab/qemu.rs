@@ -136,13 +136,14 @@ impl Machine {
             Ok(qmp) => Ok(Self { index, child, qmp }),
             Err(error) => {
                 let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
+                let ended = child.wait();
+                let log = process::tail(Path::new(&format!("qemu{index}.log")), 5);
+                Err(error.context(format!("QEMU of node{index} ({ended:?}); {log}")))
             }
         }
     }
 
-    /// Freezes it, so that several machines can be saved or restored as of one moment.
+    /// Freezes it, so that several machines can be saved as of one moment.
     pub(crate) fn pause(&mut self) -> Result<()> {
         self.qmp.execute("stop", &json!({})).map(drop)
     }
@@ -152,14 +153,18 @@ impl Machine {
         self.qmp.execute("cont", &json!({})).map(drop)
     }
 
+    /// Is the paused processor certainly in the hypervisor itself? QEMU 7.2 saves it in a domain's code as well, but under
+    /// emulation refuses to load that ("guest-mode inconsistent with migrated kernel nested state"). Xen halts the processor
+    /// when all domains are idle, and else has its code at ffff82d0..., with all rights; dom0's kernel has not.
+    pub(crate) fn in_hypervisor(&mut self) -> Result<bool> {
+        let registers = self.ask_monitor("info registers")?;
+        let has = |text: &str| registers.contains(text);
+        Ok(has("HLT=1") || (has("CPL=0") && has("RIP=ffff82d0")))
+    }
+
     /// Keeps its whole state under that name, in its disk; it must be paused.
     pub(crate) fn save(&mut self, snapshot: &str) -> Result<()> {
         self.monitor(&format!("savevm {snapshot}"))
-    }
-
-    /// Goes back to that state; it must be paused, and stays so.
-    pub(crate) fn load(&mut self, snapshot: &str) -> Result<()> {
-        self.monitor(&format!("loadvm {snapshot}"))
     }
 
     /// Forgets a state.
@@ -176,18 +181,18 @@ impl Machine {
         Ok(())
     }
 
-    /// This machine, if its QEMU is still there.
-    pub(crate) fn if_alive(&mut self) -> Option<&mut Self> {
-        matches!(self.child.try_wait(), Ok(None)).then_some(self)
-    }
-
     /// A command of QEMU's human monitor, which is silent when all is well.
     fn monitor(&mut self, line: &str) -> Result<()> {
-        let answer = self.qmp.execute("human-monitor-command", &json!({ "command-line": line }))?;
-        match answer.as_str().map(str::trim) {
-            None | Some("") => Ok(()),
-            Some(trouble) => bail!("node{}: {line}: {trouble}", self.index),
+        let answer = self.ask_monitor(line)?;
+        match answer.trim() {
+            "" => Ok(()),
+            trouble => bail!("node{}: {line}: {trouble}", self.index),
         }
+    }
+
+    fn ask_monitor(&mut self, line: &str) -> Result<String> {
+        let answer = self.qmp.execute("human-monitor-command", &json!({ "command-line": line }))?;
+        Ok(answer.as_str().unwrap_or_default().to_string())
     }
 }
 

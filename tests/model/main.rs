@@ -53,12 +53,14 @@ const NOTHING: Left = Left {
 const LEFT_OUT: &[&str] = &[
     "the drivers have the repairs of the known defects above, which the code does not have yet: what holds here holds of \
      the code with them",
+    "the resolver (`handoff::resolve`, `transfer::settle`): the drivers settle as they did before it, and what it would put \
+     right is an ending (`Unsettled`) here",
     "one domain, one resource, three nodes; two streams at a time; time is order, not seconds (no two clocks differ)",
     "the gates of a handoff but health, plan and transport; a scheduler whose answer is wrong is in (any plan may come)",
     "the guest never shuts down, reboots or crashes by itself; the listing always answers (no `unknown`, no dying window)",
     "stonith-enabled=false: there Pacemaker itself starts a domain that a lost node still runs",
-    "a domain left suspended or undecided after both ends were killed around GO is an ending (`Unsettled`): it is \
-     reported, not repaired; a stop ends a copy that is frozen under its own name",
+    "a domain left suspended or undecided after both ends were killed around GO: reported, not repaired; a stop ends a \
+     copy that is frozen under its own name",
     "a running copy that the cluster forgot on a migration's target (H1) is not stopped: every other start is refused \
      until one is tried there",
     "the keeper of a deadline is one process: once killed, only the next stop or start ends the offer",

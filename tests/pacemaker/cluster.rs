@@ -6,6 +6,7 @@ use crate::{keeper, xml};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
@@ -68,8 +69,7 @@ pub(crate) fn find_agent(scratch: &Path) -> Agent {
             let (sbin, agents) = (tree.join("usr/sbin"), tree.join("usr/lib/ocf/resource.d/handoff"));
             std::fs::create_dir_all(&sbin).expect("a folder for the executable");
             std::fs::create_dir_all(&agents).expect("a folder for the agent");
-            std::fs::copy(env!("CARGO_BIN_EXE_xen-handoff"), sbin.join("xen-handoff"))
-                .expect("the executable");
+            spawn::copy_executable(Path::new(env!("CARGO_BIN_EXE_xen-handoff")), &sbin.join("xen-handoff"));
             std::os::unix::fs::symlink("../../../../sbin/xen-handoff", agents.join("Xen"))
                 .expect("the agent");
             tree
@@ -83,6 +83,11 @@ pub(crate) fn find_agent(scratch: &Path) -> Agent {
 
 /// Builds the stand-in if need be and says where it is.
 pub(crate) fn standin() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_standin).clone()
+}
+
+fn build_standin() -> PathBuf {
     let mut cargo = command(env!("CARGO"));
     cargo.args(["build", "--quiet", "--example", "xl-standin"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     spawn::must(&mut cargo);
@@ -120,15 +125,14 @@ impl Cluster {
         let fabric = &self.fabric;
         fabric.put(node, "/etc/corosync/corosync.conf", 0o644, self.corosync_conf());
         fabric.put(node, "/var/lib/pacemaker/cib/cib.xml", 0o600, SEED);
-        let xl = std::fs::read(standin()).expect("the stand-in");
-        fabric.put(node, "/usr/sbin/xl", 0o755, xl);
+        spawn::copy_executable(&standin(), &fabric.root(node).join("usr/sbin/xl"));
         fabric.put(node, "/usr/lib/ocf/resource.d/standin/Probe", 0o755, include_str!("probe-agent.sh"));
         fabric.put(node, "/usr/sbin/fence_fabric", 0o755, include_str!("fence-agent.sh"));
         spawn::must(command("cp").arg("-a").arg(self.agent.tree.join(".")).arg(fabric.root(node)));
         fabric.sh(
             node,
             "chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml
-             mkdir -p /var/lib/xl-standin/ctl && ln -s /shared/xl-events /var/lib/xl-standin/events",
+             mkdir -p /var/lib/xl-standin/ctl /var/lib/xl-standin/domains && ln -s /shared/xl-events /var/lib/xl-standin/events",
         );
         self.install_keys(node);
         self.start_sshd(node);
@@ -260,10 +264,12 @@ impl Cluster {
 
     /// The first node whose pacemaker runs.
     pub(crate) fn somebody(&self) -> String {
+        self.anybody().expect("a node of the cluster")
+    }
+
+    fn anybody(&self) -> Option<String> {
         let mut up = NODES.iter().filter(|n| self.fabric.is_up(n));
-        up.find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok())
-            .expect("a node of the cluster")
-            .to_string()
+        up.find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok()).map(|n| (*n).to_owned())
     }
 
     /// A cluster command on whichever node is in the cluster.
@@ -318,9 +324,10 @@ impl Cluster {
         nodes
     }
 
-    /// The failed actions that the cluster remembers, as `operation_key on node: reason`.
+    /// The failed actions that the cluster remembers, as `operation_key on node: reason`; none where no cluster is.
     pub(crate) fn failures(&self) -> Vec<String> {
-        xml::elements(&self.must(&["crm_mon", "-1", "--output-as=xml"]))
+        let Some(node) = self.anybody() else { return vec![] };
+        xml::elements(&self.fabric.on(&node, &["crm_mon", "-1", "--output-as=xml"]).stdout)
             .iter()
             .filter(|e| e.name == "failure")
             .map(|e| {
@@ -338,6 +345,23 @@ impl Cluster {
     /// What `xl` says on a node.
     pub(crate) fn xl(&self, node: &str, words: &[&str]) -> Said {
         self.fabric.on(node, &[&["/usr/sbin/xl"], words].concat())
+    }
+
+    /// The domains of a node with their states, read from the stand-in's files: no knob stands in the way.
+    pub(crate) fn domains(&self, node: &str) -> Vec<(String, String)> {
+        let folder = self.fabric.root(node).join("var/lib/xl-standin/domains");
+        let mut found = vec![];
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            let Ok(json) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
+            let state = match (json["shutdown"].as_str(), json["paused"].as_bool()) {
+                (Some(reason), _) => format!("shutdown-{reason}"),
+                (None, Some(true)) => "paused".to_owned(),
+                (None, _) => "running".to_owned(),
+            };
+            found.push((json["name"].as_str().unwrap_or_default().to_owned(), state));
+        }
+        found
     }
 
     /// Sets a knob of a node's stand-in.
@@ -380,7 +404,12 @@ impl Cluster {
             if self.leaving.borrow_mut().remove(node) {
                 self.wait_pacemaker_gone(node);
             }
-            self.fabric.sh(node, "rm -rf /var/lib/xl-standin/ctl/*");
+            // without a domain, the stops that follow are quick
+            self.fabric.sh(
+                node,
+                "cd /var/lib/xl-standin && rm -rf ctl/* && echo 3 >ctl/stream.mib
+                 ls domains | while read domain; do xl destroy ${domain%.json}; done",
+            );
             if !self.fabric.on(node, &["pidof", "sshd"]).ok() {
                 self.start_sshd(node);
             }

@@ -37,8 +37,11 @@ struct Node {
 impl Fabric {
     /// A switch without nodes. `names` are the nodes that will be.
     pub(crate) fn new(names: &[&str]) -> Fabric {
-        let work = tempfile::Builder::new().prefix("xen-handoff-fabric-").tempdir().expect("a work folder");
+        let work = work_folder();
         fs::create_dir(work.path().join("shared")).expect("the shared folder");
+        // our own executable may be built anew while we run
+        let ours = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        spawn::copy_executable(&ours, &work.path().join("keeper"));
         let log = fs::File::create(work.path().join("switch.log")).expect("the switch's log");
         let switch = spawn::start_held(command("unshare").args(["--net", "cat"]), log);
         let fabric = Fabric {
@@ -89,7 +92,7 @@ impl Fabric {
             .args(["--propagation", "private", "sh"])
             .arg(&script)
             .args([name, &self.address(name)])
-            .args([&work, &self.shared(), &std::env::current_exe().expect("our own path")])
+            .args([&work, &self.shared(), &self.work.path().join("keeper")])
             .arg(hosts.join(";"));
         let holder = spawn::start_held(&mut unshare, console);
         let children = format!("/proc/{0}/task/{0}/children", holder.id());
@@ -137,11 +140,6 @@ impl Fabric {
     /// What `words` says inside a node.
     pub(crate) fn on(&self, name: &str, words: &[&str]) -> Said {
         spawn::run(&mut self.inside(name, words))
-    }
-
-    /// The same with an input.
-    pub(crate) fn on_with(&self, name: &str, words: &[&str], input: &str) -> Said {
-        spawn::run_with_input(&mut self.inside(name, words), input)
     }
 
     /// A shell command inside a node, which must succeed.
@@ -214,6 +212,22 @@ impl Drop for Fabric {
         drop(self.switch.stdin.take());
         let _status = self.switch.wait();
     }
+}
+
+const WORK: &str = "xen-handoff-fabric-";
+
+/// A folder named for this process, after those of processes that were killed have been removed.
+fn work_folder() -> tempfile::TempDir {
+    let all = std::env::temp_dir();
+    for entry in fs::read_dir(&all).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(WORK).and_then(|rest| rest.split('-').next()).unwrap_or_default();
+        if name.starts_with(WORK) && !Path::new("/proc").join(owner).join("exe").exists() {
+            let _somebody_else_did = fs::remove_dir_all(entry.path());
+        }
+    }
+    let prefix = format!("{WORK}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(all).expect("a work folder")
 }
 
 /// One ssh key pair in a folder: private and public text.

@@ -1,8 +1,8 @@
 //! Real Pacemaker and Corosync on three nodes made of namespaces, the real agent, the stand-in toolstack.
 //!
 //! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
-//! ignored, with the reason on stderr. `cargo test --test pacemaker -- capture` writes
-//! `tests/captured/pacemaker-VERSION/` anew. One cluster serves all tests, one after the other.
+//! ignored, with the reason on stderr. `PACEMAKER_CAPTURE=1` writes `tests/captured/pacemaker-VERSION/` anew.
+//! One cluster serves all tests (`--test-threads 2`: two); how long a test took is said on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "the environment and processes of tests; see spawn.rs")]
@@ -12,41 +12,36 @@ mod cluster;
 mod fabric;
 mod keeper;
 mod plan_table;
+mod pool;
 mod spawn;
+mod standin_alone;
 mod stories;
 mod story;
 mod tools;
 mod xml;
 
-use cluster::Cluster;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
-/// The one cluster, started by the first test that needs it.
-static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
+/// Tests at once, each on a cluster of its own, where the command line does not say. Two halve the time on an idle machine,
+/// and make a busy one miss deadlines.
+const AT_ONCE: usize = 1;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("node-keeper") {
         return keeper::run();
     }
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(AT_ONCE));
     let mut trials: Vec<Trial> = vec![];
+    trials.extend(standin_alone::trials());
     trials.extend(plan_table::trials());
     trials.extend(tools::trials());
     trials.extend(stories::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // a static is never dropped, and the nodes are to go now
-    drop(CLUSTER.lock().unwrap_or_else(PoisonError::into_inner).take());
+    pool::power_off_all();
     conclusion.exit_code()
-}
-
-/// Runs a test on the cluster, which a failed test before it may have left in any state: tests begin with a reset.
-fn with_cluster(test: impl FnOnce(&Cluster)) -> Result<(), Failed> {
-    let mut guard = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-    test(guard.get_or_insert_with(Cluster::start));
-    Ok(())
 }
 
 /// Marks a trial as ignored where it cannot run.

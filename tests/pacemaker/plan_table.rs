@@ -6,9 +6,10 @@
 //! With `PACEMAKER_CAPTURE=1` the answer and the CIB of that moment are kept under `tests/captured/pacemaker-VERSION/`.
 
 use crate::cluster::{Cluster, NODES};
+use crate::pool::with_cluster;
+use crate::skip;
 use crate::spawn::{command, run, until};
 use crate::xml::{Place, final_place};
-use crate::{skip, with_cluster};
 use libtest_mimic::Trial;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,10 +40,9 @@ enum Expected {
 pub(crate) fn trials() -> Vec<Trial> {
     ROWS.iter()
         .map(|row| {
-            let trial = Trial::test(format!("plan::{}", row.name), move || {
-                with_cluster(|cluster| check(cluster, row))
-            });
-            skip(trial, false)
+            let name = format!("plan::{}", row.name);
+            let called = name.clone();
+            skip(Trial::test(name, move || with_cluster(&called, |cluster| check(cluster, row))), false)
         })
         .collect()
 }
@@ -328,7 +328,11 @@ static ROWS: &[Row] = &[
     Row { name: "17-clone-below", given: clone_below, when: standby_n1, then: &[("n1", Expected::On("n2"))] },
     Row {
         name: "18-all-nodes-leaving",
-        given: plain,
+        given: |c| {
+            plain(c);
+            // until all three have said that they leave
+            knob(c, "vm.stop.seconds", "1");
+        },
         when: |c| NODES.iter().for_each(|n| c.terminate_pacemaker(n)),
         then: &[("n1", Expected::Nowhere)],
     },

@@ -1,6 +1,7 @@
 //! The one place of these tests that starts processes, and the one that waits.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,12 @@ pub(crate) fn must(command: &mut Command) -> String {
     let said = run(command);
     assert!(said.ok(), "{command:?} failed with {}: {}{}", said.status, said.stderr, said.stdout);
     said.stdout
+}
+
+/// Copies an executable. A process of its own does the writing: a descriptor of ours, inherited by what another thread is
+/// starting at that moment, would leave the copy "busy".
+pub(crate) fn copy_executable(from: &Path, to: &Path) {
+    must(command("install").args(["-m", "755"]).args([from, to]));
 }
 
 /// Starts a process that lives as long as its standard input is held, with output to `log`.

@@ -1,8 +1,8 @@
 //! What a story is made of: a domain under the cluster's care, what happens to it, and the audits at the end.
 
 use crate::cluster::{Cluster, NODES};
-use crate::spawn::{self, Said, command, until};
-use crate::{audit, xml};
+use crate::spawn::{Said, until};
+use crate::{audit, pool, xml};
 use std::time::Duration;
 
 /// Longest wait for something that the cluster or the agent is to do.
@@ -164,9 +164,8 @@ impl<'a> Story<'a> {
 
     /// The stand-in's own word on a domain, past all knobs; empty where it is not.
     pub(crate) fn state(&self, node: &str, name: &str) -> String {
-        let said = self.cluster.xl(node, &["standin", "show", name]);
-        let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap_or_default();
-        json["state"].as_str().unwrap_or_default().to_owned()
+        let mut found = self.cluster.domains(node).into_iter().filter(|(n, _)| n == name);
+        found.next().map(|(_, state)| state).unwrap_or_default()
     }
 
     /// Waits until the domain runs on this node and nowhere else.
@@ -232,18 +231,23 @@ impl<'a> Story<'a> {
 
     /// The audits alone.
     pub(crate) fn audit(&self, name: &str, boots: usize) {
-        let events = self.events();
-        assert_eq!(audit::two_at_once(&events), Vec::<String>::new(), "P1\n{}", self.report());
-        let booted = audit::boots(&events, name);
-        assert_eq!(booted.len(), boots, "boots of {name}: {booted:?}\n{}", self.report());
+        self.promises(name, boots);
         let mut left = vec![];
         until(CLEAN, || {
             left = self.leftovers(name);
             left.is_empty()
         })
         .unwrap_or_else(|_| panic!("left over: {left:?}\n{}", self.report()));
+    }
+
+    /// Never two, and booted so often.
+    pub(crate) fn promises(&self, name: &str, boots: usize) {
+        let events = self.events();
+        assert_eq!(audit::two_at_once(&events), Vec::<String>::new(), "P1\n{}", self.report());
+        let booted = audit::boots(&events, name);
+        assert_eq!(booted.len(), boots, "boots of {name}: {booted:?}\n{}", self.report());
         if let Some(longest) = audit::gaps(&events, name).last() {
-            println!("      {name}: {boots} boots, longest gap {longest:.3} s");
+            pool::note(&format!("{name}: {boots} boots, longest gap {longest:.3} s"));
         }
     }
 
@@ -251,14 +255,9 @@ impl<'a> Story<'a> {
     fn leftovers(&self, name: &str) -> Vec<String> {
         let mut found = vec![];
         for node in NODES.iter().filter(|n| self.cluster.fabric.is_up(n)) {
-            let listing = self.cluster.xl(node, &["list"]).stdout;
-            found.extend(listing.lines().filter(|l| l.contains("--") && l.contains(name)).filter_map(
-                |line| {
-                    let first = line.split_whitespace().next().unwrap_or_default();
-                    (first.ends_with("--incoming") || first.ends_with("--migratedaway"))
-                        .then(|| format!("{node}: {first}"))
-                },
-            ));
+            let odd = [format!("{name}--incoming"), format!("{name}--migratedaway")];
+            let domains = self.cluster.domains(node).into_iter();
+            found.extend(domains.filter(|(n, _)| odd.contains(n)).map(|(n, _)| format!("{node}: {n}")));
             let record = self.cluster.fabric.get(node, &format!("/run/xen-handoff/{name}.json"));
             let phase = phase_of(&record);
             if !["", "idle"].contains(&phase.as_str()) {
@@ -283,18 +282,22 @@ impl<'a> Story<'a> {
 
     /// xl, ssh and xen-handoff processes of a node, but not the monitor daemons, which live as long as a domain.
     fn processes(&self, node: &str) -> Vec<String> {
-        let script = "for p in /proc/[0-9]*; do
-              c=$(cat $p/comm 2>/dev/null) || continue
-              case $c in xl|ssh|xen-handoff|Xen) ;; *) continue ;; esac
-              case $(readlink $p/fd/1) in */xl-*.log) continue ;; esac
-              echo \"$(tr '\\0' ' ' <$p/cmdline)\"
-            done";
-        let said = self.cluster.fabric.on(node, &["sh", "-c", script]);
-        // a recurring monitor may be under way at any moment
-        let monitor = |line: &&str| {
-            !line.ends_with("monitor ") && !line.ends_with("xl list ") && !line.trim().is_empty()
-        };
-        said.stdout.lines().filter(monitor).map(|line| format!("{node}: {line}")).collect()
+        let proc = self.cluster.fabric.root(node).join("proc");
+        let mut found = vec![];
+        for entry in std::fs::read_dir(proc).expect("the node's processes").flatten() {
+            let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+            let daemon =
+                std::fs::read_link(entry.path().join("fd/1")).is_ok_and(|to| to.starts_with("/var/log/xen"));
+            if daemon || !["xl", "ssh", "xen-handoff", "Xen"].contains(&read("comm").trim()) {
+                continue;
+            }
+            let line = read("cmdline").replace('\0', " ").trim_end().to_owned();
+            // a recurring monitor may be under way at any moment
+            if !line.is_empty() && !line.ends_with(" monitor") && !line.contains("xl list") {
+                found.push(format!("{node}: {line}"));
+            }
+        }
+        found
     }
 
     /// All that one needs to understand what happened.
@@ -314,10 +317,4 @@ fn phase_of(record: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
     let phase = if json["phase"].is_string() { &json["phase"] } else { &json["state"]["phase"] };
     phase.as_str().unwrap_or_default().to_owned()
-}
-
-/// Runs `words` on the machine itself; for what a story needs beside the cluster.
-pub(crate) fn on_machine(words: &[&str]) -> Said {
-    let (program, rest) = words.split_first().expect("a program");
-    spawn::run(command(program).args(rest))
 }

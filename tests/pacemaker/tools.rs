@@ -2,20 +2,26 @@
 
 use crate::cluster::Cluster;
 use crate::plan_table::keep_text;
+use crate::pool::with_cluster;
+use crate::skip;
 use crate::spawn::{Said, until};
-use crate::{skip, with_cluster};
 use libtest_mimic::Trial;
 use std::fmt::Write;
 use std::time::Duration;
 
 const FENCED: Duration = Duration::from_secs(40);
 
+type Test = fn(&Cluster);
+
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Cluster)); 2] = [
+    let tests: [(&str, Test); 2] = [
         ("tools::private_attribute_of_a_peer", private_attribute_of_a_peer),
         ("tools::what_a_fenced_node_looks_like", what_a_fenced_node_looks_like),
     ];
-    tests.into_iter().map(|(name, test)| skip(Trial::test(name, move || with_cluster(test)), false)).collect()
+    tests
+        .into_iter()
+        .map(|(name, test)| skip(Trial::test(name, move || with_cluster(name, test)), false))
+        .collect()
 }
 
 /// The ledger's primitive: a value on a peer's name, in memory only, readable everywhere.
@@ -25,7 +31,7 @@ fn private_attribute_of_a_peer(cluster: &Cluster) {
         let said = cluster.fabric.on("n1", words);
         (said.clone(), transcript(words, &said))
     };
-    let name = "xen-handoff-x0";
+    let name = "xen-handoff-nothing";
     let mut text = on_n1(&["attrd_updater", "--help"]).1;
     keep_text("attrd_updater--help.txt", &text);
     text.clear();
@@ -56,7 +62,7 @@ fn private_attribute_of_a_peer(cluster: &Cluster) {
     until(FENCED, || seen().contains("value=\"offer\"")).expect("the value on another node");
     let cib = cluster.must(&["cibadmin", "-Q"]);
     assert!(!cib.contains(name), "a private attribute is in the CIB");
-    cluster.fabric.sh("n1", &format!("attrd_updater -D -n {name} -N n2; attrd_updater -D -n {name} -N n3"));
+    cluster.fabric.sh("n1", &format!("for n in n2 n3 n9; do attrd_updater -D -n {name} -N $n; done"));
 }
 
 /// What P2 reads about a source that did not come back: the CIB and the fencing history.

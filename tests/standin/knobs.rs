@@ -44,6 +44,9 @@ pub(crate) fn at(host: &Host, who: &str, point: &str) {
     if named("kill") {
         system::kill_myself();
     }
+    if named("kill-once") && host.remove_knob(&format!("{who}.kill-once")).is_ok() {
+        system::kill_myself();
+    }
 }
 
 /// Whether the receiver is to fail at `what`.

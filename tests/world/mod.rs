@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{PoisonError, RwLock};
 
 /// A set of hosts.
 pub struct World {
@@ -55,6 +56,7 @@ const CRM_NODE: &str = "#!/bin/sh\necho NAME\n";
 impl World {
     /// A world of these hosts, with a cluster manager that knows them all.
     pub fn new(names: &[&str]) -> Self {
+        let _nobody_starts = STARTING.write().unwrap_or_else(PoisonError::into_inner);
         let world = Self { folder: tempfile::tempdir().unwrap() };
         let shared = world.folder.path();
         for name in names {
@@ -161,8 +163,16 @@ fn standin_xl() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_xen-handoff")).with_file_name("examples").join("xl-standin")
 }
 
+/// An executable that is being written must not be open in a child that another thread forks just then, or the kernel
+/// refuses to run it ("Text file busy"): worlds are made while nobody starts a process, and the other way round.
+static STARTING: RwLock<()> = RwLock::new(());
+
 fn run(command: &mut Command) -> std::process::Output {
-    command.output().unwrap()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    let child = command.spawn();
+    drop(started);
+    child.unwrap().wait_with_output().unwrap()
 }
 
 impl Host {
@@ -179,7 +189,7 @@ impl Host {
             ("OCF_RESOURCE_INSTANCE", "x0"),
             ("OCF_RESKEY_xmfile", config.as_str()),
             ("OCF_RESKEY_CRM_meta_on_node", self.name.as_str()),
-            ("OCF_RESKEY_CRM_meta_timeout", "30000"),
+            ("OCF_RESKEY_CRM_meta_timeout", "60000"),
         ]);
         variables.extend(more.iter().copied());
         variables.retain(|_, value| *value != "UNSET");
@@ -198,6 +208,17 @@ impl Host {
     pub fn succeeds(&self, action: &str) {
         let call = self.act(action, &[]);
         assert_eq!(call.code, 0, "{action} on {}: {}", self.name, call.reason);
+    }
+
+    /// Calls the operators' tool. Gives its exit status and all that it printed.
+    pub fn tool(&self, args: &[&str]) -> (i32, String) {
+        let output = run(Command::new(env!("CARGO_BIN_EXE_xen-handoff"))
+            .args(args)
+            .env_clear()
+            .env("XEN_HANDOFF_ROOT", &self.root)
+            .env("HA_LOGFACILITY", "none"));
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The stand-in's listing.
@@ -232,6 +253,14 @@ impl Host {
         record["state"]["phase"].as_str().unwrap().to_owned()
     }
 
+    /// Puts a shell script in the place of one of this host's tools.
+    pub fn put_script(&self, path: &str, script: &str) {
+        let _nobody_starts = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join(path);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     /// Turns a knob of the stand-in: see `tests/standin/xl.rs`.
     pub fn knob(&self, name: &str, text: &str) {
         let folder = self.root.join("var/lib/xl-standin/ctl");
@@ -241,6 +270,22 @@ impl Host {
 
     pub fn unset_knob(&self, name: &str) {
         std::fs::remove_file(self.root.join("var/lib/xl-standin/ctl").join(name)).unwrap();
+    }
+
+    /// Kills the workers of this host that outlived their action.
+    pub fn end_workers(&self) {
+        let ours = format!("XEN_HANDOFF_ROOT={}", self.root.display());
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let read = |file| std::fs::read(process.path().join(file)).unwrap_or_default();
+            let is_ours =
+                read("environ").split(|byte| *byte == 0).any(|variable| variable == ours.as_bytes());
+            let is_worker = read("cmdline").split(|byte| *byte == 0).nth(1) == Some(b"push");
+            if is_ours && is_worker {
+                let pid = process.file_name().to_string_lossy().parse().unwrap();
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            }
+        }
     }
 
     /// From now on this host cannot be reached, or can again.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::{Scene, Story, dry, lab};
-use crate::audit::{Timed, identity, two_running};
+use crate::audit::{Timed, blind, identity, two_running};
 use crate::guest::Witness;
 use crate::sampler::Copy;
 use crate::wait::{say, until};
@@ -14,6 +14,7 @@ pub(super) const STORIES: &[Story] = &[
     dry("audit_sees_an_overlap_and_no_handover", overlap),
     dry("audit_gives_the_clocks_the_benefit_of_the_doubt", doubt),
     dry("audit_sees_a_reboot_and_a_second_guest", second_guest),
+    dry("audit_does_not_trust_a_silent_sampler", silent_sampler),
     lab("audit_reports_two_running_copies", two_copies),
 ];
 
@@ -34,10 +35,11 @@ fn overlap() -> Result<()> {
 }
 
 fn doubt() -> Result<()> {
-    // One overlapping sample, but within what the clocks may be wrong by.
-    let mut samples = vec![sample(1, 0.0, true), sample(1, 0.05, true), sample(2, 0.048, true)];
+    // node1 certainly runs it up to 0.2, less what its clock may be wrong by.
+    let mut samples: Vec<Timed> = (0..5).map(|turn| sample(1, f64::from(turn) * 0.05, true)).collect();
+    samples.push(sample(2, 0.198, true));
     ensure!(two_running(&samples).is_empty(), "an overlap was claimed that the clocks do not prove");
-    samples.push(sample(2, 0.025, true));
+    samples.push(sample(2, 0.185, true));
     ensure!(!two_running(&samples).is_empty(), "a certain overlap was not seen");
     Ok(())
 }
@@ -52,6 +54,14 @@ fn second_guest() -> Result<()> {
         "a second guest was not seen"
     );
     ensure!(!identity(&[says("a", 5), says("a", 4)], 0).is_empty(), "a rollback was not seen");
+    Ok(())
+}
+
+fn silent_sampler() -> Result<()> {
+    let samples: Vec<Timed> = (0..100).map(|turn| sample(1, f64::from(turn), true)).collect();
+    ensure!(blind(&samples, 1, 0.0, 100.0).is_none(), "a watched node was said to be unwatched");
+    ensure!(blind(&samples, 1, 0.0, 120.0).is_some(), "a sampler that ended early was trusted");
+    ensure!(blind(&samples, 2, 0.0, 100.0).is_some(), "a sampler that never spoke was trusted");
     Ok(())
 }
 

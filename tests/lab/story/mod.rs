@@ -16,7 +16,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::agent::Agent;
 use crate::lab::Lab;
-use crate::wait::{say, step};
+use crate::wait::say;
 
 pub(crate) use scene::Scene;
 
@@ -100,7 +100,7 @@ impl Shared {
         }
         match &mut *state {
             State::On(lab) => {
-                step("going back to the ready cluster", || lab.restore())?;
+                lab.restore()?;
                 work(lab)
             }
             State::Broken(why) => Err(anyhow!("the lab did not come up: {why}")),

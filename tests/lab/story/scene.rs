@@ -13,8 +13,11 @@ use crate::node::Node;
 use crate::process::Running;
 use crate::wait::{self, now, say};
 
-/// The longest time that x0 may be silent in a live migration: it was 7 to 9 s under emulation in the best of runs.
+/// The longest time that x0 may be silent in a live migration, which pauses it for 7 to 9 s on an emulated machine that has
+/// two cores to itself ...
 const SILENCE: f64 = 20.0;
+/// ... and, where the machine is busy and all is slower, as a part of the whole test.
+const SILENT_PART: f64 = 0.25;
 
 /// A test in progress.
 #[derive(Debug)]
@@ -233,7 +236,8 @@ impl<'a> Scene<'a> {
     pub(crate) fn x0_was_hardly_silent(&mut self) -> Result<()> {
         let pings = self.pings()?;
         let (_, gap) = pings.longest_gap();
-        if gap > SILENCE {
+        let limit = SILENCE.max((now() - self.began) * SILENT_PART);
+        if gap > limit {
             bail!("x0 was silent for {gap:.1} s, {} of {} pings lost", pings.lost(), pings.sent);
         }
         Ok(())

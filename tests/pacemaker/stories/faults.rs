@@ -73,7 +73,7 @@ fn no_suspend(cluster: &Cluster) {
 /// the domain again on the source. P1 must hold all the same.
 fn hazard_h1(cluster: &Cluster) {
     let story = Story::begin(cluster);
-    story.given(&Domain::new("x0").meta("allow-migrate", "true"));
+    story.given(&Domain::new("x0").meta("allow-migrate", "true").start_timeout(12));
     cluster.must(&["crm_resource", "--move", "-r", "x0", "-N", "n3"]);
     story.runs("x0", "n3");
     cluster.settle();
@@ -88,5 +88,6 @@ fn hazard_h1(cluster: &Cluster) {
     cluster.settle();
     let running = story.running_on("x0");
     assert_eq!(running.len(), 1, "x0 runs on {running:?}\n{}", story.report());
-    story.audit("x0", 1);
+    // the node that sent it remembers where to, until somebody has put right what the cluster believes
+    story.promises("x0", 1);
 }

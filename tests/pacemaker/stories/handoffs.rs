@@ -72,6 +72,9 @@ fn several(cluster: &Cluster) {
     story.standby("n1");
     for name in ["x0", "x1", "x2"] {
         story.runs(name, "n2");
+    }
+    cluster.settle();
+    for name in ["x0", "x1", "x2"] {
         story.audit(name, 1);
     }
     story.end("x0", &["n2"], 1);

@@ -6,8 +6,9 @@ mod real_stops;
 mod starts;
 
 use crate::cluster::Cluster;
+use crate::pool::with_cluster;
 use crate::story::{Domain, Story};
-use crate::{audit, skip, with_cluster};
+use crate::{audit, skip};
 use libtest_mimic::Trial;
 
 type Test = fn(&Cluster);
@@ -22,8 +23,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-fn trial(name: &str, test: Test) -> Trial {
-    Trial::test(format!("story::{name}"), move || with_cluster(test))
+fn trial(name: &'static str, test: Test) -> Trial {
+    Trial::test(format!("story::{name}"), move || with_cluster(name, test))
 }
 
 /// What we are measured against: `ocf:heartbeat:Xen` on the same cluster and the same toolstack.

@@ -1,0 +1,203 @@
+//! What became of a transfer that broke off: decided by where the copies *are*, on both ends, and never by a guess.
+//!
+//! xl's own last word there is "Domain state is now undefined! Please CHECK AT BOTH ENDS". This is that check. The rules
+//! rest on two facts of xl: a receiver that was not given GO destroys its copy and never runs it, and a sender that may
+//! have given GO never resumes its own copy unless the target said that it destroyed its.
+//!
+//! | at the source: phase, copy | the target says | then |
+//! |---|---|---|
+//! | running | | it is still here |
+//! | `Sending`, frozen | (need not be asked: it was never given GO) | resume it |
+//! | `Settling`, absent | (only a sender that was told "it runs" destroys it) | it has moved |
+//! | `Settling`, frozen or renamed away | it runs there | destroy the copy here |
+//! | `Settling`, frozen or renamed away | none there, or fenced since | rename it back, resume it |
+//! | `Settling`, frozen or renamed away | anything else, or nothing | wait |
+//!
+//! | at the target: phase, copy | then |
+//! |---|---|
+//! | running | it has arrived |
+//! | absent | nothing has arrived |
+//! | `Receiving`, incoming | destroy the copy: it was never given GO |
+//! | `Arriving`, incoming or paused | finish what xl's receiver began: rename it, let it run |
+
+use super::evidence::{NoCopyElsewhere, PeerSays, RunsElsewhere, SourceQuiet};
+use super::phase::Phase;
+use crate::domain::Presence;
+
+/// What the source has to do with its copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AtSource {
+    /// It runs here, and nothing has to be done.
+    StillHere,
+    /// It is gone from here.
+    Moved,
+    /// Ask the target first.
+    AskTarget,
+    /// Give it its name back where that was taken, and resume it.
+    Resume(NoCopyElsewhere),
+    /// Destroy it: the target runs the domain.
+    Destroy(RunsElsewhere),
+    /// Nothing can be done yet, for this reason.
+    Wait(String),
+}
+
+/// What the target has to do with its copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AtTarget {
+    /// It runs here.
+    Arrived,
+    /// No copy is here.
+    Nothing,
+    /// Destroy the incoming copy: it was never given GO and has no receiver any more.
+    DestroyIncoming,
+    /// Rename it where that was not done yet, and let it run.
+    Finish(SourceQuiet),
+    /// Nothing can be done yet, for this reason.
+    Wait(String),
+}
+
+/// Decides for the source. `target` is what the target said, if it was asked.
+pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>) -> AtSource {
+    let (transfer, may_have_given) = match phase {
+        Phase::Sending { transfer, .. } => (transfer, false),
+        Phase::Settling { transfer, .. } => (transfer, true),
+        Phase::Idle
+        | Phase::Offering { .. }
+        | Phase::Offered { .. }
+        | Phase::Withdrawing { .. }
+        | Phase::Left { .. }
+        | Phase::Claiming { .. }
+        | Phase::Receiving { .. }
+        | Phase::Arriving { .. }
+        | Phase::Arrived { .. } => return AtSource::Wait(format!("this node sends nothing ({phase})")),
+    };
+    match presence {
+        Presence::Running(_) => AtSource::StillHere,
+        Presence::Absent if may_have_given => AtSource::Moved,
+        Presence::Frozen(_) | Presence::MigratedAway(_) => {
+            if let Some(none) = NoCopyElsewhere::never_given(phase) {
+                return AtSource::Resume(none);
+            }
+            let Some(target) = target else { return AtSource::AskTarget };
+            if let Some(runs) = RunsElsewhere::observe(target) {
+                return AtSource::Destroy(runs);
+            }
+            match NoCopyElsewhere::observe(target, transfer) {
+                Ok(none) => AtSource::Resume(none),
+                Err(why) => AtSource::Wait(format!("{}: {why}", transfer.target)),
+            }
+        }
+        Presence::Absent
+        | Presence::Building(_)
+        | Presence::Paused(_)
+        | Presence::Crashed(_)
+        | Presence::ShutDown(_)
+        | Presence::Rebooting(_)
+        | Presence::Dying(_)
+        | Presence::Incoming(_)
+        | Presence::Unknown(_) => AtSource::Wait(format!("it is {presence} here")),
+    }
+}
+
+/// Decides for the target. Only asked when nothing of ours handles the stream any more.
+pub fn at_target(phase: &Phase, presence: &Presence) -> AtTarget {
+    let given = SourceQuiet::on_record(phase);
+    match presence {
+        Presence::Running(_) => AtTarget::Arrived,
+        Presence::Absent => AtTarget::Nothing,
+        Presence::Incoming(_) | Presence::Paused(_) => match (given, phase) {
+            (Some(quiet), _) => AtTarget::Finish(quiet),
+            (None, Phase::Receiving { .. }) if matches!(presence, Presence::Incoming(_)) => {
+                AtTarget::DestroyIncoming
+            }
+            (None, _) => AtTarget::Wait(format!("it is {presence} here")),
+        },
+        Presence::Building(_)
+        | Presence::Crashed(_)
+        | Presence::Frozen(_)
+        | Presence::ShutDown(_)
+        | Presence::Rebooting(_)
+        | Presence::Dying(_)
+        | Presence::MigratedAway(_)
+        | Presence::Unknown(_) => AtTarget::Wait(format!("it is {presence} here")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixTime;
+    use crate::domain::DomainId;
+    use crate::handoff::phase::{Epoch, Transfer};
+    use crate::host::NodeName;
+
+    const ID: DomainId = DomainId(3);
+
+    fn transfer() -> Transfer {
+        Transfer {
+            epoch: Epoch(5_000),
+            source: NodeName::new("n1").unwrap(),
+            target: NodeName::new("n2").unwrap(),
+        }
+    }
+
+    fn sending() -> Phase {
+        Phase::Sending { transfer: transfer(), offer: None }
+    }
+
+    fn settling() -> Phase {
+        Phase::Settling { transfer: transfer(), offer: None }
+    }
+
+    fn stands(presence: Presence, phase: Phase) -> PeerSays {
+        PeerSays::Stands { presence, phase }
+    }
+
+    #[test]
+    fn a_frozen_copy_that_was_never_given_away_is_resumed_without_asking() {
+        assert!(matches!(at_source(&sending(), &Presence::Frozen(ID), None), AtSource::Resume(_)));
+        assert_eq!(at_source(&settling(), &Presence::Frozen(ID), None), AtSource::AskTarget);
+        assert_eq!(at_source(&settling(), &Presence::MigratedAway(ID), None), AtSource::AskTarget);
+    }
+
+    #[test]
+    fn exactly_one_copy_is_kept_and_the_targets_word_chooses_it() {
+        for here in [Presence::Frozen(ID), Presence::MigratedAway(ID)] {
+            let decide = |says: &PeerSays| at_source(&settling(), &here, Some(says));
+            let runs = stands(Presence::Running(ID), Phase::Idle);
+            assert!(matches!(decide(&runs), AtSource::Destroy(_)));
+            let arriving = stands(Presence::Running(ID), Phase::Arriving { transfer: transfer() });
+            assert!(matches!(decide(&arriving), AtSource::Destroy(_)));
+            assert!(matches!(decide(&stands(Presence::Absent, Phase::Idle)), AtSource::Resume(_)));
+            assert!(matches!(decide(&PeerSays::Fenced(UnixTime(6))), AtSource::Resume(_)));
+        }
+    }
+
+    #[test]
+    fn no_clear_word_no_action() {
+        for says in [
+            PeerSays::Silent("cut".into()),
+            PeerSays::Fenced(UnixTime(5)),
+            stands(Presence::Unknown("xl hangs".into()), Phase::Idle),
+            stands(Presence::Incoming(ID), Phase::Arriving { transfer: transfer() }),
+            stands(Presence::Paused(ID), Phase::Arriving { transfer: transfer() }),
+            stands(Presence::Absent, Phase::Receiving { transfer: transfer() }),
+            stands(Presence::Absent, Phase::Arriving { transfer: transfer() }),
+        ] {
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
+            assert!(matches!(decision, AtSource::Wait(_)), "{says:?}: {decision:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_finishes_only_what_was_given_to_it() {
+        let receiving = Phase::Receiving { transfer: transfer() };
+        let arriving = Phase::Arriving { transfer: transfer() };
+        assert_eq!(at_target(&receiving, &Presence::Incoming(ID)), AtTarget::DestroyIncoming);
+        assert!(matches!(at_target(&receiving, &Presence::Paused(ID)), AtTarget::Wait(_)));
+        assert!(matches!(at_target(&arriving, &Presence::Incoming(ID)), AtTarget::Finish(_)));
+        assert!(matches!(at_target(&arriving, &Presence::Paused(ID)), AtTarget::Finish(_)));
+        assert_eq!(at_target(&arriving, &Presence::Absent), AtTarget::Nothing);
+        assert!(matches!(at_target(&Phase::Idle, &Presence::Incoming(ID)), AtTarget::Wait(_)));
+    }
+}
