@@ -4,6 +4,8 @@
 #   make              build the release executable
 #   make demo         a handoff on real Xen, beside the stock agent's reboot: a table, a plot, target/demo/report.json
 #   make check        formatting, lints, unit tests, real Pacemaker in namespaces, ocf-tester and its like
+#   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
+#   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
 #   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word)
 #   make install      into DESTDIR (PREFIX=/usr)
 
@@ -17,7 +19,7 @@ MANDIR  = $(PREFIX)/share/man
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 BINARY  = target/release/xen-handoff
 
-.PHONY: all build toolchain demo check fast lint ocf-check lab lab-smoke install uninstall man clean
+.PHONY: all build toolchain demo check fast lint ocf-check model mutants lab lab-smoke install uninstall man clean
 
 all: build
 
@@ -48,6 +50,15 @@ check: lint build
 ocf-check: build
 	@tests/need ocf
 	tests/ocf-check
+
+# In a release build, since it is a search: some minutes to build once, about two to run.
+model: toolchain
+	@tests/need build
+	$(CARGO) test --release --locked --test model -- quick
+
+mutants: toolchain
+	@tests/need build
+	$(CARGO) test --release --locked --test model -- mutants
 
 lab: build
 	@tests/need lab

@@ -1,0 +1,312 @@
+//! Pacemaker as one resource sees it: what it may order, and what it makes of an answer. It is a superset: wherever the
+//! scheduler has a choice, or a person or another resource may change its mind, any order may come.
+//!
+//! What it never does is Pacemaker's own promise, and ours stand on it: it starts the resource only when it believes it
+//! stopped on every other node, and a node that it has lost counts as stopped only once it has been fenced. (That it believes
+//! wrongly after an interrupted migration is the stale-history hazard, [`Deed::Forget`].) A cluster with
+//! `stonith-enabled=false` breaks that promise by itself.
+
+use super::deed::Deed;
+use super::drive::{Drive, Ended};
+use super::mutation::Mutation;
+use super::promise::{Broken, Promise, hold};
+use super::world::{
+    Action, Belief, Chain, Host, KeeperAt, Ledger, Member, NODES, Node, Note, Stand, StartAt, StopAt, World,
+    name,
+};
+
+/// What the cluster and its people may do next.
+pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
+    let Cluster { belief, member, migration, .. } = world.cluster;
+    let idle = world.hosts.iter().all(|host| host.action.is_none());
+    for node in 0..NODES {
+        let host = &world.hosts[node];
+        let present = member[node] == Member::In;
+        let others = || (0..NODES).filter(move |&other| other != node);
+        if host.up && host.action.is_none() {
+            let due = matches!(belief[node], Belief::Started | Belief::Unsure);
+            if due && world.left.stops > 0 && member[node] != Member::Out {
+                out.push(Deed::Stop(node, None));
+                if present {
+                    let places = others().filter(|&other| member[other] == Member::In);
+                    out.extend(places.map(|other| Deed::Stop(node, Some(other))));
+                }
+            }
+            // A monitor that finds what the cluster believes is no deed.
+            let surprised = belief[node] == Belief::Started && !host.runs();
+            if present && (belief[node] == Belief::Unsure || surprised) && migration.is_none() {
+                out.push(Deed::Probe(node));
+            }
+            let elsewhere_stopped = others().all(|other| belief[other] == Belief::Stopped);
+            if present
+                && idle
+                && belief[node] == Belief::Stopped
+                && elsewhere_stopped
+                && world.left.starts > 0
+            {
+                out.push(Deed::Start(node));
+            }
+            if present
+                && idle
+                && belief[node] == Belief::Started
+                && migration.is_none()
+                && world.left.moves > 0
+            {
+                let free =
+                    others().filter(|&other| member[other] == Member::In && belief[other] == Belief::Stopped);
+                out.extend(free.map(|other| Deed::MigrateTo(node, other)));
+            }
+            if present && matches!(migration, Some((_, target, Chain::Sent)) if target == node) {
+                out.push(Deed::MigrateFrom(node));
+            }
+            if present && belief[node] == Belief::Stopped && world.left.leaves > 0 {
+                out.push(Deed::Leave(node));
+            }
+        }
+        if present && belief[node] == Belief::Blocked && host.action.is_none() {
+            out.push(Deed::CleanUp(node));
+        }
+        if !present && host.up && !world.is_isolated(node) && host.action.is_none() {
+            out.push(Deed::Join(node));
+        }
+        if present && (!host.up || world.is_isolated(node)) {
+            out.push(Deed::Lose(node));
+        }
+        let survivor = others().any(|other| member[other] == Member::In && world.hosts[other].up);
+        let unclean = member[node] == Member::Lost && belief[node] != Belief::Stopped;
+        if survivor && (unclean || present && belief[node] == Belief::Blocked) && world.left.faults > 0 {
+            out.push(Deed::Fence(node));
+        }
+        if let Some((_, target, Chain::Sent | Chain::Failed)) = migration
+            && target == node
+            && belief[node] == Belief::Unsure
+            && host.action.is_none()
+            && world.left.forgets > 0
+            && world.left.faults > 0
+        {
+            out.push(Deed::Forget(node));
+        }
+    }
+    if world.left.wipes > 0 && world.left.faults > 0 {
+        out.push(Deed::Wipe);
+    }
+}
+
+use super::world::Cluster;
+
+/// The cluster reads how `action` on `node` has ended.
+///
+/// # Errors
+/// The promises that hold at that moment.
+pub(super) fn heard(
+    drive: &mut Drive<'_>,
+    node: Node,
+    action: Option<Action>,
+    ended: Ended,
+) -> Result<(), Broken> {
+    let Some(action) = action else { return Ok(()) };
+    let host = &drive.world.hosts[node];
+    let belief = match (action, ended) {
+        (Action::Start(_) | Action::MigrateFrom, Ended::Success) => {
+            hold(Promise::RecordAgrees, host.runs(), || {
+                format!("{} says that it runs there, and it does not", name(node))
+            })?;
+            Belief::Started
+        }
+        (Action::Stop { .. }, Ended::Success) => {
+            stopped(drive, node)?;
+            Belief::Stopped
+        }
+        (Action::Stop { .. }, _) => Belief::Blocked,
+        (Action::Probe, Ended::Success) => {
+            hold(Promise::P3OfferOutlivesItsSource, !host.stand.is_offered_away(), || {
+                format!("{} says that it runs there, after a stop has said that it does not", name(node))
+            })?;
+            Belief::Started
+        }
+        (Action::Probe, Ended::NotRunning) => Belief::Stopped,
+        (Action::Start(_) | Action::MigrateTo { .. } | Action::MigrateFrom | Action::Probe, _) => {
+            Belief::Unsure
+        }
+    };
+    let cluster = &mut drive.world.cluster;
+    if cluster.member[node] == Member::In {
+        cluster.belief[node] = belief;
+    }
+    match action {
+        Action::MigrateTo { target, .. } => {
+            if cluster.belief[target] == Belief::Stopped && cluster.member[target] == Member::In {
+                cluster.belief[target] = Belief::Unsure;
+            }
+            let chain = if ended == Ended::Success { Chain::Sent } else { Chain::Failed };
+            cluster.migration = Some((node, target, chain));
+        }
+        Action::MigrateFrom => {
+            let chain = if ended == Ended::Success { Chain::Arrived } else { Chain::Failed };
+            if let Some((_, _, at)) = &mut cluster.migration {
+                *at = chain;
+            }
+        }
+        Action::Start(_) | Action::Stop { .. } | Action::Probe => {}
+    }
+    settle_migration(drive.world);
+    Ok(())
+}
+
+/// A migration is over when nothing about its two ends is open.
+fn settle_migration(world: &mut World) {
+    let belief = world.cluster.belief;
+    let clear = |node: Node| matches!(belief[node], Belief::Stopped | Belief::Started);
+    if let Some((source, target, chain)) = world.cluster.migration
+        && chain != Chain::Sent
+        && clear(source)
+        && clear(target)
+    {
+        world.cluster.migration = None;
+    }
+}
+
+/// What holds when a stop has said "stopped".
+fn stopped(drive: &Drive<'_>, node: Node) -> Result<(), Broken> {
+    let host = &drive.world.hosts[node];
+    if host.look() == super::world::Look::Absent {
+        return Ok(());
+    }
+    if matches!(host.stand, Stand::Offering(_)) {
+        return hold(Promise::P3OfferOutlivesItsSource, false, || {
+            format!("{} says stopped before its offer is recorded", name(node))
+        });
+    }
+    hold(Promise::P6StopMeansStop, host.stand.is_offered_away(), || {
+        format!(
+            "{} says stopped, has it ({:?}), and its record says {:?}",
+            name(node),
+            host.look(),
+            host.stand
+        )
+    })?;
+    if let Stand::Offered(paper) = host.stand {
+        let kept = host.keeper.is_some_and(|keeper| keeper.epoch == paper.epoch);
+        hold(Promise::P5AnOfferEnds, kept, || format!("nobody watches over the offer of {}", name(node)))?;
+    }
+    Ok(())
+}
+
+impl Drive<'_> {
+    /// Carries out an order.
+    ///
+    /// # Errors
+    /// The promises that hold at that moment.
+    pub(super) fn order(&mut self, deed: Deed) -> Result<(), Broken> {
+        match deed {
+            Deed::Start(node) => {
+                self.world.left.starts -= 1;
+                self.world.cluster.migration = None;
+                self.world.hosts[node].action = Some(Action::Start(StartAt::Round));
+            }
+            Deed::Stop(node, plan) => {
+                self.world.left.stops -= 1;
+                self.world.hosts[node].action = Some(Action::Stop { plan, at: StopAt::Begin });
+            }
+            Deed::MigrateTo(node, target) => {
+                self.world.hosts[node].action = Some(Action::MigrateTo { target, pushing: false });
+            }
+            Deed::MigrateFrom(node) => self.world.hosts[node].action = Some(Action::MigrateFrom),
+            Deed::Probe(node) => self.world.hosts[node].action = Some(Action::Probe),
+            Deed::CleanUp(node) => self.world.cluster.belief[node] = Belief::Unsure,
+            Deed::Leave(node) => {
+                self.world.left.leaves -= 1;
+                self.world.cluster.member[node] = Member::Out;
+                self.drop_attributes(node);
+            }
+            Deed::Join(node) => {
+                self.drop_attributes(node);
+                self.world.cluster.member[node] = Member::In;
+                self.world.cluster.belief[node] = Belief::Unsure;
+                if self.rules.repaired(super::known::Known::FencedAndBack)
+                    && !self.rules.mutated(Mutation::FencedEver)
+                {
+                    self.world.cluster.fenced_at[node] = None;
+                }
+            }
+            Deed::Lose(node) => {
+                self.world.cluster.member[node] = Member::Lost;
+                self.world.cluster.belief[node] = Belief::Unsure;
+                if !self.world.hosts[node].up {
+                    self.drop_attributes(node);
+                }
+            }
+            Deed::Fence(node) => {
+                self.world.left.faults -= 1;
+                let at = self.world.tick();
+                self.crash(node)?;
+                self.world.cluster.fenced_at[node] = Some(at);
+                self.world.cluster.member[node] = Member::Lost;
+                self.world.cluster.belief[node] = Belief::Stopped;
+                settle_migration(self.world);
+            }
+            Deed::Forget(node) => {
+                self.world.left.forgets -= 1;
+                self.world.left.faults -= 1;
+                self.world.cluster.belief[node] = Belief::Stopped;
+                self.world.cluster.migration = None;
+            }
+            Deed::Wipe => {
+                self.world.left.wipes -= 1;
+                self.world.left.faults -= 1;
+                self.world.ledger = Ledger { slot: [None; NODES], note: [Note::None; NODES] };
+            }
+            _ => unreachable!("no order of the cluster"),
+        }
+        Ok(())
+    }
+
+    fn drop_attributes(&mut self, node: Node) {
+        self.world.ledger.slot[node] = None;
+        self.world.ledger.note[node] = Note::None;
+    }
+
+    /// The host stops in the middle of everything: its domains, processes and records are gone.
+    ///
+    /// # Errors
+    /// None today.
+    pub(super) fn crash(&mut self, node: Node) -> Result<(), Broken> {
+        self.world.hosts[node] = Host::fresh(false);
+        self.drop_attributes(node);
+        for place in 0..self.world.streams.len() {
+            self.lose_host(place, node)?;
+        }
+        Ok(())
+    }
+
+    /// The cluster kills an action at its time-out, or somebody does: the whole process group, not the workers.
+    ///
+    /// # Errors
+    /// None today.
+    pub(super) fn kill_action(&mut self, node: Node) -> Result<(), Broken> {
+        let action = self.world.hosts[node].action.take();
+        heard(self, node, action, Ended::Failure)
+    }
+
+    /// Somebody kills the keeper.
+    pub(super) fn kill_keeper(&mut self, node: Node) {
+        self.world.hosts[node].keeper = None;
+    }
+}
+
+/// Whether the keeper on `node` has something to do.
+pub(super) fn keeper_acts(world: &World, node: Node, under_stream: bool) -> bool {
+    let host = &world.hosts[node];
+    let Some(keeper) = host.keeper else { return false };
+    match keeper.at {
+        KeeperAt::Watch => {
+            let ours = host.stand.offer().is_some_and(|paper| paper.epoch == keeper.epoch);
+            let due = world.has_expired(keeper.epoch) && (under_stream || !world.is_transferring(node));
+            // In `Offering` and `Settling` an expiry changes nothing.
+            let changes =
+                matches!(host.stand, Stand::Offered(_) | Stand::Withdrawing(_) | Stand::Sending(..));
+            !ours || due && changes
+        }
+        KeeperAt::Quench | KeeperAt::Verify => true,
+    }
+}

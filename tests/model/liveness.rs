@@ -1,0 +1,134 @@
+//! When all heals: links are whole, hosts are up, nothing more fails, every process goes on, and the cluster does what Pacemaker
+//! would, one thing at a time. Within [`STEPS`] deeds it must come to an end that a person can live with.
+
+use super::deed::{Deed, after, deeds, progress};
+use super::known::Rules;
+use super::promise::{Broken, Promise};
+use super::world::{Action, Belief, Look, NODES, Stand, StartAt, World};
+
+/// The bound.
+pub(super) const STEPS: usize = 1000;
+/// How often a person tells the cluster to try a failed stop again.
+const CLEANUPS: usize = 3;
+/// How many rounds a start tries.
+const ROUNDS: usize = 3;
+/// How many starts in a row may fail.
+const STARTS: usize = 12;
+
+/// How a world ends that was let heal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Ending {
+    /// One copy runs, where the cluster believes it.
+    Runs,
+    /// No copy is anywhere, and the cluster knows.
+    Stopped,
+    /// Both ends of a stream were killed around GO: it is suspended or undecided, and every action says so.
+    Unsettled,
+}
+
+/// Lets `world` heal, and demands an end.
+///
+/// # Errors
+/// The promise that broke on the way, [`Promise::Liveness`] if there is no end, and the way.
+pub(super) fn heal(world: &World, rules: Rules) -> Result<Ending, (Broken, Vec<Deed>)> {
+    let (last, way) = let_heal(world, rules);
+    match last {
+        Ok(world) => ending(&world).map_err(|broken| (broken, way)),
+        Err(broken) => Err((broken, way)),
+    }
+}
+
+/// The world when nothing more happens in it, and how it came there.
+pub(super) fn let_heal(world: &World, rules: Rules) -> (Result<World, Broken>, Vec<Deed>) {
+    let mut world = world.clone();
+    let mut way = vec![];
+    world.left.faults = 0;
+    (world.left.starts, world.left.stops, world.left.expiries, world.left.moves) = (40, 40, 8, 0);
+    (world.left.refusals, world.left.leaves) = (0, 0);
+    let (mut starts, mut rounds, mut cleanups) = (0, 0, 0);
+    // A probe that failed is answered by a stop, not by a probe.
+    let mut probed = [false; NODES];
+    for _ in 0..STEPS {
+        let Some(mut deed) = next(&world, rules, cleanups < CLEANUPS, starts, probed) else {
+            return (Ok(world), way);
+        };
+        match deed {
+            Deed::Start(_) => (starts, rounds) = (starts + 1, 0),
+            Deed::CleanUp(_) => cleanups += 1,
+            Deed::Probe(node) => probed[node] = true,
+            Deed::Stop(node, _) => probed[node] = false,
+            Deed::Act(node) if world.hosts[node].action == Some(Action::Start(StartAt::Round)) => {
+                rounds += 1;
+                if rounds > ROUNDS {
+                    deed = Deed::GiveUp(node);
+                }
+            }
+            _ => {}
+        }
+        way.push(deed);
+        match after(&world, deed, rules) {
+            Ok(next) => world = next,
+            Err(broken) => return (Err(broken), way),
+        }
+        if starts > STARTS {
+            return (Ok(world), way);
+        }
+    }
+    let what = format!("no end after {STEPS} deeds");
+    (Err(Broken { promise: Promise::Liveness, what }), way)
+}
+
+/// What comes next, the most urgent first.
+fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool; NODES]) -> Option<Deed> {
+    let all = deeds(world, rules);
+    let mut own = Vec::new();
+    progress(world, rules, &mut own);
+    let first = |wanted: &dyn Fn(&Deed) -> bool| all.iter().copied().find(|deed| wanted(deed));
+    first(&|deed| matches!(deed, Deed::Heal(_) | Deed::Lose(_) | Deed::Boot(_)))
+        .or_else(|| own.iter().copied().find(|deed| !matches!(deed, Deed::GiveUp(_))))
+        .or_else(|| own.first().copied())
+        .or_else(|| first(&|deed| matches!(deed, Deed::Expire(_))))
+        .or_else(|| first(&|deed| matches!(deed, Deed::Join(_) | Deed::MigrateFrom(_) | Deed::TimePasses)))
+        .or_else(|| {
+            // A migration's last stop, on the source.
+            let (source, target, _) = world.cluster.migration?;
+            first(&|deed| *deed == Deed::Stop(source, Some(target)))
+        })
+        .or_else(|| first(&|deed| matches!(deed, Deed::Probe(node) if !probed[*node])))
+        .or_else(|| first(&|deed| cleanup && matches!(deed, Deed::CleanUp(_))))
+        .or_else(|| {
+            let unsure = |node: usize| world.cluster.belief[node] == Belief::Unsure;
+            let twice = world.cluster.belief.iter().filter(|&&belief| belief == Belief::Started).count() > 1;
+            first(&|deed| matches!(deed, Deed::Stop(node, None) if unsure(*node) || twice))
+        })
+        .or_else(|| {
+            let nowhere = world.cluster.belief.iter().all(|belief| *belief == Belief::Stopped);
+            // A start that fails is tried on another node.
+            (0..NODES)
+                .filter(|_| nowhere)
+                .find_map(|turn| first(&|deed| *deed == Deed::Start((starts + turn) % NODES)))
+        })
+}
+
+fn ending(world: &World) -> Result<Ending, Broken> {
+    let running: Vec<usize> = (0..NODES).filter(|&node| world.hosts[node].runs()).collect();
+    let believed: Vec<usize> =
+        (0..NODES).filter(|&node| world.cluster.belief[node] == Belief::Started).collect();
+    let bare = world.hosts.iter().all(|host| host.look() == Look::Absent);
+    let unsettled = world.hosts.iter().any(|host| {
+        matches!(host.stand, Stand::Settling(..) | Stand::Arriving(_))
+            || matches!(host.look(), Look::Away | Look::Frozen | Look::Paused | Look::Incoming)
+    });
+    if unsettled {
+        Ok(Ending::Unsettled)
+    } else if !running.is_empty() && running == believed {
+        Ok(Ending::Runs)
+    } else if bare && believed.is_empty() && world.cluster.belief.contains(&Belief::Blocked) {
+        Ok(Ending::Stopped)
+    } else {
+        let stands: Vec<Stand> = world.hosts.iter().map(|host| host.stand).collect();
+        let what =
+            format!("it runs on {running:?}, the cluster believes {believed:?}, the records say {stands:?}");
+        Err(Broken { promise: Promise::Liveness, what })
+    }
+}

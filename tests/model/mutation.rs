@@ -1,0 +1,180 @@
+//! The mutants: single-line breaks of the protocol, each with the promise that is expected to catch it. A mutant that no
+//! promise catches is a hole in the model, and fails the run.
+
+use super::explore::Limit;
+use super::promise::Promise;
+use super::world::Left;
+use xen_handoff::handoff::event::{OutOfOrder, SenderEnd};
+use xen_handoff::handoff::{Effect, Event, Phase, Transfer};
+
+/// One break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Mutation {
+    /// stop reports the offer without having written it to the ledger.
+    SkipLedgerWrite,
+    /// The source's `step` reports "stopped" as soon as the offer is made.
+    ReportBeforeRecord,
+    /// stop starts no keeper.
+    SkipDeadline,
+    /// `step` withdraws an expired offer although a stream is under way, and the keeper does not wait for its end. (Either
+    /// guard alone is enough; this takes away both.)
+    ExpireUnderStream,
+    /// `step` leaves the offer standing when it is reclaimed.
+    ReclaimKeepsOffer,
+    /// `step` grants a claim whatever its epoch.
+    DropEpochCheck,
+    /// The relay shows *ready* to xl without a word in the record.
+    SkipSettling,
+    /// Our pipe at the target delivers GO without a word in the record.
+    SkipArriving,
+    /// Our pipe at the target gives the receiver its permission when the stream breaks, instead of ending it.
+    RunWithoutGo,
+    /// The source resumes its copy when the sender's end is unknown.
+    ResumeOnSilence,
+    /// The source destroys what it gave away when the sender's end is unknown.
+    DestroyOnSilence,
+    /// `step` takes an undecided end for "it moved".
+    UndecidedIsMoved,
+    /// `step` forgets where a push went.
+    ForgetLeft,
+    /// stop takes the silence of a push's target for "accounted for".
+    StopIgnoresLeft,
+    /// start takes silence for "none here". (This, and the next, also take away the repair of `Known::SilentMember`.)
+    BootOnSilence,
+    /// start asks nobody but the sources of offers.
+    AskNobody,
+    /// A fencing counts whenever it was.
+    FencedEver,
+    /// A young ledger is believed.
+    TrustYoungLedger,
+    /// stop does not look whether the domain has gone.
+    StopUnverified,
+    /// stop neither waits for the stream that fetches the domain nor asks `step`, and destroys it.
+    StopUnderStream,
+    /// monitor says "runs" of what is on offer.
+    MonitorTellsOffered,
+    /// The listing overlooks copies under xl's own names.
+    OverlookSuffixes,
+    /// A stream that broke before GO withdraws the offer for good, without a word to the cluster.
+    BrokenStreamEndsOffer,
+    /// `step` leaves the stream on record when it broke before GO.
+    BrokenStreamStaysOpen,
+    /// migrate_from reports a domain that has not come to run.
+    MigrateFromBlind,
+}
+
+/// Every mutant and its catcher.
+pub(super) const ALL: &[(Mutation, Promise)] = &[
+    (Mutation::SkipLedgerWrite, Promise::P3OfferOutlivesItsSource),
+    (Mutation::ReportBeforeRecord, Promise::P3OfferOutlivesItsSource),
+    (Mutation::SkipDeadline, Promise::P5AnOfferEnds),
+    (Mutation::ExpireUnderStream, Promise::P4NeverLostToAMove),
+    (Mutation::ReclaimKeepsOffer, Promise::P5AnOfferEnds),
+    (Mutation::DropEpochCheck, Promise::OneEpoch),
+    (Mutation::SkipSettling, Promise::NoReturnIsOnRecord),
+    (Mutation::SkipArriving, Promise::NoReturnIsOnRecord),
+    (Mutation::RunWithoutGo, Promise::NoReturnIsOnRecord),
+    (Mutation::ResumeOnSilence, Promise::P1NeverTwo),
+    (Mutation::DestroyOnSilence, Promise::P4NeverLostToAMove),
+    (Mutation::UndecidedIsMoved, Promise::RecordAgrees),
+    (Mutation::ForgetLeft, Promise::RecordAgrees),
+    (Mutation::StopIgnoresLeft, Promise::P6StopMeansStop),
+    (Mutation::BootOnSilence, Promise::P2ProofBeforeBoot),
+    (Mutation::AskNobody, Promise::P2ProofBeforeBoot),
+    (Mutation::FencedEver, Promise::P2ProofBeforeBoot),
+    (Mutation::TrustYoungLedger, Promise::P2ProofBeforeBoot),
+    (Mutation::StopUnverified, Promise::P6StopMeansStop),
+    (Mutation::StopUnderStream, Promise::P4NeverLostToAMove),
+    (Mutation::MonitorTellsOffered, Promise::P3OfferOutlivesItsSource),
+    (Mutation::OverlookSuffixes, Promise::RecordAgrees),
+    (Mutation::BrokenStreamEndsOffer, Promise::RecordAgrees),
+    (Mutation::BrokenStreamStaysOpen, Promise::Liveness),
+    (Mutation::MigrateFromBlind, Promise::RecordAgrees),
+];
+
+/// The real [`xen_handoff::handoff::step`], bent by a mutation where there is one.
+///
+/// # Errors
+/// As the real one.
+pub(super) fn step(
+    mutation: Option<Mutation>,
+    phase: Phase,
+    event: Event,
+) -> Result<(Phase, Vec<Effect>), OutOfOrder> {
+    let before = phase.clone();
+    let event = match (mutation, &phase, event) {
+        (Some(Mutation::DropEpochCheck), Phase::Offered { offer }, Event::Claimed(stale)) => {
+            let named = Transfer { epoch: offer.epoch, ..stale.clone() };
+            let (_, effects) = xen_handoff::handoff::step(before.clone(), Event::Claimed(named))?;
+            return Ok((Phase::Sending { transfer: stale, offer: Some(offer.clone()) }, effects));
+        }
+        (Some(Mutation::UndecidedIsMoved), _, Event::SenderEnded(SenderEnd::Undecided)) => {
+            Event::SenderEnded(SenderEnd::Moved)
+        }
+        (_, _, event) => event,
+    };
+    let what = event.clone();
+    let (mut after, mut effects) = xen_handoff::handoff::step(phase, event)?;
+    match (mutation, &before, &what) {
+        (Some(Mutation::ReportBeforeRecord), _, Event::OfferMade(_)) => effects.push(Effect::ReportStopped),
+        (
+            Some(Mutation::ExpireUnderStream),
+            Phase::Sending { offer: Some(offer), .. } | Phase::Settling { offer: Some(offer), .. },
+            Event::OfferExpired,
+        ) => {
+            after = Phase::Withdrawing { offer: offer.clone() };
+            effects.push(Effect::ShutDown);
+        }
+        (Some(Mutation::ReclaimKeepsOffer), _, Event::Reclaimed) => after = before,
+        (Some(Mutation::ForgetLeft), _, _) if matches!(after, Phase::Left { .. }) => after = Phase::Idle,
+        (
+            Some(Mutation::BrokenStreamStaysOpen),
+            Phase::Sending { .. },
+            Event::SenderEnded(SenderEnd::StillHere),
+        ) => after = before,
+        (
+            Some(Mutation::BrokenStreamEndsOffer),
+            Phase::Sending { .. },
+            Event::SenderEnded(SenderEnd::StillHere),
+        ) => after = Phase::Idle,
+        _ => {}
+    }
+    Ok((after, effects))
+}
+
+impl Mutation {
+    /// Bounds in which it shows.
+    pub(super) fn bounds(self) -> Left {
+        let few = Left { stops: 1, ..super::NOTHING };
+        match self {
+            Self::SkipLedgerWrite | Self::ReportBeforeRecord | Self::SkipDeadline | Self::StopUnverified => {
+                few
+            }
+            Self::ExpireUnderStream => Left { expiries: 1, ..few },
+            Self::ReclaimKeepsOffer => Left { expiries: 1, ..few },
+            Self::DropEpochCheck => Left { faults: 1, kills: 1, moves: 2, starts: 2, stops: 2, ..few },
+            Self::SkipSettling | Self::SkipArriving | Self::MigrateFromBlind => few,
+            Self::RunWithoutGo | Self::ResumeOnSilence | Self::DestroyOnSilence | Self::UndecidedIsMoved => {
+                Left { faults: 1, kills: 1, cuts: 1, ..few }
+            }
+            Self::ForgetLeft => few,
+            Self::StopIgnoresLeft | Self::BootOnSilence => {
+                Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few }
+            }
+            Self::AskNobody => Left { faults: 1, kills: 1, starts: 2, ..few },
+            Self::FencedEver => Left { faults: 1, cuts: 1, leaves: 1, ..few },
+            Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
+            Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
+            Self::MonitorTellsOffered => Left { leaves: 1, ..few },
+            Self::OverlookSuffixes | Self::BrokenStreamEndsOffer | Self::BrokenStreamStaysOpen => {
+                Left { faults: 1, kills: 1, stops: 2, ..few }
+            }
+        }
+    }
+
+    /// How far to search.
+    pub(super) fn limit(self) -> Limit {
+        let heal_every = usize::from(self == Self::BrokenStreamStaysOpen);
+        Limit { states: 3_000_000, heal_every, fenced_before: self == Self::FencedEver }
+    }
+}

@@ -1,0 +1,636 @@
+//! The world of the model as plain, small data: three hosts, the links between them, xl's streams, the cluster manager,
+//! its ledger, and what may still go wrong. Nothing in here decides anything.
+//!
+//! Time has no clock. `World::clock` counts the moments that two nodes compare (an offer, a push, a fencing); that a
+//! deadline has passed, and that a ledger has grown old, are deeds of the world that may come late or early.
+
+use xen_handoff::clock::UnixTime;
+use xen_handoff::domain::{Copy as Sighted, DomainId, DomainName, Presence, RunState, Sighting};
+use xen_handoff::handoff::{Epoch, Offer, Phase, Transfer};
+use xen_handoff::host::NodeName;
+
+/// The number of nodes: a source, a target, a second survivor. Any of them may play any part.
+pub(super) const NODES: usize = 3;
+/// The longest life of an offer, in the model's own seconds: longer than any schedule.
+pub(super) const LONGEST_OFFER: u64 = 10_000;
+
+/// A node, by its place.
+pub(super) type Node = usize;
+/// Tells one offer or push from another, and one moment from a later one.
+pub(super) type Moment = u8;
+/// Which incarnation of the guest: a cold boot begins the next one.
+pub(super) type Boot = u8;
+
+/// An offer: who made it and when. Its epoch is the moment at which it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Paper {
+    from: u8,
+    pub(super) epoch: Moment,
+}
+
+/// A transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Way {
+    pub(super) epoch: Moment,
+    from: u8,
+    to: u8,
+}
+
+/// [`Phase`] in a few bytes. Nothing is lost: [`Stand::phase`] and [`Stand::of`] are each other's inverse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Stand {
+    Idle,
+    Offering(Paper),
+    Offered(Paper),
+    Withdrawing(Paper),
+    Sending(Way, Option<Paper>),
+    Settling(Way, Option<Paper>),
+    Left(Way),
+    Claiming(Paper),
+    Receiving(Way),
+    Arriving(Way),
+    Arrived(Way),
+}
+
+/// What a copy under the domain's own name does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Run {
+    Running,
+    /// On the target, renamed and not yet let run.
+    Paused,
+    /// On the source, suspended by a migration.
+    Frozen,
+}
+
+/// A copy under the domain's own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Copy {
+    pub(super) boot: Boot,
+    pub(super) run: Run,
+}
+
+/// A copy called `--incoming`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Incoming {
+    pub(super) boot: Boot,
+    /// The receiver that made it, by its stream's place: it destroys this copy and no other.
+    pub(super) maker: usize,
+    /// Whether that receiver was given GO.
+    pub(super) given: bool,
+}
+
+/// One host. What is in here but `up` goes when it crashes: the record lies in `/run`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Host {
+    pub(super) up: bool,
+    pub(super) stand: Stand,
+    pub(super) own: Option<Copy>,
+    pub(super) incoming: Option<Incoming>,
+    pub(super) away: Option<Boot>,
+    pub(super) action: Option<Action>,
+    pub(super) keeper: Option<Keeper>,
+}
+
+/// The cluster's action on a node, and how far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Action {
+    Start(StartAt),
+    Stop { plan: Option<Node>, at: StopAt },
+    MigrateTo { target: Node, pushing: bool },
+    MigrateFrom,
+    Probe,
+}
+
+/// What this start knows of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Knows {
+    /// The offers that it has claimed in vain, as a set of moments.
+    pub(super) tried: u32,
+    /// Where its own record says that the domain was sent.
+    pub(super) sent_to: Option<Way>,
+    pub(super) heard: [Heard; NODES],
+}
+
+/// How far a start has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum StartAt {
+    /// At the begin of a round.
+    Round,
+    /// It is not here: offers are claimed, then the ledger is read.
+    Acquire(Knows),
+    /// A worker fetches it.
+    Fetching(Knows),
+    /// The peers are asked, with this reading of the ledger.
+    Asking(Knows, Reading),
+    /// The proof is on record; `xl create` comes next.
+    Proven,
+}
+
+/// What a start read in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Reading {
+    pub(super) offers: [Option<Paper>; NODES],
+    pub(super) old: bool,
+}
+
+/// What a start heard from one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) enum Heard {
+    #[default]
+    NotAsked,
+    Stands(Look, Stand),
+    /// It holds its transfer lock, and nothing is on record yet.
+    AboutTo,
+    Fenced(Moment),
+    /// No answer; whether the cluster counts it as a member.
+    Silent {
+        member: bool,
+    },
+}
+
+/// How far a stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum StopAt {
+    Begin,
+    Gates,
+    Write(Node),
+    ReadBack(Node),
+    Arm,
+    End,
+    Quench,
+    Verify,
+}
+
+/// The process that watches over an offer's deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Keeper {
+    pub(super) epoch: Moment,
+    pub(super) at: KeeperAt,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum KeeperAt {
+    Watch,
+    Quench,
+    Verify,
+}
+
+/// [`Presence`] in one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Look {
+    Absent,
+    Running,
+    Paused,
+    Frozen,
+    Incoming,
+    Away,
+}
+
+/// One of our own processes at an end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Ours {
+    NotYet,
+    Runs,
+    /// It ended by itself: what it has written still arrives.
+    Over,
+    Killed,
+}
+
+/// `xl migrate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Sender {
+    NotYet,
+    Copying,
+    Suspended,
+    SawReady,
+    Renamed,
+    SaidGo,
+    Exited { moved: bool },
+    Killed,
+}
+
+/// `xl migrate-receive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Receiver {
+    NotYet,
+    Receiving,
+    SaidReady,
+    Renamed,
+    Unpaused,
+    Exited,
+    Killed,
+}
+
+/// Where the receiver's *ready* is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Ready {
+    Unsaid,
+    AtRelay,
+    /// The relay has put it on record.
+    Noted,
+    Shown,
+}
+
+/// Where the sender's GO is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Go {
+    Unsaid,
+    OnWire,
+    AtPipe,
+    /// Our pipe at the target has put it on record.
+    Noted,
+    Given,
+}
+
+/// Where the receiver's report is, and what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Report {
+    Unsaid,
+    OnWire { runs: bool },
+    AtSource { runs: bool },
+}
+
+/// One stream of xl with all who have a hand in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Stream {
+    pub(super) way: Way,
+    /// Claimed by the target's start; otherwise pushed by the source's migrate_to.
+    pub(super) pull: bool,
+    pub(super) boot: Boot,
+    /// The connection.
+    pub(super) open: bool,
+    /// `serve` (a claim) or `push`.
+    pub(super) at_source: Ours,
+    pub(super) sender: Sender,
+    pub(super) relay: bool,
+    /// `fetch`, or `serve` (a push), with our pipe.
+    pub(super) at_target: Ours,
+    pub(super) receiver: Receiver,
+    pub(super) ready: Ready,
+    pub(super) go: Go,
+    pub(super) report: Report,
+}
+
+/// attrd's memory: what it holds under each node's name, and each node's note of when it first looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Ledger {
+    pub(super) slot: [Option<Paper>; NODES],
+    pub(super) note: [Note; NODES],
+}
+
+/// A note of when the ledger was first looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Note {
+    None,
+    /// Not longer ago than an offer may live.
+    Young,
+    Old,
+}
+
+/// What the cluster believes of the resource on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Belief {
+    Stopped,
+    Started,
+    /// An action failed or was killed, or nobody has looked: it may run there. A stop is due.
+    Unsure,
+    /// A stop failed: only fencing, or a person's cleanup, goes on from here.
+    Blocked,
+}
+
+/// Whether a node is in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Member {
+    In,
+    /// Its Pacemaker was stopped in an orderly way. The host goes on.
+    Out,
+    /// Not seen any more, and not fenced.
+    Lost,
+}
+
+/// Pacemaker, as far as one resource sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Cluster {
+    pub(super) belief: [Belief; NODES],
+    pub(super) member: [Member; NODES],
+    /// The last fencing of each node that succeeded.
+    pub(super) fenced_at: [Option<Moment>; NODES],
+    /// A migration that is not settled by its last stop, from where to where.
+    pub(super) migration: Option<(Node, Node, Chain)>,
+}
+
+/// How far the cluster's own migration has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Chain {
+    /// `migrate_to` has succeeded.
+    Sent,
+    /// `migrate_from` has, too.
+    Arrived,
+    /// Either has failed.
+    Failed,
+}
+
+/// What may still happen: the bounds of the search. Every deed that is limited takes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Left {
+    /// Faults in all, of the kinds below.
+    pub(super) faults: u8,
+    /// Offers and pushes.
+    pub(super) moves: u8,
+    /// Starts that the cluster orders.
+    pub(super) starts: u8,
+    /// Stops that the cluster orders.
+    pub(super) stops: u8,
+    pub(super) crashes: u8,
+    pub(super) kills: u8,
+    pub(super) cuts: u8,
+    /// Pacemaker of one node stopped in an orderly way.
+    pub(super) leaves: u8,
+    /// Stale history: the cluster forgets a migration's target.
+    pub(super) forgets: u8,
+    /// Restarts of attrd everywhere at once.
+    pub(super) wipes: u8,
+    /// A receiver that cannot let its copy run.
+    pub(super) refusals: u8,
+    /// Deadlines that pass.
+    pub(super) expiries: u8,
+}
+
+/// All there is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) hosts: [Host; NODES],
+    pub(super) streams: [Option<Stream>; 2],
+    /// Links that are cut: `cut[n]` is the one that does not touch `n`.
+    pub(super) cut: [bool; NODES],
+    pub(super) ledger: Ledger,
+    pub(super) cluster: Cluster,
+    pub(super) clock: Moment,
+    pub(super) boots: Boot,
+    /// The offers whose deadline has passed, as a set of moments.
+    pub(super) expired: u32,
+    pub(super) left: Left,
+}
+
+/// The name of a node.
+pub(super) fn name(node: Node) -> NodeName {
+    NodeName::new(["n1", "n2", "n3"][node]).unwrap()
+}
+
+fn place(name: &NodeName) -> Node {
+    match name.as_str() {
+        "n1" => 0,
+        "n2" => 1,
+        _ => 2,
+    }
+}
+
+fn moment(epoch: Epoch) -> Moment {
+    Moment::try_from(epoch.0).unwrap()
+}
+
+/// A moment as the fencer and the offers write it.
+pub(super) fn time(moment: Moment) -> UnixTime {
+    UnixTime(1_000_000 + u64::from(moment))
+}
+
+/// A node in one byte: a search holds millions of worlds.
+fn small(node: Node) -> u8 {
+    u8::try_from(node).unwrap()
+}
+
+impl Paper {
+    pub(super) fn new(source: Node, epoch: Moment) -> Self {
+        Self { from: small(source), epoch }
+    }
+
+    pub(super) fn source(self) -> Node {
+        self.from.into()
+    }
+
+    /// The real offer.
+    pub(super) fn offer(self) -> Offer {
+        Offer {
+            domain: DomainName::new("x0").unwrap(),
+            source: name(self.source()),
+            epoch: Epoch(self.epoch.into()),
+            made_at: time(self.epoch),
+            deadline: UnixTime(time(self.epoch).0 + LONGEST_OFFER),
+        }
+    }
+
+    fn of(offer: &Offer) -> Self {
+        Self::new(place(&offer.source), moment(offer.epoch))
+    }
+}
+
+impl Way {
+    pub(super) fn new(epoch: Moment, source: Node, target: Node) -> Self {
+        Self { epoch, from: small(source), to: small(target) }
+    }
+
+    pub(super) fn source(self) -> Node {
+        self.from.into()
+    }
+
+    pub(super) fn target(self) -> Node {
+        self.to.into()
+    }
+
+    /// The real transfer.
+    pub(super) fn transfer(self) -> Transfer {
+        Transfer { epoch: Epoch(self.epoch.into()), source: name(self.source()), target: name(self.target()) }
+    }
+
+    fn of(transfer: &Transfer) -> Self {
+        Self::new(moment(transfer.epoch), place(&transfer.source), place(&transfer.target))
+    }
+}
+
+impl Stand {
+    /// The real phase.
+    pub(super) fn phase(self) -> Phase {
+        let real = |paper: Option<Paper>| paper.map(Paper::offer);
+        match self {
+            Self::Idle => Phase::Idle,
+            Self::Offering(paper) => Phase::Offering { offer: paper.offer() },
+            Self::Offered(paper) => Phase::Offered { offer: paper.offer() },
+            Self::Withdrawing(paper) => Phase::Withdrawing { offer: paper.offer() },
+            Self::Sending(way, paper) => Phase::Sending { transfer: way.transfer(), offer: real(paper) },
+            Self::Settling(way, paper) => Phase::Settling { transfer: way.transfer(), offer: real(paper) },
+            Self::Left(way) => Phase::Left { transfer: way.transfer() },
+            Self::Claiming(paper) => Phase::Claiming { offer: paper.offer() },
+            Self::Receiving(way) => Phase::Receiving { transfer: way.transfer() },
+            Self::Arriving(way) => Phase::Arriving { transfer: way.transfer() },
+            Self::Arrived(way) => Phase::Arrived { transfer: way.transfer() },
+        }
+    }
+
+    /// What a real phase is here.
+    pub(super) fn of(phase: &Phase) -> Self {
+        let small = |offer: &Option<Offer>| offer.as_ref().map(Paper::of);
+        match phase {
+            Phase::Idle => Self::Idle,
+            Phase::Offering { offer } => Self::Offering(Paper::of(offer)),
+            Phase::Offered { offer } => Self::Offered(Paper::of(offer)),
+            Phase::Withdrawing { offer } => Self::Withdrawing(Paper::of(offer)),
+            Phase::Sending { transfer, offer } => Self::Sending(Way::of(transfer), small(offer)),
+            Phase::Settling { transfer, offer } => Self::Settling(Way::of(transfer), small(offer)),
+            Phase::Left { transfer } => Self::Left(Way::of(transfer)),
+            Phase::Claiming { offer } => Self::Claiming(Paper::of(offer)),
+            Phase::Receiving { transfer } => Self::Receiving(Way::of(transfer)),
+            Phase::Arriving { transfer } => Self::Arriving(Way::of(transfer)),
+            Phase::Arrived { transfer } => Self::Arrived(Way::of(transfer)),
+        }
+    }
+
+    /// [`Phase::offer`].
+    pub(super) fn offer(self) -> Option<Paper> {
+        match self {
+            Self::Offering(paper) | Self::Offered(paper) | Self::Withdrawing(paper) => Some(paper),
+            Self::Sending(_, paper) | Self::Settling(_, paper) => paper,
+            _ => None,
+        }
+    }
+
+    /// [`Phase::is_offered_away`].
+    pub(super) fn is_offered_away(self) -> bool {
+        self.offer().is_some() && !matches!(self, Self::Offering(_))
+    }
+
+    /// [`Phase::is_in_transfer`].
+    pub(super) fn is_in_transfer(self) -> bool {
+        matches!(self, Self::Sending(..) | Self::Settling(..) | Self::Receiving(_) | Self::Arriving(_))
+    }
+}
+
+impl Look {
+    /// The real presence.
+    pub(super) fn presence(self) -> Presence {
+        match self {
+            Self::Absent => Presence::Absent,
+            Self::Running => Presence::Running(DomainId(1)),
+            Self::Paused => Presence::Paused(DomainId(1)),
+            Self::Frozen => Presence::Frozen(DomainId(1)),
+            Self::Incoming => Presence::Incoming(DomainId(1)),
+            Self::Away => Presence::MigratedAway(DomainId(1)),
+        }
+    }
+}
+
+impl Host {
+    /// A host that has just come up.
+    pub(super) fn fresh(up: bool) -> Self {
+        Self { up, stand: Stand::Idle, own: None, incoming: None, away: None, action: None, keeper: None }
+    }
+
+    /// The real [`Sighting::presence`] of what is here.
+    pub(super) fn look(&self) -> Look {
+        let copy = |state| Some(Sighted { id: DomainId(1), state });
+        let own = self.own.and_then(|own| {
+            copy(match own.run {
+                Run::Running => RunState::Running,
+                Run::Paused => RunState::Paused,
+                Run::Frozen => RunState::Frozen,
+            })
+        });
+        let sighting = Sighting {
+            own,
+            incoming: self.incoming.and_then(|_| copy(RunState::Paused)),
+            migrated_away: self.away.and_then(|_| copy(RunState::Frozen)),
+        };
+        match sighting.presence() {
+            Presence::Absent => Look::Absent,
+            Presence::Running(_) => Look::Running,
+            Presence::Paused(_) => Look::Paused,
+            Presence::Frozen(_) => Look::Frozen,
+            Presence::Incoming(_) => Look::Incoming,
+            _ => Look::Away,
+        }
+    }
+
+    /// Whether the domain runs here.
+    pub(super) fn runs(&self) -> bool {
+        self.own.is_some_and(|own| own.run == Run::Running)
+    }
+}
+
+impl Stream {
+    /// Whether one of those who hold the transfer lock of `node` for it lives: on the sending side xl and the relay
+    /// inherit it.
+    pub(super) fn locks(&self, node: Node) -> bool {
+        let sending = self.at_source == Ours::Runs || self.relay || self.sender.lives();
+        self.way.source() == node && sending || self.way.target() == node && self.at_target == Ours::Runs
+    }
+
+    /// Whether nobody has a hand in it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.at_source != Ours::Runs
+            && self.at_target != Ours::Runs
+            && !self.relay
+            && !self.sender.lives()
+            && !self.receiver.lives()
+    }
+}
+
+impl Sender {
+    pub(super) fn lives(self) -> bool {
+        !matches!(self, Self::NotYet | Self::Exited { .. } | Self::Killed)
+    }
+}
+
+impl Receiver {
+    pub(super) fn lives(self) -> bool {
+        !matches!(self, Self::NotYet | Self::Exited | Self::Killed)
+    }
+}
+
+impl World {
+    /// The domain runs on n1, as the cluster believes.
+    pub(super) fn begin(left: Left) -> Self {
+        let mut hosts = [Host::fresh(true), Host::fresh(true), Host::fresh(true)];
+        hosts[0].own = Some(Copy { boot: 0, run: Run::Running });
+        Self {
+            hosts,
+            streams: [None, None],
+            cut: [false; NODES],
+            ledger: Ledger { slot: [None; NODES], note: [Note::Old; NODES] },
+            cluster: Cluster {
+                belief: [Belief::Started, Belief::Stopped, Belief::Stopped],
+                member: [Member::In; NODES],
+                fenced_at: [None; NODES],
+                migration: None,
+            },
+            clock: 1,
+            boots: 0,
+            expired: 0,
+            left,
+        }
+    }
+
+    /// Whether `one` can open a connection to `other`.
+    pub(super) fn reaches(&self, one: Node, other: Node) -> bool {
+        self.hosts[one].up && self.hosts[other].up && (one == other || !self.cut[NODES - one - other])
+    }
+
+    /// Whether both links of `node` are cut.
+    pub(super) fn is_isolated(&self, node: Node) -> bool {
+        (0..NODES).filter(|&other| other != node).all(|other| self.cut[NODES - node - other])
+    }
+
+    /// Whether somebody holds the transfer lock of `node`.
+    pub(super) fn is_transferring(&self, node: Node) -> bool {
+        self.streams.iter().flatten().any(|stream| stream.locks(node))
+    }
+
+    pub(super) fn has_expired(&self, epoch: Moment) -> bool {
+        self.expired & (1 << epoch) != 0
+    }
+
+    /// The next moment.
+    pub(super) fn tick(&mut self) -> Moment {
+        self.clock += 1;
+        self.clock
+    }
+}
