@@ -111,7 +111,8 @@ impl Scale {
             text(svg, LEFT - 6.0, y + 4.0, "end", "#444", label);
         }
         let step = if self.last - self.first > 150.0 { 20.0 } else { 10.0 };
-        let mut at = (self.first / step).ceil() * step;
+        // Added to nought, so that no axis shows "-0".
+        let mut at = (self.first / step).ceil() * step + 0.0;
         while at <= self.last {
             let x = self.x(at);
             line(svg, (x, top + PANEL), (x, top + PANEL + 4.0), "#888");
