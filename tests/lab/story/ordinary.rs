@@ -107,8 +107,11 @@ fn monitor(scene: &mut Scene<'_>) -> Result<()> {
     // strace shows one line for each program; Debian's xl is a script that becomes the real one, in the same process.
     let traced =
         node.ok(&format!("strace -f -qq -e trace=vfork,clone,clone3,fork -o /tmp/st {agent}; cat /tmp/st"))?;
-    let began =
-        traced.lines().filter(|line| line.contains("fork(") || !line.contains("CLONE_THREAD")).count();
+    let begins = |line: &&str| {
+        let call = ["fork(", "clone(", "clone3("].iter().any(|call| line.contains(call));
+        call && !line.contains("CLONE_THREAD")
+    };
+    let began = traced.lines().filter(begins).count();
     say(format_args!("monitor began {began} process(es)"));
     ensure!(began == 1, "monitor began {began} processes:\n{traced}");
 
