@@ -190,6 +190,9 @@ impl Host {
             ("OCF_RESKEY_xmfile", config.as_str()),
             ("OCF_RESKEY_CRM_meta_on_node", self.name.as_str()),
             ("OCF_RESKEY_CRM_meta_timeout", "60000"),
+            // A busy machine is no unreachable one.
+            ("OCF_RESKEY_migration_connect_timeout", "20"),
+            ("OCF_RESKEY_handoff_peer_timeout", "30"),
         ]);
         variables.extend(more.iter().copied());
         variables.retain(|_, value| *value != "UNSET");
