@@ -251,9 +251,8 @@ impl Agent {
                 );
             }
         };
-        let (known, open): (Vec<Peer>, Vec<Peer>) =
-            peers.into_iter().partition(|peer| heard.iter().any(|report| report.node == peer.node));
-        log::debug!("{} nodes have answered already", known.len());
+        let open: Vec<Peer> =
+            peers.into_iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
         let nodes: Vec<NodeName> = open.iter().map(|peer| peer.node.clone()).collect();
         let request = Request::Presence { domain: self.domain.clone() };
         let answers =

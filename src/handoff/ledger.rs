@@ -93,31 +93,6 @@ pub fn from_text(domain: &DomainName, text: &str) -> Result<Offer, String> {
     })
 }
 
-/// A ledger in memory, for tests.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub struct InMemory(pub std::cell::RefCell<Vec<Offer>>);
-
-#[cfg(test)]
-impl Ledger for InMemory {
-    fn write(&self, offer: &Offer, _survivors: &[NodeName]) -> Result<(), LedgerError> {
-        self.0.borrow_mut().push(offer.clone());
-        Ok(())
-    }
-
-    fn offers(&self, domain: &DomainName) -> Result<Vec<Offer>, NoAnswer> {
-        Ok(self.0.borrow().iter().filter(|offer| offer.domain == *domain).cloned().collect())
-    }
-
-    fn age(&self) -> Result<Duration, NoAnswer> {
-        Ok(Duration::from_secs(9999))
-    }
-
-    fn erase(&self, domain: &DomainName, epoch: Epoch) {
-        self.0.borrow_mut().retain(|offer| offer.domain != *domain || offer.epoch != epoch);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
