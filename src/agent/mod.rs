@@ -200,11 +200,7 @@ impl Agent {
     /// One step of the protocol, put on disk. Effects on the ledger are carried out here; the others are the caller's.
     fn advance(&self, by: &str, event: Event) -> Result<Vec<Effect>, RecordError> {
         let effects = self.store.advance(&self.domain, by, event)?;
-        for effect in &effects {
-            if let Effect::EraseLedger(epoch) = effect {
-                self.cluster.ledger().erase(&self.domain, *epoch);
-            }
-        }
+        self.cluster.clear_up(&self.domain, &effects);
         Ok(effects)
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
 use crate::handoff::evidence::{Absence, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
@@ -162,18 +162,25 @@ impl Agent {
         }
         // Read after the claims: an offer may have come or gone meanwhile.
         let mut ledger = self.cluster.ledger().read(&self.domain);
-        if let LedgerSays::Offers { offers, .. } = &mut ledger {
-            offers.retain(|offer| offer.source != self.node);
+        if let LedgerSays::Entries { entries, .. } = &mut ledger {
+            entries.offers.retain(|offer| offer.source != self.node);
         }
         let peers = self.ask_peers(heard)?;
         let inquiry = Inquiry {
+            here: &self.node,
             ledger: &ledger,
             longest_offer: self.longest_offer(),
             peers: &peers,
             sent_to: sent_to.as_ref(),
         };
         match NobodyElse::conclude(&inquiry) {
-            Ok(nobody) => self.boot(nobody),
+            Ok(nobody) => {
+                if let LedgerSays::Entries { entries, .. } = &ledger {
+                    // All of them are accounted for.
+                    entries.epochs().for_each(|epoch| self.cluster.ledger().erase(&self.domain, epoch));
+                }
+                self.boot(nobody)
+            }
             Err(doubt) => Ok(Round::Again(doubt.to_string())),
         }
     }
@@ -183,8 +190,9 @@ impl Agent {
         let ledger = self.cluster.ledger();
         // A ledger that cannot be read is a doubt, weighed where the boot is decided.
         let (own, others): (Vec<Offer>, Vec<Offer>) = ledger
-            .offers(&self.domain)
+            .entries(&self.domain)
             .unwrap_or_default()
+            .offers
             .into_iter()
             .partition(|offer| offer.source == self.node);
         own.iter().for_each(|offer| ledger.erase(&self.domain, offer.epoch));
@@ -213,7 +221,7 @@ impl Agent {
             return Ok(Round::Again("the record does not allow to claim it".to_owned()));
         }
         log::info!("domain={} node={} fetching it from {source}", self.domain, self.node);
-        match self.employ("fetch", transfer, peer) {
+        match self.employ("fetch", transfer, peer, UnixTime::now()) {
             // Seen with our own eyes before the cluster is told.
             Outcome::Moved => match self.presence() {
                 Presence::Running(id) => self.runs_here(id, &self.phase()?),
@@ -224,6 +232,7 @@ impl Agent {
                     heard.push(PeerReport {
                         node: source.clone(),
                         says: PeerSays::Stands { presence, phase, ended: None },
+                        cleared: false,
                     });
                 }
                 Ok(Round::Again(format!("{source} refuses the claim: {reason}")))
@@ -239,7 +248,7 @@ impl Agent {
 
     /// Asks every other node that has not said it already.
     fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<Vec<PeerReport>, Failure> {
-        let peers = match self.cluster.peers(&self.node) {
+        let peers = match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => peers,
             Err(ClusterError::NotRunning) => {
                 log::warn!("domain={} no cluster manager runs here: nobody else is asked", self.domain);
@@ -266,7 +275,7 @@ impl Agent {
                 (Ok(other), _) => PeerSays::Silent(format!("it answers {other:?}")),
                 (Err(error), _) => PeerSays::Silent(error.to_string()),
             };
-            PeerReport { node: peer.node, says }
+            PeerReport { node: peer.node, says, cleared: peer.cleared }
         });
         Ok(heard.into_iter().chain(asked).collect())
     }

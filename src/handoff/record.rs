@@ -330,7 +330,7 @@ fn parse(path: &Path, text: &str) -> Result<Record, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handoff::event::SenderEnd;
+    use crate::handoff::event::ReceiverEnd;
     use crate::handoff::phase::{Epoch, Offer, Transfer};
     use crate::host::NodeName;
 
@@ -393,11 +393,11 @@ mod tests {
             source: NodeName::new("n1").unwrap(),
             target: NodeName::new("n2").unwrap(),
         };
-        store.advance(&x0(), "test", Event::Pushed(transfer)).unwrap();
+        store.advance(&x0(), "test", Event::StreamOpened(transfer)).unwrap();
         let before = store.load(&x0()).unwrap();
         assert!(store.advance(&x0(), "test", Event::StopOrdered).is_err());
         assert_eq!(store.load(&x0()).unwrap(), before);
-        store.advance(&x0(), "test", Event::SenderEnded(SenderEnd::StillHere)).unwrap();
+        store.advance(&x0(), "test", Event::ReceiverEnded(ReceiverEnd::Nothing)).unwrap();
     }
 
     #[test]

@@ -85,11 +85,8 @@ fn end(
     match shutdown::shut_down_while(toolstack.as_ref(), domain, how, terms.grace(), deadline, &still_ours) {
         Ok((absence, how)) => {
             log::info!("domain={domain} its offer has ended: {how}");
-            for effect in store.advance(domain, "keep", Event::DomainGone(absence))? {
-                if let Effect::EraseLedger(epoch) = effect {
-                    detect(root).ledger().erase(domain, epoch);
-                }
-            }
+            let effects = store.advance(domain, "keep", Event::DomainGone(absence))?;
+            detect(root).clear_up(domain, &effects);
             Ok(())
         }
         Err(what) if !still_ours() => {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::{Clock, Deadline, SystemClock};
+use crate::cluster::detect;
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::{ReceiverEnd, SenderEnd};
 use crate::handoff::evidence::{Absence, PeerSays};
@@ -33,7 +34,7 @@ pub enum AtSourceEnd {
     Undecided(String),
 }
 
-/// Settles the source's end, and puts it on record. `ask` has the target settle its own end and say where it stands;
+/// Settles the source's end, puts it on record, and clears up the ledger. `ask` has the target settle its own end and say where it stands;
 /// it is called only if that decides. Nothing happens where this node sends nothing.
 ///
 /// # Errors
@@ -83,11 +84,13 @@ pub fn source(
     });
     match end {
         Some(Ok(end)) => {
-            store.advance(domain, "settle", Event::SenderEnded(end))?;
+            let effects = store.advance(domain, "settle", Event::SenderEnded(end))?;
+            detect(root).clear_up(domain, &effects);
             Ok(if end == SenderEnd::Moved { AtSourceEnd::Moved } else { AtSourceEnd::StillHere })
         }
         Some(Err(absence)) => {
-            store.advance(domain, "settle", Event::DomainGone(absence))?;
+            let effects = store.advance(domain, "settle", Event::DomainGone(absence))?;
+            detect(root).clear_up(domain, &effects);
             Ok(AtSourceEnd::Gone)
         }
         None => {
