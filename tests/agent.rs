@@ -132,7 +132,11 @@ fn p2_a_silent_node_forbids_a_boot_unless_the_cluster_knows_that_it_has_none() {
     n2.cut(true);
     let start = n3.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
     assert_eq!(start.code, 1);
-    assert!(start.reason.contains("n2 may be running it (nothing that the cluster knows"), "{}", start.reason);
+    assert!(
+        start.reason.contains("n2 may be running it (nothing that the cluster knows"),
+        "{}",
+        start.reason
+    );
     world.history("n2", "monitor", 7);
     n3.succeeds("start");
     assert!(n3.runs_x0() && n1.domains().is_empty());

@@ -137,8 +137,8 @@ impl Agent {
         if let Phase::Offered { offer } = phase
             && offer.deadline > UnixTime::now()
         {
-            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; two
-            // keepers do no harm.
+            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; a
+            // keeper that is one too many stands by.
             self.arm_deadline().map_err(|error| Refusal::NotRecorded(error.to_string()))?;
             return Ok(target);
         }
