@@ -125,6 +125,38 @@ fn p2_no_cold_boot_while_the_source_of_an_open_offer_is_silent() {
 }
 
 #[test]
+fn a_silent_source_is_fenced_where_that_is_wished_and_then_its_domain_is_booted() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n1.cut(true);
+    let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
+    let lost = cib.replace(
+        "<node_state uname=\"n1\" in_ccm=\"true\" crmd=\"online\"/>",
+        "<node_state uname=\"n1\" in_ccm=\"false\" crmd=\"offline\"/>",
+    );
+    std::fs::write(world.shared("cib.xml"), lost).unwrap();
+    let fencing = world.shared("fencing.xml");
+    let fenced = "<r><fence_history><fence_event action=\"reboot\" target=\"n1\" status=\"success\" \
+                  completed=\"2099-01-01 00:00:00Z\"/></fence_history></r>";
+    n2.put_script(
+        "usr/sbin/stonith_admin",
+        &format!(
+            "[ \"$1\" = --reboot ] && echo '{fenced}' >{0}\n[ \"$1\" = --history ] && cat {0}\nexit 0",
+            fencing.display()
+        ),
+    );
+    let quick = ("OCF_RESKEY_handoff_peer_timeout", "2");
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "6000"), quick]);
+    assert_eq!(start.code, 1, "waiting is the default");
+    assert!(!world.log().contains("fencing it"));
+    n1.xl(&["destroy", "x0"]);
+    let start = n2.act("start", &[("OCF_RESKEY_handoff_unreachable", "fence"), quick]);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert!(n2.runs_x0() && world.log().contains("n1 was fenced"));
+}
+
+#[test]
 fn p2_a_silent_node_forbids_a_boot_unless_the_cluster_knows_that_it_has_none() {
     let world = World::new(&["n1", "n2", "n3"]);
     let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
