@@ -122,17 +122,19 @@ pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
             let (lock, mut connection) = open(root, order)?;
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
+            let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
             let request = Request::Receive { domain, transfer, limit: seconds(deadline) };
-            Ok((lock, recorded, begin(order, connection, &request)?))
+            Ok((lock, recorded, boot, begin(order, connection, &request)?))
         };
-        let (lock, recorded, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
+        let (lock, recorded, boot, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
             // Nothing was sent under it.
             detect(root).ledger().erase(domain, transfer.epoch);
         })?;
         Store::new(root.state_folder())
             .advance_with(domain, "push", Event::Pushed(transfer.clone(), recorded), |record| {
                 record.peer = Some(order.peer.clone());
+                record.peer_boot = boot;
             })
             .map_err(|error| broken(error.into()))?;
         let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline };
