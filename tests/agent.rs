@@ -157,6 +157,20 @@ fn a_silent_source_is_fenced_where_that_is_wished_and_then_its_domain_is_booted(
 }
 
 #[test]
+fn p2_a_start_whose_cluster_manager_was_killed_boots_nothing() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    for tool in ["cibadmin", "attrd_updater"] {
+        n2.put_script(&format!("usr/sbin/{tool}"), "echo 'Could not connect' >&2; exit 102");
+    }
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("the other nodes cannot be told"), "{}", start.reason);
+    assert!(n1.runs_x0() && n2.domains().is_empty());
+}
+
+#[test]
 fn p2_a_silent_node_forbids_a_boot_unless_the_cluster_knows_that_it_has_none() {
     let world = World::new(&["n1", "n2", "n3"]);
     let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));

@@ -19,7 +19,7 @@ use crate::transport::inquiry::settle_there;
 const XL_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked at again, and the target asked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// What xl's receiver, which may have outlived our pipe, gets to finish by itself.
+/// What xl's receiver gets to finish by itself, or to die with its pipe.
 const RECEIVERS_OWN: Duration = Duration::from_secs(3);
 
 /// How a transfer ended at its source.

@@ -14,7 +14,7 @@
 //! What the caller asked sshd to run (`SSH_ORIGINAL_COMMAND`) is not looked at. Every field of a request is parsed into
 //! a type that cannot be mistaken for an option or a path; a line that does not parse ends the connection.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::inquiry::settle_there;
@@ -226,7 +226,15 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         return Err(error.into());
     }
     let (from_peer, to_peer) = (from_caller, to_caller);
-    transfer::send::send(Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline })?;
+    transfer::send::send(Stream {
+        root,
+        domain,
+        transfer,
+        from_peer,
+        to_peer,
+        lock: lock.as_fd(),
+        deadline,
+    })?;
     Ok(())
 }
 
@@ -252,6 +260,14 @@ fn take(
     let deadline = Deadline::after(Duration::from_secs(limit));
     write_line(&to_caller, &Answer::Granted)?;
     let (from_peer, to_peer) = (from_caller, to_caller);
-    transfer::receive::receive(Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline })?;
+    transfer::receive::receive(Stream {
+        root,
+        domain,
+        transfer,
+        from_peer,
+        to_peer,
+        lock: lock.as_fd(),
+        deadline,
+    })?;
     Ok(())
 }
