@@ -80,6 +80,9 @@ pub struct Peer {
     pub fenced_at: Option<UnixTime>,
     /// Whether the cluster's history says that the resource is not there.
     pub cleared: bool,
+    /// Whether it was lost: no member any more, and it did not leave in order. The cluster fences such a node as soon as
+    /// the actions that run have ended.
+    pub lost: bool,
 }
 
 /// A cluster manager.

@@ -146,7 +146,8 @@ fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<Peer>,
                 .is_some_and(|state| is_member(state.get("in_ccm")) && is_member(state.get("crmd")));
             let node = NodeName::new(name).map_err(|error| error.to_string())?;
             let cleared = history::clears(cib, resource, &node, online);
-            Ok(Peer { node, online, fenced_at: None, cleared })
+            let lost = !online && history::is_expected(cib, &node);
+            Ok(Peer { node, online, fenced_at: None, cleared, lost })
         })
         .collect()
 }
