@@ -2,6 +2,7 @@
 //!
 //! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
 //! ignored, with the reason on stderr. `PACEMAKER_CAPTURE=1` writes `tests/captured/pacemaker-VERSION/` anew.
+//! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead.
 //! Two clusters serve all tests (`--test-threads 1`: one); how long a test took is said on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -10,6 +11,7 @@
 mod audit;
 mod cluster;
 mod fabric;
+mod faults;
 mod keeper;
 mod plan_table;
 mod pool;
@@ -31,6 +33,12 @@ const AT_ONCE: usize = 1;
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("node-keeper") {
         return keeper::run();
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((first, rest)) = words.split_first()
+        && first == "faults"
+    {
+        return faults::run(rest);
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(AT_ONCE));
