@@ -281,6 +281,11 @@ fn deed(words: &[String]) -> Result<Deed, String> {
         ["clock", at, off] => {
             Deed::Clock { node: node(at)?, off: Some(off.parse().map_err(|_| "no seconds")?) }
         }
+        // as one word, for `each`
+        ["clock", both] => match both.split_once(':') {
+            Some((at, off)) => return deed(&["clock", at, off].map(str::to_owned)),
+            None => return Err("clock NODE SECONDS".to_owned()),
+        },
         ["host-key", at] => Deed::HostKey(node(at)?),
         ["append", at, path, line] => {
             Deed::File { node: node(at)?, path: own(path), line: Some(own(line)) }
