@@ -71,6 +71,13 @@ pub enum Command {
         /// start, stop, monitor, ...
         action: String,
     },
+    /// Watch over this host's offers; what xen-handoff-guard.service runs
+    #[command(hide = true)]
+    Guard {
+        /// Hold the shutdown of this host while a domain is on offer or on its way
+        #[arg(long)]
+        hold: bool,
+    },
     /// The far end of a connection; run by sshd as a forced command
     #[command(hide = true)]
     Serve,

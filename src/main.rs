@@ -61,6 +61,8 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
             tool::reach::run(root, &node, &us, &reach)
         }
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
+        Command::Guard { hold: false } => tool::guard::watch(root),
+        Command::Guard { hold: true } => tool::guard::hold(root),
         Command::Serve => transport::forced_command::serve(root),
         Command::Relay(order) => transfer::relay::run(root, &order),
         Command::Fetch { order } => agent::fetch(root, &order),

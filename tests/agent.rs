@@ -125,6 +125,91 @@ fn p2_no_cold_boot_while_the_source_of_an_open_offer_is_silent() {
 }
 
 #[test]
+fn a_silent_source_is_fenced_where_that_is_wished_and_then_its_domain_is_booted() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n1.cut(true);
+    let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
+    let lost = cib.replace(
+        "<node_state uname=\"n1\" in_ccm=\"true\" crmd=\"online\"/>",
+        "<node_state uname=\"n1\" in_ccm=\"false\" crmd=\"offline\"/>",
+    );
+    std::fs::write(world.shared("cib.xml"), lost).unwrap();
+    let fencing = world.shared("fencing.xml");
+    let fenced = "<r><fence_history><fence_event action=\"reboot\" target=\"n1\" status=\"success\" \
+                  completed=\"2099-01-01 00:00:00Z\"/></fence_history></r>";
+    n2.put_script(
+        "usr/sbin/stonith_admin",
+        &format!(
+            "[ \"$1\" = --reboot ] && echo '{fenced}' >{0}\n[ \"$1\" = --history ] && cat {0}\nexit 0",
+            fencing.display()
+        ),
+    );
+    let quick = ("OCF_RESKEY_handoff_peer_timeout", "2");
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "6000"), quick]);
+    assert_eq!(start.code, 1, "waiting is the default");
+    assert!(!world.log().contains("fencing it"));
+    n1.xl(&["destroy", "x0"]);
+    let start = n2.act("start", &[("OCF_RESKEY_handoff_unreachable", "fence"), quick]);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert!(n2.runs_x0() && world.log().contains("n1 was fenced"));
+}
+
+#[test]
+fn p2_a_silent_node_forbids_a_boot_unless_the_cluster_knows_that_it_has_none() {
+    let world = World::new(&["n1", "n2", "n3"]);
+    let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
+    world.old_ledger(&["n3"]);
+    n2.cut(true);
+    let start = n3.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(
+        start.reason.contains("n2 may be running it (nothing that the cluster knows"),
+        "{}",
+        start.reason
+    );
+    world.history("n2", "monitor", 7);
+    n3.succeeds("start");
+    assert!(n3.runs_x0() && n1.domains().is_empty());
+}
+
+#[test]
+fn p2_what_a_push_left_on_a_silent_node_is_never_booted_elsewhere() {
+    let world = World::new(&["n1", "n2", "n3"]);
+    let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
+    n1.succeeds("start");
+    world.old_ledger(&["n3"]);
+    // A probe from before the push: the cluster has forgotten where it went (H1).
+    world.history("n2", "monitor", 7);
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    assert_eq!(n1.act("migrate_to", &ends).code, 0);
+    assert!(n2.runs_x0());
+    n2.cut(true);
+    let start = n3.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("n2 may be running it (a migration from n1 to n2"), "{}", start.reason);
+    // Accounted for, it is no obstacle any more.
+    n2.cut(false);
+    assert_eq!(n2.act("migrate_from", &ends).code, 0);
+    n2.xl(&["destroy", "x0"]);
+    n2.cut(true);
+    n3.succeeds("start");
+}
+
+#[test]
+fn p2_a_push_that_the_target_cannot_read_in_its_ledger_is_not_begun() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    std::fs::write(world.shared("attrd-down"), "").unwrap();
+    let to = n1.act("migrate_to", &ends);
+    assert_eq!(to.code, 1);
+    assert!(to.reason.contains("ledger") && to.reason.contains("it still runs here"), "{}", to.reason);
+    assert!(n1.runs_x0() && n1.phase() == "idle");
+}
+
+#[test]
 fn p2_a_fencing_after_the_offer_is_proof_enough_for_a_cold_boot() {
     let world = x0_on_n1();
     let (n1, n2) = (world.host("n1"), world.host("n2"));

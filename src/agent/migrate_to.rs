@@ -1,8 +1,13 @@
 //! `migrate_to`: the cluster's own migration, pushed from here through the same transport as a claim.
 
+use std::collections::BTreeSet;
+
 use super::{Agent, NOTHING_CHANGED, Outcome};
+use crate::clock::UnixTime;
 use crate::domain::Presence;
-use crate::handoff::{Epoch, Transfer};
+use crate::handoff::ledger::Entry;
+use crate::handoff::{Epoch, Push, Transfer};
+use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::Parameters;
 
@@ -32,8 +37,11 @@ impl Agent {
             .address(&target)
             .map_err(|error| self.generic(format!("{error}; it still runs here")))?;
         let transfer = Transfer { epoch: Epoch::begin(), source: self.node.clone(), target: target.clone() };
+        let begun_at = UnixTime::now();
+        let push = Push { domain: self.domain.clone(), transfer: transfer.clone(), made_at: begun_at };
+        self.announce(push).map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         log::info!("domain={} node={} migrating to {target}", self.domain, self.node);
-        match self.employ("push", transfer, peer) {
+        match self.employ("push", transfer, peer, begun_at) {
             Outcome::Moved => {
                 log::info!("domain={} node={} migrate_to: runs on {target}", self.domain, self.node);
                 Ok(ExitCode::Success)
@@ -48,5 +56,16 @@ impl Agent {
                 "migration to {target} has no clear end: {reason}; look at both ends before starting it anywhere"
             ))),
         }
+    }
+
+    /// Writes to where the survivors can read it that from now on a copy may be on either end.
+    fn announce(&self, push: Push) -> Result<(), String> {
+        let unknown = |error: &dyn std::fmt::Display| format!("the other nodes cannot be told: {error}");
+        let target = push.transfer.target.clone();
+        let peers = self.cluster.peers(&self.node, &self.resource).map_err(|error| unknown(&error))?;
+        let online = peers.into_iter().filter(|peer| peer.online).map(|peer| peer.node);
+        let survivors: BTreeSet<NodeName> = online.chain([target]).collect();
+        let survivors: Vec<NodeName> = survivors.into_iter().collect();
+        self.cluster.ledger().write(&Entry::Push(push), &survivors).map_err(|error| error.to_string())
     }
 }

@@ -7,9 +7,11 @@
 //! | paused | | runs, degraded |
 //! | crashed, or shut down and kept | | error |
 //! | frozen, or given away, and no transfer | | error: an interrupted migration |
-//! | arriving | | not running (not yet) |
+//! | arriving, or absent, while a stream to here is under way | | look again: it is about to run here |
+//! | arriving, with no transfer | | not running |
 //! | absent, and xl's daemon for it lives | | look again: a reboot |
 //! | being created, rebooting, being destroyed | | look again |
+//! | rebooting, and no daemon of xl's to do it | | error |
 //! | absent | | not running |
 //! | xl did not answer | | error |
 //!
@@ -60,7 +62,7 @@ impl Agent {
     fn look(&self) -> Result<Verdict, Failure> {
         let phase = self.phase()?;
         let presence = self.presence();
-        let in_transfer = || phase.is_in_transfer() && self.store.is_transferring(&self.domain);
+        let in_transfer = || self.store.is_transferring(&self.domain);
         Ok(judge(&presence, &phase, in_transfer, || self.toolstack.is_attended(&self.domain)))
     }
 }
@@ -81,12 +83,15 @@ fn judge(
             Verdict::NotRunning
         }
         Presence::Running(_) => Verdict::Runs,
-        Presence::Frozen(_) if in_transfer() => Verdict::Runs,
-        Presence::Paused(_) | Presence::MigratedAway(_) | Presence::Incoming(_) if in_transfer() => {
-            match phase {
-                Phase::Receiving { .. } => Verdict::NotRunning,
-                _ => Verdict::LookAgain(format!("it is {presence} while a transfer ends")),
-            }
+        Presence::Frozen(_) if phase.is_in_transfer() && in_transfer() => Verdict::Runs,
+        Presence::Paused(_) | Presence::MigratedAway(_) | Presence::Incoming(_)
+            if phase.is_in_transfer() && in_transfer() =>
+        {
+            Verdict::LookAgain(format!("it is {presence} while a transfer ends"))
+        }
+        // A worker goes on when its start was killed. Whoever reads "not running" now may start a second one.
+        Presence::Absent if phase.is_target() && in_transfer() => {
+            Verdict::LookAgain("it is being fetched to this node".to_owned())
         }
         Presence::Paused(_) => Verdict::Degraded(format!("it is {presence}: xl unpause lets it run")),
         Presence::Frozen(_) => Verdict::Failed(format!(
@@ -104,6 +109,10 @@ fn judge(
         Presence::Crashed(_) => Verdict::Failed(format!("it is {presence} and kept so")),
         Presence::ShutDown(_) if attended() => Verdict::LookAgain(format!("it is {presence}")),
         Presence::ShutDown(_) => Verdict::Failed(format!("it is {presence}: on_poweroff keeps it so")),
+        // xl's daemon ends when its domain is suspended, also for a transfer that then fails.
+        Presence::Rebooting(_) if !attended() => Verdict::Failed(format!(
+            "it is {presence}, and xl's daemon that would create it anew is gone: a stop clears it away"
+        )),
         Presence::Building(_) | Presence::Rebooting(_) | Presence::Dying(_) => {
             Verdict::LookAgain(format!("it is {presence}"))
         }
@@ -190,9 +199,22 @@ mod tests {
     }
 
     #[test]
-    fn a_target_says_not_running_until_the_copy_runs() {
+    fn a_target_never_says_not_running_while_a_worker_fetches() {
+        for phase in [
+            Phase::Claiming { offer: offer() },
+            Phase::Receiving { transfer: transfer() },
+            Phase::Arriving { transfer: transfer() },
+        ] {
+            let absent = judge(&Presence::Absent, &phase, || true, || false);
+            assert!(matches!(absent, Verdict::LookAgain(_)), "{phase}");
+            assert_eq!(judge(&Presence::Absent, &phase, || false, || false), Verdict::NotRunning, "{phase}");
+        }
         let receiving = Phase::Receiving { transfer: transfer() };
-        assert_eq!(judge(&Presence::Incoming(ID), &receiving, || true, || true), Verdict::NotRunning);
+        assert!(matches!(
+            judge(&Presence::Incoming(ID), &receiving, || true, || true),
+            Verdict::LookAgain(_)
+        ));
+        assert_eq!(judge(&Presence::Incoming(ID), &receiving, || false, || true), Verdict::NotRunning);
         let arriving = Phase::Arriving { transfer: transfer() };
         assert!(matches!(judge(&Presence::Incoming(ID), &arriving, || true, || true), Verdict::LookAgain(_)));
     }

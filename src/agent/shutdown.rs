@@ -145,6 +145,8 @@ impl Attempt<'_> {
                     self.destroyed = by_force;
                 }
             }
+            // Nobody creates it anew, and nobody clears it away.
+            Presence::Rebooting(_) if !self.toolstack.is_attended(self.domain) => self.destroy(&own),
             Presence::Building(_) | Presence::Rebooting(_) if self.grace.passed() => self.destroy(&own),
             Presence::MigratedAway(_) | Presence::Incoming(_) => {
                 log::warn!("domain={} is {presence}: left alone", self.domain);

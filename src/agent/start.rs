@@ -5,17 +5,17 @@
 //! final. Then start fails, and says what stood in the way.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
-use crate::handoff::evidence::{Absence, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
+use crate::handoff::evidence::{Absence, Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
 use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
 use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
-use crate::ocf::parameters::Parameters;
+use crate::ocf::parameters::{Parameters, Unreachable};
 use crate::transport::message::{Answer, Request};
 
 /// The pause before something that failed is tried again.
@@ -47,6 +47,12 @@ impl fmt::Display for Started {
     }
 }
 
+/// Since when a source with an open offer has not answered.
+#[derive(Debug, Default)]
+struct Silence {
+    of: Option<(NodeName, Instant)>,
+}
+
 /// What one round came to.
 enum Round {
     Done(Started),
@@ -64,9 +70,10 @@ impl Agent {
             .or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         self.config_file()?;
         let mut said = String::new();
+        let mut silence = Silence::default();
         // A round that could not reach anybody for lack of time would hide what the round before it found out.
         let last_round = self.deadline.less(self.parameters.reach.connect_timeout);
-        let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round() {
+        let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round(&mut silence) {
             Ok(Round::Done(started)) => Some(Ok(started)),
             Ok(Round::Again(why)) => {
                 if why != said {
@@ -87,7 +94,7 @@ impl Agent {
         }
     }
 
-    fn round(&self) -> Result<Round, Failure> {
+    fn round(&self, silence: &mut Silence) -> Result<Round, Failure> {
         self.wait_for_transfer(self.deadline)?;
         let (phase, presence) = (self.phase()?, self.presence());
         match &presence {
@@ -95,7 +102,7 @@ impl Agent {
             Presence::Absent if self.toolstack.is_attended(&self.domain) => Ok(Round::Again(
                 "it is absent, but xl's daemon for it lives: a reboot, or its end".to_owned(),
             )),
-            Presence::Absent => self.acquire(&presence, phase),
+            Presence::Absent => self.acquire(&presence, phase, silence),
             Presence::Unknown(_)
             | Presence::Building(_)
             | Presence::Rebooting(_)
@@ -135,7 +142,7 @@ impl Agent {
     }
 
     /// It is not here: an offer, or a boot.
-    fn acquire(&self, presence: &Presence, phase: Phase) -> Result<Round, Failure> {
+    fn acquire(&self, presence: &Presence, phase: Phase, silence: &mut Silence) -> Result<Round, Failure> {
         if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
             return Ok(Round::Again(format!(
                 "a migration from {} to {} broke off in its last step: see xen-handoff recover",
@@ -162,20 +169,57 @@ impl Agent {
         }
         // Read after the claims: an offer may have come or gone meanwhile.
         let mut ledger = self.cluster.ledger().read(&self.domain);
-        if let LedgerSays::Offers { offers, .. } = &mut ledger {
-            offers.retain(|offer| offer.source != self.node);
+        if let LedgerSays::Entries { entries, .. } = &mut ledger {
+            entries.offers.retain(|offer| offer.source != self.node);
         }
         let peers = self.ask_peers(heard)?;
         let inquiry = Inquiry {
+            here: &self.node,
             ledger: &ledger,
             longest_offer: self.longest_offer(),
             peers: &peers,
             sent_to: sent_to.as_ref(),
         };
         match NobodyElse::conclude(&inquiry) {
-            Ok(nobody) => self.boot(nobody),
-            Err(doubt) => Ok(Round::Again(doubt.to_string())),
+            Ok(nobody) => {
+                if let LedgerSays::Entries { entries, .. } = &ledger {
+                    // All of them are accounted for.
+                    entries.epochs().for_each(|epoch| self.cluster.ledger().erase(&self.domain, epoch));
+                }
+                self.boot(nobody)
+            }
+            Err(doubt) => {
+                let source = match (&doubt, &ledger) {
+                    (Doubt::Silent { node, .. }, LedgerSays::Entries { entries, .. }) => {
+                        entries.offers.iter().map(|offer| &offer.source).find(|source| *source == node)
+                    }
+                    _ => None,
+                };
+                self.about_a_silent_source(source, silence);
+                Ok(Round::Again(doubt.to_string()))
+            }
         }
+    }
+
+    /// `handoff_unreachable=fence`: a source that has been silent for long enough is fenced. Whether that is proof is
+    /// weighed in the next round.
+    fn about_a_silent_source(&self, source: Option<&NodeName>, silence: &mut Silence) {
+        let Some(source) = source else { return *silence = Silence::default() };
+        if silence.of.as_ref().is_none_or(|(node, _)| node != source) {
+            silence.of = Some((source.clone(), Instant::now()));
+        }
+        let long_enough =
+            silence.of.as_ref().is_some_and(|(_, since)| since.elapsed() >= self.parameters.peer_timeout);
+        if self.parameters.unreachable != Unreachable::Fence || !long_enough {
+            return;
+        }
+        log::warn!("domain={} {source} has made an offer and does not answer: fencing it", self.domain);
+        match self.cluster.fence(source, self.deadline.left() / 2) {
+            Ok(()) => log::warn!("domain={} {source} was fenced", self.domain),
+            Err(error) => log::error!("domain={} {source} could not be fenced: {error}", self.domain),
+        }
+        // Not again before it has had the time to come back.
+        *silence = Silence::default();
     }
 
     /// The open offers. One of this node, whose record knows of none, has ended: the host came up anew since.
@@ -183,8 +227,9 @@ impl Agent {
         let ledger = self.cluster.ledger();
         // A ledger that cannot be read is a doubt, weighed where the boot is decided.
         let (own, others): (Vec<Offer>, Vec<Offer>) = ledger
-            .offers(&self.domain)
+            .entries(&self.domain)
             .unwrap_or_default()
+            .offers
             .into_iter()
             .partition(|offer| offer.source == self.node);
         own.iter().for_each(|offer| ledger.erase(&self.domain, offer.epoch));
@@ -213,7 +258,7 @@ impl Agent {
             return Ok(Round::Again("the record does not allow to claim it".to_owned()));
         }
         log::info!("domain={} node={} fetching it from {source}", self.domain, self.node);
-        match self.employ("fetch", transfer, peer) {
+        match self.employ("fetch", transfer, peer, UnixTime::now()) {
             // Seen with our own eyes before the cluster is told.
             Outcome::Moved => match self.presence() {
                 Presence::Running(id) => self.runs_here(id, &self.phase()?),
@@ -224,6 +269,7 @@ impl Agent {
                     heard.push(PeerReport {
                         node: source.clone(),
                         says: PeerSays::Stands { presence, phase, ended: None },
+                        cleared: false,
                     });
                 }
                 Ok(Round::Again(format!("{source} refuses the claim: {reason}")))
@@ -239,7 +285,7 @@ impl Agent {
 
     /// Asks every other node that has not said it already.
     fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<Vec<PeerReport>, Failure> {
-        let peers = match self.cluster.peers(&self.node) {
+        let peers = match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => peers,
             Err(ClusterError::NotRunning) => {
                 log::warn!("domain={} no cluster manager runs here: nobody else is asked", self.domain);
@@ -266,7 +312,7 @@ impl Agent {
                 (Ok(other), _) => PeerSays::Silent(format!("it answers {other:?}")),
                 (Err(error), _) => PeerSays::Silent(error.to_string()),
             };
-            PeerReport { node: peer.node, says }
+            PeerReport { node: peer.node, says, cleared: peer.cleared }
         });
         Ok(heard.into_iter().chain(asked).collect())
     }

@@ -9,17 +9,17 @@ use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::Plan;
 use crate::command;
 use crate::domain::Presence;
-use crate::handoff::evidence::{Absence, Recorded};
+use crate::handoff::evidence::Absence;
+use crate::handoff::ledger::Entry;
 use crate::handoff::record::ShutdownTerms;
 use crate::handoff::{Effect, Epoch, Event, Offer, Phase};
 use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure};
 use crate::toolstack::ShutdownRequest;
 use crate::transport::Connection;
+use crate::transport::inquiry::read_back;
 use crate::transport::message::{Answer, Request};
 
-/// How long the target may take to see the offer in its ledger.
-const READ_BACK_LIMIT: Duration = Duration::from_secs(10);
 /// Time for an orderly shutdown where neither parameter nor timeout say one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(60);
 
@@ -137,8 +137,8 @@ impl Agent {
         if let Phase::Offered { offer } = phase
             && offer.deadline > UnixTime::now()
         {
-            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; two
-            // keepers do no harm.
+            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; a
+            // keeper that is one too many stands by.
             self.arm_deadline().map_err(|error| Refusal::NotRecorded(error.to_string()))?;
             return Ok(target);
         }
@@ -184,12 +184,13 @@ impl Agent {
         if !survivors.contains(target) {
             survivors.push(target.clone());
         }
+        let entry = Entry::Offer(offer);
         let recorded = self
             .cluster
             .ledger()
-            .write(&offer, &survivors)
+            .write(&entry, &survivors)
             .map_err(|error| error.to_string())
-            .and_then(|()| self.read_back(&offer, connection));
+            .and_then(|()| read_back(connection, &entry, self.deadline));
         let recorded = match recorded {
             Ok(recorded) => recorded,
             Err(why) => {
@@ -209,25 +210,6 @@ impl Agent {
         } else {
             Err(Refusal::NotRecorded("the record does not allow to report it".to_owned()))
         }
-    }
-
-    fn read_back(&self, offer: &Offer, connection: &mut Connection) -> Result<Recorded, String> {
-        let deadline = self.deadline.within(READ_BACK_LIMIT);
-        let request = Request::Ledger { domain: self.domain.clone() };
-        let mut last = String::new();
-        SystemClock
-            .wait_until(deadline, Duration::from_millis(100), || match connection.ask(&request, deadline) {
-                Ok(Answer::Offers { offers }) => match Recorded::observe(offer, &offers) {
-                    Some(recorded) => Some(Ok(recorded)),
-                    None => {
-                        last = "the target's ledger does not show it".to_owned();
-                        None
-                    }
-                },
-                Ok(other) => Some(Err(format!("the target answers {other:?}"))),
-                Err(error) => Some(Err(error.to_string())),
-            })
-            .unwrap_or(Err(last))
     }
 
     fn arm_deadline(&self) -> Result<(), command::CommandError> {

@@ -12,17 +12,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Agent;
-use crate::clock::Deadline;
+use crate::clock::{Deadline, UnixTime};
+use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::ReceiverEnd;
+use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
-use crate::handoff::{Event, Phase, Transfer};
+use crate::handoff::{Event, Phase, Push, Transfer};
 use crate::host::Root;
-use crate::transfer;
 use crate::transfer::settle::AtSourceEnd;
+use crate::transfer::{self, Stream};
+use crate::transport::inquiry::read_back;
 use crate::transport::message::{Address, Answer, Request};
-use crate::transport::{read_line, ssh, write_line};
+use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
 const LEEWAY: Duration = Duration::from_secs(3);
@@ -39,7 +42,9 @@ pub struct Order {
     pub peer: Address,
     /// This end, as the other one reaches it.
     pub back: Address,
-    /// Seconds until the stream is broken off if it has not come to the point of no return.
+    /// When it was begun.
+    pub begun_at: UnixTime,
+    /// Seconds, from the worker's begin, until the stream is broken off if it has not come to the point of no return.
     pub limit: u64,
 }
 
@@ -84,28 +89,19 @@ fn failed(reason: impl ToString) -> Outcome {
 /// # Errors
 /// If stdout cannot be written to; the transfer is over by then.
 pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
-    work(order, || {
+    work(order, |deadline| {
+        let (lock, connection) = open(root, order)?;
         let request = Request::Claim {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
             back: order.back.clone(),
             ended: Store::new(root.state_folder()).last_end(&order.domain),
-            limit: order.limit,
+            limit: seconds(deadline),
         };
-        let (lock, (from_peer, to_peer, _session)) = match begin(root, order, &request)? {
-            Ok(begun) => begun,
-            Err(outcome) => return Ok(outcome),
-        };
-        let limit = Duration::from_secs(order.limit);
-        let received = transfer::receive::receive(
-            root,
-            &order.domain,
-            &order.transfer,
-            from_peer,
-            to_peer,
-            &lock,
-            limit,
-        )?;
+        let (from_peer, to_peer, _session) = begin(order, connection, &request)?;
+        let (domain, transfer) = (&order.domain, &order.transfer);
+        let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline };
+        let received = transfer::receive::receive(stream).map_err(broken)?;
         Ok(match received.end {
             ReceiverEnd::Running => Outcome::Moved,
             ReceiverEnd::Nothing => failed(received.said),
@@ -114,30 +110,33 @@ pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
     })
 }
 
-/// `xen-handoff push`: offers a domain to the target's receiver and sends it.
+/// `xen-handoff push`: offers a domain to the target's receiver and sends it, once the target has read the push in its
+/// ledger.
 ///
 /// # Errors
 /// If stdout cannot be written to; the transfer is over by then.
 pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
-    work(order, || {
-        let request = Request::Receive {
-            domain: order.domain.clone(),
-            transfer: order.transfer.clone(),
-            limit: order.limit,
+    let (domain, transfer) = (&order.domain, &order.transfer);
+    work(order, |deadline| {
+        let begun = || {
+            let (lock, mut connection) = open(root, order)?;
+            let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
+            let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
+            let (domain, transfer) = (domain.clone(), transfer.clone());
+            let request = Request::Receive { domain, transfer, limit: seconds(deadline) };
+            Ok((lock, recorded, begin(order, connection, &request)?))
         };
-        let (lock, (from_peer, to_peer, _session)) = match begin(root, order, &request)? {
-            Ok(begun) => begun,
-            Err(outcome) => return Ok(outcome),
-        };
-        Store::new(root.state_folder()).advance_with(
-            &order.domain,
-            "push",
-            Event::Pushed(order.transfer.clone()),
-            |record| record.peer = Some(order.peer.clone()),
-        )?;
-        let limit = Duration::from_secs(order.limit);
-        let sent =
-            transfer::send::send(root, &order.domain, &order.transfer, from_peer, to_peer, &lock, limit)?;
+        let (lock, recorded, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
+            // Nothing was sent under it.
+            detect(root).ledger().erase(domain, transfer.epoch);
+        })?;
+        Store::new(root.state_folder())
+            .advance_with(domain, "push", Event::Pushed(transfer.clone(), recorded), |record| {
+                record.peer = Some(order.peer.clone());
+            })
+            .map_err(|error| broken(error.into()))?;
+        let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline };
+        let sent = transfer::send::send(stream).map_err(broken)?;
         Ok(match sent.end {
             AtSourceEnd::Moved => Outcome::Moved,
             AtSourceEnd::StillHere => failed(sent.said),
@@ -147,30 +146,45 @@ pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
     })
 }
 
-type Streams = (std::os::fd::OwnedFd, std::os::fd::OwnedFd, Option<crate::transport::Session>);
+/// Takes the transfer lock and opens the connection.
+fn open(root: &Root, order: &Order) -> Result<(File, Connection), Outcome> {
+    let lock = Store::new(root.state_folder())
+        .begin_transfer(&order.domain)
+        .map_err(failed)?
+        .ok_or_else(|| failed("a transfer of this domain is under way here"))?;
+    let connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
+    Ok((lock, connection))
+}
 
-/// Takes the transfer lock, opens the connection and asks for leave to begin.
-fn begin(root: &Root, order: &Order, request: &Request) -> anyhow::Result<Result<(File, Streams), Outcome>> {
-    let Some(lock) = Store::new(root.state_folder()).begin_transfer(&order.domain)? else {
-        return Ok(Err(failed("a transfer of this domain is under way here")));
-    };
-    // The far end lists its domains before it answers.
-    let deadline = Deadline::after(order.peer.connect_timeout() + Duration::from_secs(30));
-    let mut connection = match ssh::dial(root, &order.peer, deadline) {
-        Ok(connection) => connection,
-        Err(error) => return Ok(Err(failed(error))),
-    };
-    match connection.ask(request, deadline) {
-        Ok(Answer::Granted) => Ok(Ok((lock, connection.into_streams()))),
-        Ok(Answer::Refused { reason, stands }) => Ok(Err(Outcome::Refused { reason, stands })),
-        Ok(other) => Ok(Err(failed(format!("{} answers {other:?}", order.peer.node)))),
-        Err(error) => Ok(Err(failed(error))),
+/// Asks for leave to begin.
+fn begin(order: &Order, mut connection: Connection, request: &Request) -> Result<Streams, Outcome> {
+    match connection.ask(request, answer_by(order)) {
+        Ok(Answer::Granted) => Ok(connection.into_streams()),
+        Ok(Answer::Refused { reason, stands }) => Err(Outcome::Refused { reason, stands }),
+        Ok(other) => Err(failed(format!("{} answers {other:?}", order.peer.node))),
+        Err(error) => Err(failed(error)),
     }
 }
 
-fn work(order: &Order, job: impl FnOnce() -> anyhow::Result<Outcome>) -> anyhow::Result<()> {
+type Streams = (std::os::fd::OwnedFd, std::os::fd::OwnedFd, Option<crate::transport::Session>);
+
+/// The far end lists its domains before it answers.
+fn answer_by(order: &Order) -> Deadline {
+    Deadline::after(order.peer.connect_timeout() + Duration::from_secs(30))
+}
+
+fn seconds(deadline: Deadline) -> u64 {
+    deadline.left().as_secs().max(1)
+}
+
+fn broken(error: anyhow::Error) -> Outcome {
+    failed(format!("{error:#}"))
+}
+
+fn work(order: &Order, job: impl FnOnce(Deadline) -> Result<Outcome, Outcome>) -> anyhow::Result<()> {
+    let deadline = Deadline::after(Duration::from_secs(order.limit));
     begin_session();
-    let end = job().unwrap_or_else(|error| failed(format!("{error:#}")));
+    let end = job(deadline).unwrap_or_else(|end| end);
     log::info!(
         "domain={} transfer {} -> {}: {end:?}",
         order.domain,
@@ -187,13 +201,13 @@ fn work(order: &Order, job: impl FnOnce() -> anyhow::Result<Outcome>) -> anyhow:
 
 impl Agent {
     /// Has a worker do it, and waits for its word as long as this action may.
-    pub(super) fn employ(&self, job: &str, transfer: Transfer, peer: Address) -> Outcome {
+    pub(super) fn employ(&self, job: &str, transfer: Transfer, peer: Address, begun_at: UnixTime) -> Outcome {
         let limit = self.deadline.left().saturating_sub(LEEWAY).as_secs().max(1);
         let back = match self.transport.address(&self.node) {
             Ok(back) => back,
             Err(error) => return failed(error),
         };
-        let order = Order { domain: self.domain.clone(), transfer, peer, back, limit };
+        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use crate::clock::UnixTime;
 use crate::command::CommandError;
+use crate::domain::DomainName;
+use crate::handoff::Effect;
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
 
+mod history;
 mod node_attributes;
 pub mod none;
 pub mod pacemaker;
@@ -75,6 +78,8 @@ pub struct Peer {
     pub online: bool,
     /// When the cluster last fenced it with success, if it has not come back since.
     pub fenced_at: Option<UnixTime>,
+    /// Whether the cluster's history says that the resource is not there.
+    pub cleared: bool,
 }
 
 /// A cluster manager.
@@ -86,11 +91,17 @@ pub trait ClusterView: fmt::Debug {
     fn plan_after_stop(&self, resource: &str, node: &NodeName, limit: Duration)
     -> Result<Plan, ClusterError>;
 
-    /// Every configured node but `me`.
+    /// Every configured node but `me`, and what the cluster knows of `resource` there.
     ///
     /// # Errors
     /// [`ClusterError::NotRunning`] if there is no cluster here at all.
-    fn peers(&self, me: &NodeName) -> Result<Vec<Peer>, ClusterError>;
+    fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError>;
+
+    /// Has the cluster fence `node`. That it says to have done so is no proof: [`Self::peers`] tells.
+    ///
+    /// # Errors
+    /// If it did not, within `limit`.
+    fn fence(&self, node: &NodeName, limit: Duration) -> Result<(), ClusterError>;
 
     /// The value of a node's attribute in the cluster's configuration; `None` if it has none.
     ///
@@ -100,6 +111,15 @@ pub trait ClusterView: fmt::Debug {
 
     /// Where its offers lie.
     fn ledger(&self) -> &dyn Ledger;
+
+    /// Carries out those effects of a step that concern the ledger.
+    fn clear_up(&self, domain: &DomainName, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::EraseLedger(epoch) = effect {
+                self.ledger().erase(domain, *epoch);
+            }
+        }
+    }
 }
 
 /// The cluster manager of this node: Pacemaker if its tools are installed, else none.

@@ -1,6 +1,6 @@
 //! The ledger under Pacemaker: private node attributes, kept by attrd in the memory of every member.
 //!
-//! An offer is written under each *survivor's* name, since the attributes of a node that leaves are dropped, and private
+//! An entry is written under each *survivor's* name, since the attributes of a node that leaves are dropped, and private
 //! (`--private`), since a write to the CIB would abort the transition that runs. attrd loses all of them when the last
 //! member's attrd goes, and a node's own when that node leaves; therefore each node also notes under its own name when it
 //! first looked (`xen-handoff-since`). An offer that was made since then was written under this node's name too, and has
@@ -13,8 +13,8 @@ use std::time::Duration;
 use crate::clock::UnixTime;
 use crate::command::{self, CommandError, Tool};
 use crate::domain::DomainName;
-use crate::handoff::ledger::{Ledger, LedgerError, NoAnswer, from_text, to_text};
-use crate::handoff::{Epoch, Offer};
+use crate::handoff::Epoch;
+use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer, from_text, to_text};
 use crate::host::{NodeName, Root};
 
 /// Limit of one call of attrd_updater. It answers in tens of milliseconds.
@@ -84,8 +84,8 @@ fn parse_line(line: &str) -> Result<(NodeName, String), String> {
 }
 
 impl Ledger for NodeAttributes {
-    fn write(&self, offer: &Offer, survivors: &[NodeName]) -> Result<(), LedgerError> {
-        let (name, text) = (name_of(&offer.domain), to_text(offer));
+    fn write(&self, entry: &Entry, survivors: &[NodeName]) -> Result<(), LedgerError> {
+        let (name, text) = (name_of(entry.domain()), to_text(entry));
         if survivors.is_empty() {
             return Err(LedgerError("there is no other node to write it for".to_owned()));
         }
@@ -95,16 +95,13 @@ impl Ledger for NodeAttributes {
         Ok(())
     }
 
-    fn offers(&self, domain: &DomainName) -> Result<Vec<Offer>, NoAnswer> {
-        let mut offers: Vec<Offer> = self
-            .values(&name_of(domain))?
-            .iter()
-            .map(|(_, value)| from_text(domain, value))
-            .collect::<Result<_, _>>()
-            .map_err(NoAnswer::Unreadable)?;
-        offers.sort_by_key(|offer| std::cmp::Reverse(offer.epoch));
-        offers.dedup();
-        Ok(offers)
+    fn entries(&self, domain: &DomainName) -> Result<Entries, NoAnswer> {
+        let values = self.values(&name_of(domain))?;
+        let entries = Entries::gather(values.iter().map(|(_, value)| from_text(domain, value)));
+        for why in &entries.unreadable {
+            log::warn!("domain={domain} the ledger has an entry that this version cannot read: {why}");
+        }
+        Ok(entries)
     }
 
     fn age(&self) -> Result<Duration, NoAnswer> {
@@ -130,7 +127,7 @@ impl Ledger for NodeAttributes {
             }
         };
         for (node, value) in values {
-            let ours = from_text(domain, &value).is_ok_and(|offer| offer.epoch == epoch);
+            let ours = from_text(domain, &value).is_ok_and(|entry| entry.epoch() == epoch);
             let erased = if ours { self.set(&node, &name, "") } else { Ok(()) };
             if let Err(error) = erased {
                 log::warn!("domain={domain} epoch={epoch} stays in the ledger of {node}: {error}");
@@ -148,8 +145,8 @@ mod tests {
         let line = "name=\"xen-handoff-x0\" host=\"n2\" value=\"v=1;source=n1;epoch=7;made=1;deadline=2\"";
         let (node, value) = parse_line(line).unwrap();
         assert_eq!(node.as_str(), "n2");
-        let offer = from_text(&DomainName::new("x0").unwrap(), &value).unwrap();
-        assert_eq!(offer.source.as_str(), "n1");
+        let entry = from_text(&DomainName::new("x0").unwrap(), &value).unwrap();
+        assert_eq!(entry.epoch(), Epoch(7));
         assert!(parse_line("something else").is_err());
     }
 }

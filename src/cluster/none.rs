@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{ClusterError, ClusterView, Peer, Plan};
 use crate::domain::DomainName;
-use crate::handoff::ledger::{Ledger, LedgerError, NoAnswer};
-use crate::handoff::{Epoch, Offer};
+use crate::handoff::Epoch;
+use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer};
 use crate::host::NodeName;
 
 /// Knows no plan, no peers, and keeps no ledger.
@@ -22,7 +22,11 @@ impl ClusterView for NoCluster {
         Err(ClusterError::NotRunning)
     }
 
-    fn peers(&self, _me: &NodeName) -> Result<Vec<Peer>, ClusterError> {
+    fn peers(&self, _me: &NodeName, _resource: &str) -> Result<Vec<Peer>, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn fence(&self, _node: &NodeName, _limit: Duration) -> Result<(), ClusterError> {
         Err(ClusterError::NotRunning)
     }
 
@@ -36,11 +40,11 @@ impl ClusterView for NoCluster {
 }
 
 impl Ledger for NoCluster {
-    fn write(&self, _offer: &Offer, _survivors: &[NodeName]) -> Result<(), LedgerError> {
+    fn write(&self, _entry: &Entry, _survivors: &[NodeName]) -> Result<(), LedgerError> {
         Err(LedgerError(ClusterError::NotRunning.to_string()))
     }
 
-    fn offers(&self, _domain: &DomainName) -> Result<Vec<Offer>, NoAnswer> {
+    fn entries(&self, _domain: &DomainName) -> Result<Entries, NoAnswer> {
         Err(NoAnswer::NoCluster)
     }
 

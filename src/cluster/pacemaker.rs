@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::node_attributes::NodeAttributes;
 use super::xml::Element;
-use super::{ClusterError, ClusterView, Peer, Plan, plan};
+use super::{ClusterError, ClusterView, Peer, Plan, history, plan};
 use crate::clock::{Deadline, UnixTime};
 use crate::command::{self, Tool};
 use crate::handoff::ledger::Ledger;
@@ -84,11 +84,11 @@ impl ClusterView for Pacemaker {
             .map_err(|what| ClusterError::Unreadable { tool: "crm_simulate", what })
     }
 
-    fn peers(&self, me: &NodeName) -> Result<Vec<Peer>, ClusterError> {
-        let cib = self.cib(LIMIT)?;
+    fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError> {
         let unreadable = |what: String| ClusterError::Unreadable { tool: "cibadmin", what };
-        let mut peers = read_peers(&cib, me).map_err(unreadable)?;
-        for peer in peers.iter_mut().filter(|peer| !peer.online && stayed_away(&cib, &peer.node)) {
+        let cib = Element::parse(&self.cib(LIMIT)?).map_err(unreadable)?;
+        let mut peers = read_peers(&cib, me, resource).map_err(unreadable)?;
+        for peer in peers.iter_mut().filter(|peer| !peer.online && history::stayed_away(&cib, &peer.node)) {
             let history =
                 self.run("stonith_admin", &["--history", peer.node.as_str(), "--output-as=xml"], None, LIMIT);
             peer.fenced_at = match history {
@@ -100,6 +100,13 @@ impl ClusterView for Pacemaker {
             };
         }
         Ok(peers)
+    }
+
+    fn fence(&self, node: &NodeName, limit: Duration) -> Result<(), ClusterError> {
+        let seconds = limit.as_secs().max(1).to_string();
+        let args = ["--reboot", node.as_str(), "--timeout", &seconds, "--tag", "xen-handoff"];
+        // Its own limit, and time to say that it has passed.
+        self.run("stonith_admin", &args, None, limit + Duration::from_secs(5)).map(drop)
     }
 
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError> {
@@ -125,8 +132,7 @@ impl ClusterView for Pacemaker {
 }
 
 /// Every configured node but `me`, and whether it is a member.
-fn read_peers(cib: &str, me: &NodeName) -> Result<Vec<Peer>, String> {
-    let cib = Element::parse(cib)?;
+fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<Peer>, String> {
     let nodes = cib.at(&["configuration", "nodes"]).ok_or("no nodes")?;
     let status = cib.child("status").ok_or("no status")?;
     nodes
@@ -139,7 +145,8 @@ fn read_peers(cib: &str, me: &NodeName) -> Result<Vec<Peer>, String> {
                 .find(|state| state.get("uname") == Some(name))
                 .is_some_and(|state| is_member(state.get("in_ccm")) && is_member(state.get("crmd")));
             let node = NodeName::new(name).map_err(|error| error.to_string())?;
-            Ok(Peer { node, online, fenced_at: None })
+            let cleared = history::clears(cib, resource, &node, online);
+            Ok(Peer { node, online, fenced_at: None, cleared })
         })
         .collect()
 }
@@ -148,15 +155,6 @@ fn read_peers(cib: &str, me: &NodeName) -> Result<Vec<Peer>, String> {
 fn is_member(value: Option<&str>) -> bool {
     value.is_some_and(|value| {
         matches!(value, "true" | "online") || value.parse::<u64>().is_ok_and(|since| since > 0)
-    })
-}
-
-/// Whether `node` has not come back since it was fenced. A fencing erases the node's history of operations; a node that came
-/// back has one again (its probes), and keeps it when it then leaves in order.
-fn stayed_away(cib: &str, node: &NodeName) -> bool {
-    Element::parse(cib).is_ok_and(|cib| {
-        let mut states = cib.every("node_state").filter(|state| state.get("uname") == Some(node.as_str()));
-        states.next().is_some_and(|state| state.every("lrm_resource").next().is_none())
     })
 }
 
@@ -218,7 +216,8 @@ mod tests {
         let cib = r#"<cib><configuration><nodes><node uname="n1"/><node uname="n2"/><node uname="n3"/></nodes>
             </configuration><status><node_state uname="n2" in_ccm="true" crmd="online"/>
             <node_state uname="n3" in_ccm="false" crmd="offline"/></status></cib>"#;
-        let peers = read_peers(cib, &NodeName::new("n1").unwrap()).unwrap();
+        let cib = Element::parse(cib).unwrap();
+        let peers = read_peers(&cib, &NodeName::new("n1").unwrap(), "x0").unwrap();
         let seen: Vec<_> = peers.iter().map(|peer| (peer.node.as_str(), peer.online)).collect();
         assert_eq!(seen, [("n2", true), ("n3", false)]);
         assert!(is_member(Some("1795344067")) && !is_member(Some("0")) && !is_member(None));
@@ -232,18 +231,5 @@ mod tests {
             completed="2026-11-22 10:41:09Z"/></fence_history></r>"#;
         assert_eq!(last_fencing(history, &NodeName::new("n1").unwrap()), Some(UnixTime(1_795_344_067)));
         assert_eq!(last_fencing(history, &NodeName::new("n2").unwrap()), None);
-    }
-
-    #[test]
-    fn a_node_that_came_back_after_its_fencing_is_not_fenced() {
-        let captured = |name: &str| {
-            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captured/pacemaker-2.1.5");
-            std::fs::read_to_string(format!("{folder}/{name}.cib.xml")).unwrap()
-        };
-        let node = |name: &str| NodeName::new(name).unwrap();
-        let both = captured("cib--n1-left-n3-fenced");
-        assert!(stayed_away(&both, &node("n3")));
-        assert!(!stayed_away(&both, &node("n1")), "n1 left in order");
-        assert!(!stayed_away(&captured("cib--n3-fenced"), &node("n1")), "a member");
     }
 }

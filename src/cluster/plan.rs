@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::xml::Element;
-use super::{Destination, Plan};
+use super::{Destination, Plan, history};
 use crate::host::NodeName;
 
 /// The plan for `resource` after its stop on `node`.
@@ -28,7 +28,7 @@ pub(super) fn read(simulation: &str, cib: &str, resource: &str, node: &NodeName)
     Ok(Plan {
         destination: destination(after, resource)?,
         losing: losing(before, after, transition, &cib, resource, node)?,
-        failed: failed_guest(&cib, resource, node),
+        failed: history::failed_guest(&cib, resource, node),
         survivors: survivors(before, node)?,
     })
 }
@@ -172,53 +172,6 @@ fn primitives_of(resources: &Element, id: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// Whether the last word of this node's history on the guest is a failed monitor or start: then the stop is the first
-/// half of a recovery. A failed migration is no failed guest.
-fn failed_guest(cib: &Element, resource: &str, node: &NodeName) -> Option<String> {
-    let history = cib
-        .at(&["status"])?
-        .every("node_state")
-        .find(|state| state.get("uname") == Some(node.as_str()))?
-        .every("lrm_resource")
-        .find(|history| history.get("id") == Some(resource))?
-        .clone();
-    let call = |op: &Element| op.get("call-id").and_then(|id| id.parse::<i64>().ok()).unwrap_or(-1);
-    let done = |op: &Element| op.get("op-status") != Some("-1");
-    let became_healthy = history
-        .every("lrm_rsc_op")
-        .filter(|op| {
-            matches!(op.get("operation"), Some("start" | "migrate_from")) && op.get("rc-code") == Some("0")
-        })
-        .map(call)
-        .max()
-        .unwrap_or(-1);
-    // The stop that asks has overwritten the start's entry; a recurring monitor that was begun later and succeeds says
-    // the same. A failure of that very monitor has its own number.
-    let seen_healthy = history
-        .every("lrm_rsc_op")
-        .filter(|op| op.get("operation") == Some("monitor") && op.get("rc-code") == Some("0"))
-        .map(call)
-        .max()
-        .unwrap_or(-1);
-    history
-        .every("lrm_rsc_op")
-        .filter(|op| done(op) && call(op) > became_healthy && call(op) >= seen_healthy)
-        .filter(|op| match op.get("operation") {
-            Some("monitor") => {
-                let probe = op.get("interval").is_none_or(|interval| interval == "0");
-                !probe && !matches!(op.get("rc-code"), Some("0" | "8" | "190" | "191"))
-            }
-            Some("start") => op.get("rc-code") != Some("0"),
-            _ => false,
-        })
-        .max_by_key(|op| call(op))
-        .map(|op| {
-            let reason =
-                op.get("exit-reason").filter(|reason| !reason.is_empty()).unwrap_or("no reason given");
-            format!("{} failed here: {reason}", op.get("operation").unwrap_or("an operation"))
-        })
-}
-
 fn survivors(before: &Element, me: &NodeName) -> Result<Vec<NodeName>, String> {
     let nodes = before.child("nodes").ok_or("the simulation has no nodes")?;
     nodes
@@ -330,38 +283,6 @@ mod tests {
             |after: &str| read(&simulation("", after, ""), &cib(""), "x0", &node("n1")).unwrap().destination;
         assert_eq!(nowhere(""), Destination::Nowhere);
         assert_eq!(nowhere(r#"<resource id="x0" role="Stopped" active="false"/>"#), Destination::Nowhere);
-    }
-
-    fn history(ops: &str) -> Option<String> {
-        let status = format!(
-            r#"<node_state uname="n1"><lrm><lrm_resources><lrm_resource id="x0">{ops}</lrm_resource></lrm_resources>
-            </lrm></node_state>"#
-        );
-        failed_guest(&tree(&cib(&status)), "x0", &node("n1"))
-    }
-
-    #[test]
-    fn a_failed_monitor_makes_the_stop_a_recovery_but_a_failed_migration_does_not() {
-        let start = r#"<lrm_rsc_op operation="start" call-id="5" rc-code="0" interval="0"/>"#;
-        let monitor = |call, rc| {
-            format!(
-                r#"<lrm_rsc_op operation="monitor" call-id="{call}" rc-code="{rc}" interval="10000" op-status="0"/>"#
-            )
-        };
-        assert_eq!(history(start), None);
-        assert!(history(&format!("{start}{}", monitor(7, 1))).is_some());
-        assert_eq!(history(&format!("{start}{}", monitor(7, 0))), None);
-        assert!(
-            history(&format!("{}{}", monitor(7, 0), monitor(7, 1))).is_some(),
-            "the same monitor, failed at last"
-        );
-        assert_eq!(history(&format!("{}{}", monitor(9, 0), monitor(7, 1))), None, "an old failure");
-        assert_eq!(history(&format!("{start}{}", monitor(3, 1))), None, "it has been started anew since");
-        let migrate =
-            r#"<lrm_rsc_op operation="migrate_to" call-id="8" rc-code="1" interval="0" op-status="4"/>"#;
-        assert_eq!(history(&format!("{start}{migrate}")), None);
-        let probe = r#"<lrm_rsc_op operation="monitor" call-id="9" rc-code="7" interval="0" op-status="0"/>"#;
-        assert_eq!(history(&format!("{start}{probe}")), None);
     }
 
     fn captured(name: &str, node_name: &str) -> Plan {

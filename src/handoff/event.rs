@@ -42,8 +42,8 @@ pub enum Event {
     StopOrdered,
     /// Source, serve: a target asks for the domain under this epoch.
     Claimed(Transfer),
-    /// Source, migrate_to: the cluster's own migration begins.
-    Pushed(Transfer),
+    /// Source, migrate_to: the cluster's own migration begins, and the survivors can read that it has.
+    Pushed(Transfer, Recorded),
     /// Source, pipe: the receiver's *ready* is about to be let through to xl, which answers it with GO.
     ReadySeen,
     /// Source: xl's sender has ended.
@@ -77,7 +77,7 @@ impl Event {
             Event::Reclaimed => "Reclaimed",
             Event::StopOrdered => "StopOrdered",
             Event::Claimed(_) => "Claimed",
-            Event::Pushed(_) => "Pushed",
+            Event::Pushed(..) => "Pushed",
             Event::ReadySeen => "ReadySeen",
             Event::SenderEnded(_) => "SenderEnded",
             Event::DomainGone(_) => "DomainGone",
@@ -97,7 +97,7 @@ impl Event {
 pub enum Effect {
     /// Write the offer to where the survivors can read it, and have one of them read it back.
     WriteLedger(Offer),
-    /// Take the offer of this epoch out of the ledger. Failing to is no harm: the source refuses its claim.
+    /// Take the entry of this epoch out of the ledger. Failing to is no harm: the source refuses its claim.
     EraseLedger(Epoch),
     /// See to it that the offer ends at its deadline.
     ArmDeadline(Offer),

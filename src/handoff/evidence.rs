@@ -6,7 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::phase::{Ended, Offer, Phase, Transfer};
+use super::ledger::{Entries, Entry};
+use super::phase::{Ended, Phase, Transfer};
 use crate::clock::UnixTime;
 use crate::domain::Presence;
 use crate::host::NodeName;
@@ -95,14 +96,18 @@ impl NoCopyElsewhere {
     }
 }
 
-/// Evidence that the survivors can read the offer: a survivor read it back to us.
+/// Evidence that the survivors can read an entry of the ledger: a survivor read it back to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded(());
 
 impl Recorded {
     /// Made from what the planned target says that its ledger holds.
-    pub fn observe(offer: &Offer, read_back: &[Offer]) -> Option<Self> {
-        read_back.contains(offer).then_some(Self(()))
+    pub fn observe(entry: &Entry, read_back: &Entries) -> Option<Self> {
+        let there = match entry {
+            Entry::Offer(offer) => read_back.offers.contains(offer),
+            Entry::Push(push) => read_back.pushes.contains(push),
+        };
+        there.then_some(Self(()))
     }
 }
 
@@ -131,15 +136,18 @@ pub struct PeerReport {
     pub node: NodeName,
     /// Its word.
     pub says: PeerSays,
+    /// Whether the cluster's own history says that the domain is not there: its last operation there was a stop that
+    /// succeeded or a probe that found none, or the node left in order and never had one.
+    pub cleared: bool,
 }
 
 /// What the ledger says of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerSays {
-    /// These offers, in a ledger that has been kept without a gap for this long.
-    Offers {
-        /// Open offers; usually none or one.
-        offers: Vec<Offer>,
+    /// These, in a ledger that has been kept without a gap for this long.
+    Entries {
+        /// Open offers and pushes; usually none or one.
+        entries: Entries,
         /// For how long nothing written to it can have been lost.
         age: Duration,
     },
@@ -152,6 +160,8 @@ pub enum LedgerSays {
 /// All that a cold boot is decided on.
 #[derive(Debug, Clone)]
 pub struct Inquiry<'a> {
+    /// This node, which has no copy.
+    pub here: &'a NodeName,
     /// The ledger's word.
     pub ledger: &'a LedgerSays,
     /// The longest life that an offer of this domain can have.
@@ -194,32 +204,39 @@ pub enum Doubt {
 impl NobodyElse {
     /// Weighs what was observed.
     ///
-    /// A copy anywhere forbids the boot. The source of an open offer, and the node that the domain was last sent to,
-    /// must have answered "none here" or have been fenced since. In a ledger that is younger than the longest offer (or
-    /// cannot be read) an offer may be missing: then *every* other node must have answered or be fenced. Otherwise a
-    /// node that does not answer is no obstacle, since without an offer only the cluster's own start runs a domain.
+    /// A copy anywhere forbids the boot. Every other node must be accounted for: it answered "none here", or it was
+    /// fenced, or the cluster's own history clears it. That history is not enough for the source of an open offer, for
+    /// either end of a push that nobody has accounted for, and for the node that the domain was last sent to. In a ledger
+    /// that is younger than the longest offer, or that cannot be read whole, an entry may be missing: then it is enough
+    /// for nobody.
     ///
     /// # Errors
     /// The first [`Doubt`].
     pub fn conclude(inquiry: &Inquiry<'_>) -> Result<Self, Doubt> {
         let mut grounds = Vec::new();
-        let (offers, unsure): (&[Offer], Option<String>) = match inquiry.ledger {
+        let nothing = Entries::default();
+        let (entries, unsure): (&Entries, Option<String>) = match inquiry.ledger {
             LedgerSays::NoCluster => {
                 grounds.push("no cluster manager runs here, called by hand".to_owned());
-                (&[], None)
+                (&nothing, None)
             }
-            LedgerSays::Unreadable(why) => (&[], Some(format!("the ledger cannot be read: {why}"))),
-            LedgerSays::Offers { offers, age } if *age <= inquiry.longest_offer => {
+            LedgerSays::Unreadable(why) => (&nothing, Some(format!("the ledger cannot be read: {why}"))),
+            LedgerSays::Entries { entries, age } if *age <= inquiry.longest_offer => {
                 let why = format!(
                     "the ledger is only {} s old, an offer lives up to {} s",
                     age.as_secs(),
                     inquiry.longest_offer.as_secs()
                 );
-                (offers, Some(why))
+                (entries, Some(why))
             }
-            LedgerSays::Offers { offers, age } => {
-                grounds.push(format!("{} offers in a ledger of {} s", offers.len(), age.as_secs()));
-                (offers, None)
+            LedgerSays::Entries { entries, age } => {
+                grounds.push(format!(
+                    "{} entries in a ledger of {} s",
+                    entries.epochs().count(),
+                    age.as_secs()
+                ));
+                let unread = entries.unreadable.first();
+                (entries, unread.map(|why| format!("the ledger has an entry that cannot be read: {why}")))
             }
         };
         for report in inquiry.peers {
@@ -233,17 +250,32 @@ impl NobodyElse {
                 PeerSays::Fenced(_) | PeerSays::Silent(_) => {}
             }
         }
-        for offer in offers {
+        for offer in &entries.offers {
             let because = format!("it offered it at {}", offer.made_at);
             grounds.push(rule_out(inquiry.peers, &offer.source, &because, Some(offer.made_at))?);
+        }
+        for push in &entries.pushes {
+            let Transfer { source, target, .. } = &push.transfer;
+            let because = format!("a migration from {source} to {target} was begun at {}", push.made_at);
+            for end in [source, target].into_iter().filter(|end| *end != inquiry.here) {
+                grounds.push(rule_out(inquiry.peers, end, &because, Some(push.made_at))?);
+            }
         }
         if let Some(node) = inquiry.sent_to {
             grounds.push(rule_out(inquiry.peers, node, "it was last sent there", None)?);
         }
-        if let Some(because) = unsure {
-            for report in inquiry.peers {
-                grounds.push(rule_out(inquiry.peers, &report.node, &because, None)?);
-            }
+        for report in inquiry.peers {
+            let ground = match &unsure {
+                Some(because) => rule_out(inquiry.peers, &report.node, because, None)?,
+                None if report.cleared => format!("{} has none, as the cluster knows", report.node),
+                None => rule_out(
+                    inquiry.peers,
+                    &report.node,
+                    "nothing that the cluster knows rules it out",
+                    None,
+                )?,
+            };
+            grounds.push(ground);
         }
         let mut said = std::collections::HashSet::new();
         grounds.retain(|ground| said.insert(ground.clone()));
@@ -291,7 +323,7 @@ impl fmt::Display for NobodyElse {
 mod tests {
     use super::*;
     use crate::domain::{DomainId, DomainName};
-    use crate::handoff::phase::Epoch;
+    use crate::handoff::phase::{Epoch, Offer, Push};
 
     fn node(name: &str) -> NodeName {
         NodeName::new(name).unwrap()
@@ -311,20 +343,38 @@ mod tests {
         PeerReport {
             node: node(name),
             says: PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended: None },
+            cleared: false,
         }
     }
 
+    /// No answer, from a node that the cluster's history clears.
     fn silent(name: &str) -> PeerReport {
-        PeerReport { node: node(name), says: PeerSays::Silent("timed out".into()) }
+        PeerReport { node: node(name), says: PeerSays::Silent("timed out".into()), cleared: true }
+    }
+
+    fn fenced(name: &str, at: u64) -> PeerReport {
+        PeerReport { node: node(name), says: PeerSays::Fenced(UnixTime(at)), cleared: true }
     }
 
     fn conclude(ledger: &LedgerSays, peers: &[PeerReport]) -> Result<NobodyElse, Doubt> {
-        let longest_offer = Duration::from_secs(300);
-        NobodyElse::conclude(&Inquiry { ledger, longest_offer, peers, sent_to: None })
+        conclude_at(ledger, peers, None)
+    }
+
+    fn conclude_at(
+        ledger: &LedgerSays,
+        peers: &[PeerReport],
+        sent_to: Option<&NodeName>,
+    ) -> Result<NobodyElse, Doubt> {
+        let (here, longest_offer) = (&node("n3"), Duration::from_secs(300));
+        NobodyElse::conclude(&Inquiry { here, ledger, longest_offer, peers, sent_to })
+    }
+
+    fn ledger_of(entries: Entries) -> LedgerSays {
+        LedgerSays::Entries { entries, age: Duration::from_secs(9000) }
     }
 
     fn old_ledger(offers: Vec<Offer>) -> LedgerSays {
-        LedgerSays::Offers { offers, age: Duration::from_secs(9000) }
+        ledger_of(Entries { offers, ..Entries::default() })
     }
 
     #[test]
@@ -338,16 +388,38 @@ mod tests {
     #[test]
     fn a_fencing_counts_only_after_the_offer() {
         let ledger = old_ledger(vec![offer_of("n1")]);
-        let fenced = |at| PeerReport { node: node("n1"), says: PeerSays::Fenced(UnixTime(at)) };
-        conclude(&ledger, &[fenced(1001)]).unwrap();
-        conclude(&ledger, &[fenced(1000)]).unwrap_err();
-        conclude(&ledger, &[fenced(900)]).unwrap_err();
+        conclude(&ledger, &[fenced("n1", 1001)]).unwrap();
+        conclude(&ledger, &[fenced("n1", 1000)]).unwrap_err();
+        conclude(&ledger, &[fenced("n1", 900)]).unwrap_err();
+    }
+
+    #[test]
+    fn a_silent_node_is_no_obstacle_only_if_the_cluster_knows_that_it_has_none() {
+        let unknown = |name: &str| PeerReport { cleared: false, ..silent(name) };
+        conclude(&old_ledger(vec![]), &[silent("n1"), silent("n2")]).unwrap();
+        let doubt = conclude(&old_ledger(vec![]), &[silent("n1"), unknown("n2")]).unwrap_err();
+        assert!(matches!(doubt, Doubt::Silent { node: who, .. } if who == node("n2")));
+    }
+
+    #[test]
+    fn both_ends_of_a_push_are_asked_whatever_the_cluster_knows() {
+        let push = Push {
+            domain: DomainName::new("x0").unwrap(),
+            transfer: Transfer { epoch: Epoch(1), source: node("n1"), target: node("n2") },
+            made_at: UnixTime(1000),
+        };
+        let ledger = ledger_of(Entries { pushes: vec![push], ..Entries::default() });
+        conclude(&ledger, &[none_here("n1"), silent("n2")]).unwrap_err();
+        conclude(&ledger, &[silent("n1"), none_here("n2")]).unwrap_err();
+        conclude(&ledger, &[fenced("n1", 1001), none_here("n2")]).unwrap();
+        conclude(&ledger, &[fenced("n1", 999), none_here("n2")]).unwrap_err();
     }
 
     #[test]
     fn a_young_or_unreadable_ledger_needs_every_peer() {
-        let young = LedgerSays::Offers { offers: vec![], age: Duration::from_secs(300) };
-        for ledger in [young, LedgerSays::Unreadable("attrd is down".into())] {
+        let young = LedgerSays::Entries { entries: Entries::default(), age: Duration::from_secs(300) };
+        let unread = ledger_of(Entries { unreadable: vec!["v=2".to_owned()], ..Entries::default() });
+        for ledger in [young, unread, LedgerSays::Unreadable("attrd is down".into())] {
             conclude(&ledger, &[none_here("n1"), silent("n2")]).unwrap_err();
             conclude(&ledger, &[none_here("n1"), none_here("n2")]).unwrap();
         }
@@ -359,6 +431,7 @@ mod tests {
         let stands = |presence, phase| PeerReport {
             node: node("n1"),
             says: PeerSays::Stands { presence, phase, ended: None },
+            cleared: true,
         };
         let transfer = Transfer { epoch: Epoch(1), source: node("n1"), target: node("n2") };
         for report in [
@@ -377,12 +450,8 @@ mod tests {
     #[test]
     fn the_place_that_it_was_last_sent_to_must_answer() {
         let (ledger, sent_to) = (old_ledger(vec![]), node("n2"));
-        let inquire = |peers: &[PeerReport]| {
-            let longest_offer = Duration::from_secs(300);
-            NobodyElse::conclude(&Inquiry { ledger: &ledger, longest_offer, peers, sent_to: Some(&sent_to) })
-        };
-        inquire(&[silent("n2")]).unwrap_err();
-        inquire(&[none_here("n2")]).unwrap();
+        conclude_at(&ledger, &[silent("n2")], Some(&sent_to)).unwrap_err();
+        conclude_at(&ledger, &[none_here("n2")], Some(&sent_to)).unwrap();
     }
 
     #[test]

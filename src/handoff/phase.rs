@@ -44,6 +44,18 @@ pub struct Offer {
     pub deadline: UnixTime,
 }
 
+/// The cluster's own migration, as the survivors can read it: for as long as it stands, a copy may be at either end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// Which domain.
+    pub domain: DomainName,
+    /// From where to where.
+    pub transfer: Transfer,
+    /// When it was begun, by the source's clock.
+    pub made_at: UnixTime,
+}
+
 /// One stream of a domain from one node to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -169,6 +181,23 @@ impl Phase {
     /// True while the cluster must see the domain as stopped here although it runs: it is offered.
     pub fn is_offered_away(&self) -> bool {
         self.offer().is_some() && !matches!(self, Phase::Offering { .. })
+    }
+
+    /// True while this node, as target, means to get the domain.
+    pub fn is_target(&self) -> bool {
+        match self {
+            Phase::Claiming { .. }
+            | Phase::Receiving { .. }
+            | Phase::Arriving { .. }
+            | Phase::Arrived { .. } => true,
+            Phase::Idle
+            | Phase::Offering { .. }
+            | Phase::Offered { .. }
+            | Phase::Withdrawing { .. }
+            | Phase::Sending { .. }
+            | Phase::Settling { .. }
+            | Phase::Left { .. } => false,
+        }
     }
 
     /// True while a stream of xl may be under way at this node.

@@ -6,7 +6,7 @@
 //!
 //! A second lock, `NAME.transfer`, is held by whoever runs xl's sender or receiver, and on the sending side by xl
 //! itself, which inherits it: as long as it is held, the listing may still change. It frees itself when its last holder
-//! dies, however that happens.
+//! dies, however that happens. A third, `NAME.keeper`, is held by the process that ends the offer at its deadline.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -286,13 +286,25 @@ impl Store {
     /// # Errors
     /// [`RecordError::Io`].
     pub fn begin_transfer(&self, domain: &DomainName) -> Result<Option<File>, RecordError> {
-        let path = self.path(domain, "transfer");
+        self.take(domain, "transfer")
+    }
+
+    fn take(&self, domain: &DomainName, which: &str) -> Result<Option<File>, RecordError> {
+        let path = self.path(domain, which);
         let file = self.open_lock(&path)?;
         match try_lock(&file) {
             Ok(()) => Ok(Some(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(io("lock", &path, errno.into())),
         }
+    }
+
+    /// Takes the lock of whoever keeps the offer of `domain`; `None` if somebody keeps it already.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn begin_keeping(&self, domain: &DomainName) -> Result<Option<File>, RecordError> {
+        self.take(domain, "keeper")
     }
 
     /// True while some process still has a hand in a transfer of `domain` at this node. Where that cannot be told,
@@ -330,7 +342,7 @@ fn parse(path: &Path, text: &str) -> Result<Record, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handoff::event::SenderEnd;
+    use crate::handoff::event::ReceiverEnd;
     use crate::handoff::phase::{Epoch, Offer, Transfer};
     use crate::host::NodeName;
 
@@ -393,11 +405,11 @@ mod tests {
             source: NodeName::new("n1").unwrap(),
             target: NodeName::new("n2").unwrap(),
         };
-        store.advance(&x0(), "test", Event::Pushed(transfer)).unwrap();
+        store.advance(&x0(), "test", Event::StreamOpened(transfer)).unwrap();
         let before = store.load(&x0()).unwrap();
         assert!(store.advance(&x0(), "test", Event::StopOrdered).is_err());
         assert_eq!(store.load(&x0()).unwrap(), before);
-        store.advance(&x0(), "test", Event::SenderEnded(SenderEnd::StillHere)).unwrap();
+        store.advance(&x0(), "test", Event::ReceiverEnded(ReceiverEnd::Nothing)).unwrap();
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrd
             | Phase::Arriving { .. }
             | Phase::Arrived { .. } => refuse(NOT_SOURCE),
         },
-        Event::Pushed(transfer) => match phase {
+        Event::Pushed(transfer, _) => match phase {
             Phase::Idle | Phase::Left { .. } | Phase::Arrived { .. } => Ok(send(transfer, None)),
             Phase::Offering { .. } | Phase::Offered { .. } => refuse(OFFERED),
             Phase::Withdrawing { .. } => refuse(WITHDRAWN),
@@ -142,9 +142,14 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrd
             {
                 Ok(moved(transfer, offer))
             }
-            Phase::Sending { offer, .. } | Phase::Settling { offer, .. } if *end == SenderEnd::StillHere => {
-                // The offer stands: the target may try again.
-                Ok((offer.map_or(Phase::Idle, |offer| Phase::Offered { offer }), vec![]))
+            Phase::Sending { transfer, offer } | Phase::Settling { transfer, offer }
+                if *end == SenderEnd::StillHere =>
+            {
+                Ok(match offer {
+                    // The offer stands: the target may try again.
+                    Some(offer) => (Phase::Offered { offer }, vec![]),
+                    None => (Phase::Idle, vec![Effect::EraseLedger(transfer.epoch)]),
+                })
             }
             Phase::Sending { .. } | Phase::Settling { .. } => Ok((phase, vec![])),
             Phase::Idle
@@ -163,10 +168,8 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrd
                 Ok((Phase::Idle, vec![Effect::EraseLedger(offer.epoch), Effect::ReportStopped]))
             }
             // The stream had not reached GO, so no copy can run over there.
-            Phase::Sending { offer, .. } => {
-                let mut effects = erase(offer.as_ref());
-                effects.push(Effect::ReportStopped);
-                Ok((Phase::Idle, effects))
+            Phase::Sending { transfer, .. } => {
+                Ok((Phase::Idle, vec![Effect::EraseLedger(transfer.epoch), Effect::ReportStopped]))
             }
             Phase::Claiming { .. } | Phase::Receiving { .. } => {
                 Ok((Phase::Idle, vec![Effect::ReportStopped]))
@@ -175,7 +178,7 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrd
             Phase::Left { .. } => refuse("the copy that was sent away is not accounted for yet"),
         },
         Event::LeftAccounted => match phase {
-            Phase::Left { .. } => Ok((Phase::Idle, vec![])),
+            Phase::Left { transfer } => Ok((Phase::Idle, vec![Effect::EraseLedger(transfer.epoch)])),
             Phase::Idle
             | Phase::Offering { .. }
             | Phase::Offered { .. }
@@ -285,16 +288,13 @@ fn moved(transfer: Transfer, offer: Option<Offer>) -> (Phase, Vec<Effect>) {
     }
 }
 
-fn erase(offer: Option<&Offer>) -> Vec<Effect> {
-    offer.map(|offer| Effect::EraseLedger(offer.epoch)).into_iter().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::UnixTime;
     use crate::domain::{DomainName, Presence};
     use crate::handoff::evidence::{Absence, Inquiry, LedgerSays, NobodyElse, Recorded, SourceQuiet};
+    use crate::handoff::ledger::{Entries, Entry};
     use crate::handoff::phase::Epoch;
     use crate::host::NodeName;
 
@@ -322,6 +322,7 @@ mod tests {
 
     fn proven() -> Event {
         let inquiry = Inquiry {
+            here: &node("n2"),
             ledger: &LedgerSays::NoCluster,
             longest_offer: std::time::Duration::ZERO,
             peers: &[],
@@ -330,8 +331,13 @@ mod tests {
         Event::BootProven(NobodyElse::conclude(&inquiry).unwrap())
     }
 
+    fn read_back() -> Recorded {
+        let there = Entries { offers: vec![offer()], ..Entries::default() };
+        Recorded::observe(&Entry::Offer(offer()), &there).unwrap()
+    }
+
     fn recorded() -> Event {
-        Event::OfferRecorded(Recorded::observe(&offer(), &[offer()]).unwrap())
+        Event::OfferRecorded(read_back())
     }
 
     fn go_arrived() -> Event {
@@ -375,7 +381,7 @@ mod tests {
             Event::StopOrdered,
             Event::Claimed(transfer(7)),
             Event::Claimed(transfer(6)),
-            Event::Pushed(transfer(9)),
+            Event::Pushed(transfer(9), read_back()),
             Event::ReadySeen,
             Event::SenderEnded(SenderEnd::Moved),
             Event::SenderEnded(SenderEnd::StillHere),
@@ -482,7 +488,7 @@ mod tests {
     fn a_copy_that_was_pushed_away_is_remembered_until_accounted_for() {
         let (phase, _) = walk(
             Phase::Idle,
-            [Event::Pushed(transfer(9)), Event::ReadySeen, Event::SenderEnded(SenderEnd::Moved)],
+            [Event::Pushed(transfer(9), read_back()), Event::ReadySeen, Event::SenderEnded(SenderEnd::Moved)],
         );
         assert!(matches!(phase, Phase::Left { .. }));
         assert!(step(phase.clone(), gone()).is_err());

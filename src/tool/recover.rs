@@ -5,7 +5,6 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::clock::Deadline;
-use crate::cluster::detect;
 use crate::domain::DomainName;
 use crate::handoff::evidence::PeerSays;
 use crate::handoff::record::Store;
@@ -81,12 +80,7 @@ pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()
     let ask = |transfer: &Transfer| settle_there(root, &transfer.target, record.peer.as_ref(), domain);
     match settle::source(root, &store, domain, Deadline::after(LIMIT), &ask)? {
         AtSourceEnd::Undecided(why) => anyhow::bail!("not settled: {why}; nothing was changed"),
-        end => {
-            if end == AtSourceEnd::Moved {
-                detect(root).ledger().erase(domain, transfer.epoch);
-            }
-            Ok(writeln!(out, "done:       {end:?}")?)
-        }
+        end => Ok(writeln!(out, "done:       {end:?}")?),
     }
 }
 

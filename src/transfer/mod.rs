@@ -4,6 +4,14 @@
 //! executable that joins xl's two pipes to a connection that is already open. Who opened that connection makes no
 //! difference: the target (a claim, from `start`) or the source (a push, from `migrate_to`).
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use crate::clock::Deadline;
+use crate::domain::DomainName;
+use crate::handoff::Transfer;
+use crate::host::Root;
+
 pub mod message;
 pub mod pipe;
 pub mod progress;
@@ -11,3 +19,22 @@ pub mod receive;
 pub mod relay;
 pub mod send;
 pub mod settle;
+
+/// An open connection that is about to carry a domain, and all that either end of it needs to know.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    /// The world.
+    pub root: &'a Root,
+    /// Which domain.
+    pub domain: &'a DomainName,
+    /// From where to where.
+    pub transfer: &'a Transfer,
+    /// What the other end says.
+    pub from_peer: OwnedFd,
+    /// What it hears.
+    pub to_peer: OwnedFd,
+    /// The transfer lock, held by the caller.
+    pub lock: &'a File,
+    /// When it is broken off if it has not come to the point of no return.
+    pub deadline: Deadline,
+}

@@ -1,10 +1,9 @@
 //! The receiving end: runs `xl migrate-receive` on an open connection, with our pipe between, and finds out how it ended.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::Stream;
 use super::message::Stage;
 use super::pipe::{self, Ends, Watcher};
 use super::progress::{Direction, Reporter};
@@ -13,11 +12,10 @@ use super::settle;
 use crate::clock::Deadline;
 use crate::command;
 use crate::domain::DomainName;
+use crate::handoff::Event;
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::evidence::SourceQuiet;
 use crate::handoff::record::Store;
-use crate::handoff::{Event, Transfer};
-use crate::host::Root;
 use crate::toolstack::xl::Xl;
 
 /// How long this end may take to find out, or to finish, what xl's receiver left.
@@ -57,38 +55,23 @@ impl Watcher for AtTarget<'_> {
     }
 }
 
-/// Receives `domain` from the connection, and puts both begin and end on record. `_lock` is the transfer lock, held by
-/// this process alone: without its pipe, xl's receiver has no future.
+/// Receives the domain from the connection, and puts both begin and end on record. The transfer lock is held by this
+/// process alone: without its pipe, xl's receiver has no future.
 ///
 /// # Errors
 /// If the record did not allow it or xl could not be started; nothing has been received then.
-pub fn receive(
-    root: &Root,
-    domain: &DomainName,
-    transfer: &Transfer,
-    from_peer: OwnedFd,
-    to_peer: OwnedFd,
-    _lock: &File,
-    limit: Duration,
-) -> anyhow::Result<Received> {
+pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
+    let Stream { root, domain, transfer, .. } = stream;
     let store = Store::new(root.state_folder());
     store.advance(domain, "receive", Event::StreamOpened(transfer.clone()))?;
-    let said = match run_xl(root, domain, from_peer, to_peer, limit) {
-        Ok(said) => said,
-        Err(error) => format!("{error:#}"),
-    };
+    let said = run_xl(stream).unwrap_or_else(|error| format!("{error:#}"));
     let end = settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
     log::info!("domain={domain} from={} receiver={end:?} xl={said:?}", transfer.source);
     Ok(Received { end, said })
 }
 
-fn run_xl(
-    root: &Root,
-    domain: &DomainName,
-    from_peer: OwnedFd,
-    to_peer: OwnedFd,
-    limit: Duration,
-) -> anyhow::Result<String> {
+fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
+    let Stream { root, domain, from_peer, to_peer, deadline, .. } = stream;
     let words = tempfile::tempfile()?;
     let mut child = command::spawn(
         &Xl::new(root).tool()?,
@@ -106,7 +89,7 @@ fn run_xl(
         reporter: Reporter::begin(root, domain, Direction::Incoming),
     };
     let ends = Ends { down_from: from_peer, down_to: xl_in.into(), up_from: xl_out.into(), up_to: to_peer };
-    let passed = pipe::carry(ends, Deadline::after(limit), &watcher);
+    let passed = pipe::carry(ends, deadline, &watcher);
     log::info!("domain={domain} pipe {passed}");
     let status = child.wait()?;
     let mut said = last_words(words);

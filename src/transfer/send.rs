@@ -1,18 +1,16 @@
 //! The sending end: runs `xl migrate` over an open connection and finds out how it ended.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::Stream;
 use super::settle::{self, AtSourceEnd};
 use crate::clock::Deadline;
 use crate::command::{self, Tool};
 use crate::descriptor::bequeath;
-use crate::domain::DomainName;
 use crate::handoff::Transfer;
 use crate::handoff::record::Store;
-use crate::host::Root;
 use crate::toolstack::xl::Xl;
 use crate::transport::inquiry::settle_there;
 
@@ -28,22 +26,15 @@ pub struct Sent {
     pub said: String,
 }
 
-/// Sends `domain` over the connection, and puts the end on record. `lock` is the transfer lock; xl and the relay inherit
-/// it, so that it is held until the last of them has ended, even if this process is killed.
+/// Sends the domain over the connection, and puts the end on record. xl and the relay inherit the transfer lock, so that it
+/// is held until the last of them has ended, even if this process is killed.
 ///
 /// # Errors
 /// If xl could not be started at all; the record then says so too.
-pub fn send(
-    root: &Root,
-    domain: &DomainName,
-    transfer: &Transfer,
-    from_peer: OwnedFd,
-    to_peer: OwnedFd,
-    lock: &File,
-    limit: Duration,
-) -> anyhow::Result<Sent> {
+pub fn send(stream: Stream<'_>) -> anyhow::Result<Sent> {
+    let Stream { root, domain, transfer, .. } = stream;
     let store = Store::new(root.state_folder());
-    let started = run_xl(root, domain, transfer, from_peer, to_peer, lock, limit);
+    let started = run_xl(stream);
     let said = match &started {
         Ok(said) => said.clone(),
         Err(error) => format!("{error:#}"),
@@ -56,15 +47,8 @@ pub fn send(
     Ok(Sent { end, said })
 }
 
-fn run_xl(
-    root: &Root,
-    domain: &DomainName,
-    transfer: &Transfer,
-    from_peer: OwnedFd,
-    to_peer: OwnedFd,
-    lock: &File,
-    limit: Duration,
-) -> anyhow::Result<String> {
+fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
+    let Stream { root, domain, transfer, from_peer, to_peer, lock, deadline } = stream;
     let xl = Xl::new(root).tool()?;
     let ourselves = Tool::ourselves(root)?;
     let exe = ourselves.path().to_string_lossy();
@@ -78,7 +62,7 @@ fn run_xl(
     let (lock, _) = bequeath(lock)?;
     let transport = format!(
         "{exe} relay --domain {domain} --from-peer {from_number} --to-peer {to_number} --limit {} --",
-        limit.as_secs().max(1)
+        deadline.left().as_secs().max(1)
     );
     let words = tempfile::tempfile()?;
     let args = ["migrate", "-s", &transport, domain.as_str(), transfer.target.as_str()];

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::{Clock, Deadline, SystemClock};
+use crate::cluster::detect;
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::{ReceiverEnd, SenderEnd};
 use crate::handoff::evidence::{Absence, PeerSays};
@@ -12,6 +13,7 @@ use crate::handoff::resolve::{self, AtSource, AtTarget};
 use crate::handoff::{Ended, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::toolstack::{Toolstack, ToolstackError, xl::Xl};
+use crate::transport::inquiry::settle_there;
 
 /// Limit of one word to xl.
 const XL_LIMIT: Duration = Duration::from_secs(10);
@@ -33,7 +35,7 @@ pub enum AtSourceEnd {
     Undecided(String),
 }
 
-/// Settles the source's end, and puts it on record. `ask` has the target settle its own end and say where it stands;
+/// Settles the source's end, puts it on record, and clears up the ledger. `ask` has the target settle its own end and say where it stands;
 /// it is called only if that decides. Nothing happens where this node sends nothing.
 ///
 /// # Errors
@@ -83,11 +85,13 @@ pub fn source(
     });
     match end {
         Some(Ok(end)) => {
-            store.advance(domain, "settle", Event::SenderEnded(end))?;
+            let effects = store.advance(domain, "settle", Event::SenderEnded(end))?;
+            detect(root).clear_up(domain, &effects);
             Ok(if end == SenderEnd::Moved { AtSourceEnd::Moved } else { AtSourceEnd::StillHere })
         }
         Some(Err(absence)) => {
-            store.advance(domain, "settle", Event::DomainGone(absence))?;
+            let effects = store.advance(domain, "settle", Event::DomainGone(absence))?;
+            detect(root).clear_up(domain, &effects);
             Ok(AtSourceEnd::Gone)
         }
         None => {
@@ -145,6 +149,35 @@ pub fn target(
     }
     store.advance(domain, "settle", Event::ReceiverEnded(end))?;
     Ok(end)
+}
+
+/// Settles what a killed process left of a transfer at this node, whichever end it is; false if somebody is still at it, or
+/// nothing was left.
+///
+/// # Errors
+/// If the record cannot be read or written.
+pub fn if_broken(
+    root: &Root,
+    store: &Store,
+    domain: &DomainName,
+    deadline: Deadline,
+) -> anyhow::Result<bool> {
+    if !store.load(domain)?.state.is_in_transfer() {
+        return Ok(false);
+    }
+    let Some(_lock) = store.begin_transfer(domain)? else { return Ok(false) };
+    let record = store.load(domain)?;
+    match record.state {
+        Phase::Receiving { .. } | Phase::Arriving { .. } => {
+            target(root, store, domain, deadline)?;
+        }
+        Phase::Sending { .. } | Phase::Settling { .. } => {
+            let ask = |broken: &Transfer| settle_there(root, &broken.target, record.peer.as_ref(), domain);
+            source(root, store, domain, deadline, &ask)?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// What was done shows in the next listing; a failure is logged, and it is tried again.

@@ -29,7 +29,7 @@ use crate::handoff::record::Store;
 use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::toolstack::{Toolstack, xl::Xl};
-use crate::transfer::{self, settle};
+use crate::transfer::{self, Stream, settle};
 
 /// How long we wait for the caller's next line.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
@@ -155,8 +155,8 @@ fn reach(root: &Root, back: &Address) -> Answer {
 }
 
 fn ledger(cluster: &dyn ClusterView, domain: &DomainName) -> Answer {
-    match cluster.ledger().offers(domain) {
-        Ok(offers) => Answer::Offers { offers },
+    match cluster.ledger().entries(domain) {
+        Ok(entries) => Answer::Ledger { entries },
         Err(why) => refused(why),
     }
 }
@@ -217,17 +217,14 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
             return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: Some((presence, phase)) })?);
         }
     }
+    let deadline = Deadline::after(Duration::from_secs(claim.limit));
     if let Err(error) = write_line(&to_caller, &Answer::Granted) {
         // The claimant is gone. Nothing has been sent; the offer stands.
         store.advance(domain, "serve", Event::SenderEnded(SenderEnd::StillHere))?;
         return Err(error.into());
     }
-    let limit = Duration::from_secs(claim.limit);
-    transfer::send::send(root, domain, transfer, from_caller, to_caller, &lock, limit)?;
-    // The source's half of clearing up; the target does the same once its start has seen the domain run.
-    if store.load(domain)?.state == Phase::Idle {
-        detect(root).ledger().erase(domain, transfer.epoch);
-    }
+    let (from_peer, to_peer) = (from_caller, to_caller);
+    transfer::send::send(Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline })?;
     Ok(())
 }
 
@@ -250,15 +247,9 @@ fn take(
         let reason = format!("{domain} is {presence} here");
         return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: Some((presence, phase)) })?);
     }
+    let deadline = Deadline::after(Duration::from_secs(limit));
     write_line(&to_caller, &Answer::Granted)?;
-    transfer::receive::receive(
-        root,
-        domain,
-        transfer,
-        from_caller,
-        to_caller,
-        &lock,
-        Duration::from_secs(limit),
-    )?;
+    let (from_peer, to_peer) = (from_caller, to_caller);
+    transfer::receive::receive(Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline })?;
     Ok(())
 }

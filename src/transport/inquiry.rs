@@ -1,18 +1,37 @@
-//! Asking a transfer's other end to settle, by whoever finds it broken: an action, the far end of a connection, the keeper
-//! of an offer, an operator.
+//! What is asked of a transfer's other end by more than one of us (an action, a worker, the far end of a connection, the
+//! keeper of an offer, an operator): to settle what broke off, and to read an entry of the ledger back.
 
 use std::time::Duration;
 
 use super::message::{Address, Answer, Request};
-use super::ssh;
-use crate::clock::Deadline;
+use super::{Connection, ssh};
+use crate::clock::{Clock, Deadline, SystemClock};
 use crate::cluster::detect;
 use crate::domain::DomainName;
-use crate::handoff::evidence::PeerSays;
+use crate::handoff::evidence::{PeerSays, Recorded};
+use crate::handoff::ledger::Entry;
 use crate::host::{NodeName, Root};
 
+/// How long a node may take to see an entry in its ledger.
+const READ_BACK_LIMIT: Duration = Duration::from_secs(10);
 /// The far end settles its own part first, which may take it some listings.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
+
+/// Has the far end read `entry` back to us from its own ledger: what it can read there, it will still find when we have gone.
+///
+/// # Errors
+/// What it said instead.
+pub fn read_back(connection: &mut Connection, entry: &Entry, deadline: Deadline) -> Result<Recorded, String> {
+    let deadline = deadline.within(READ_BACK_LIMIT);
+    let request = Request::Ledger { domain: entry.domain().clone() };
+    SystemClock
+        .wait_until(deadline, Duration::from_millis(100), || match connection.ask(&request, deadline) {
+            Ok(Answer::Ledger { entries }) => Recorded::observe(entry, &entries).map(Ok),
+            Ok(other) => Some(Err(format!("the target answers {other:?}"))),
+            Err(error) => Some(Err(error.to_string())),
+        })
+        .unwrap_or_else(|| Err("the target's ledger does not show it".to_owned()))
+}
 
 /// Where `node` is reached if nothing else is known: by its name, as root, at ssh's port.
 fn by_its_name(node: &NodeName) -> Address {
@@ -45,7 +64,7 @@ fn ask_there(root: &Root, node: &NodeName, address: Option<&Address>, request: &
         Ok(other) => format!("{node} answers {other:?}"),
         Err(error) => error.to_string(),
     };
-    let fenced = detect(root).peers(&NodeName::of_this_host()).ok().and_then(|peers| {
+    let fenced = detect(root).peers(&NodeName::of_this_host(), "").ok().and_then(|peers| {
         peers.into_iter().find(|peer| peer.node == *node && !peer.online).and_then(|peer| peer.fenced_at)
     });
     fenced.map_or(PeerSays::Silent(silence), PeerSays::Fenced)

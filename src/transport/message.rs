@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{DomainName, Presence};
-use crate::handoff::{Ended, Offer, Phase, Transfer};
+use crate::handoff::ledger::Entries;
+use crate::handoff::{Ended, Phase, Transfer};
 use crate::host::NodeName;
 
 /// The version of this protocol. Both ends must speak the same.
@@ -117,10 +118,10 @@ pub enum Answer {
     },
     /// I have just reached you.
     Reached,
-    /// My ledger has these offers.
-    Offers {
-        /// The offers.
-        offers: Vec<Offer>,
+    /// My ledger has this.
+    Ledger {
+        /// Offers and pushes.
+        entries: Entries,
     },
     /// It begins: the next byte is xl's.
     Granted,
