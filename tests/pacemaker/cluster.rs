@@ -1,6 +1,7 @@
 //! A real Corosync and Pacemaker cluster on the nodes of a fabric, with the agents and the stand-in toolstack.
 
 use crate::fabric::{Cable, Fabric, key_pair};
+use crate::faults::processes::of_role;
 use crate::spawn::{self, Said, command, until};
 use crate::{keeper, xml};
 use std::cell::RefCell;
@@ -112,7 +113,8 @@ impl Cluster {
             host: key_pair(&scratch, "host-key"),
         };
         let agent = find_agent(&scratch);
-        let cluster = Cluster { fabric, keys, agent, leaving: RefCell::default(), fenced: RefCell::default() };
+        let cluster =
+            Cluster { fabric, keys, agent, leaving: RefCell::default(), fenced: RefCell::default() };
         std::fs::create_dir_all(cluster.fabric.shared().join("ctl")).expect("the test agent's knobs");
         for node in NODES {
             cluster.fabric.power_on(node);
@@ -201,6 +203,13 @@ impl Cluster {
              export PCMK_debug=no PCMK_logfile=/var/log/pacemaker/pacemaker.log PCMK_logfacility=daemon
              setsid pacemakerd </dev/null >>/var/log/pacemaker/console 2>&1 &",
         );
+    }
+
+    /// The service that every node has; without systemd the tests that want it start it.
+    pub(crate) fn start_guard(&self, node: &str) {
+        if of_role(self, node, "guard").is_empty() {
+            self.fabric.sh(node, "setsid /usr/sbin/xen-handoff guard </dev/null >/dev/null 2>&1 &");
+        }
     }
 
     /// SIGTERM to pacemakerd, as `systemctl stop pacemaker` does; returns at once.
@@ -294,9 +303,7 @@ impl Cluster {
     fn anybody(&self) -> Option<String> {
         let mut up: Vec<&str> = NODES.into_iter().filter(|n| self.fabric.is_up(n)).collect();
         up.sort_by_key(|n| self.fabric.is_pulled(n, Cable::Cluster));
-        up.into_iter()
-            .find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok())
-            .map(str::to_owned)
+        up.into_iter().find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok()).map(str::to_owned)
     }
 
     /// A cluster command on whichever node is in the cluster.
@@ -321,16 +328,24 @@ impl Cluster {
     pub(crate) fn settle(&self) {
         let settled = || {
             self.answer_fencing();
-            let plan = self.crm(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
-            let elements = xml::elements(&plan.stdout);
-            let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
-            plan.ok()
-                && !planned
-                && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+            self.is_settled()
         };
         until(SETTLED, settled).unwrap_or_else(|_| {
             panic!("the cluster does not settle: {:?}\n{}", self.failures(), self.story_of_logs())
         });
+    }
+
+    /// Whether it has nothing left to do just now.
+    pub(crate) fn is_settled(&self) -> bool {
+        let plan = self.crm(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
+        let elements = xml::elements(&plan.stdout);
+        let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
+        plan.ok() && !planned && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+    }
+
+    /// Whether its Pacemaker was told to go.
+    pub(crate) fn is_leaving(&self, node: &str) -> bool {
+        self.leaving.borrow().contains(node)
     }
 
     /// The designated controller; empty while there is none.

@@ -2,7 +2,7 @@
 //!
 //! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
 //! ignored, with the reason on stderr. `PACEMAKER_CAPTURE=1` writes `tests/captured/pacemaker-VERSION/` anew.
-//! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead.
+//! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead, and `-- soak` lets events rain.
 //! Two clusters serve all tests (`--test-threads 1`: one); how long a test took is said on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -15,6 +15,7 @@ mod faults;
 mod keeper;
 mod plan_table;
 mod pool;
+mod soak;
 mod spawn;
 mod standin_alone;
 mod stories;
@@ -36,9 +37,13 @@ fn main() -> ExitCode {
     }
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let Some((first, rest)) = words.split_first()
-        && first == "faults"
+        && let Some(run) = match first.as_str() {
+            "faults" => Some(faults::run as fn(&[String]) -> ExitCode),
+            "soak" => Some(soak::run as fn(&[String]) -> ExitCode),
+            _ => None,
+        }
     {
-        return faults::run(rest);
+        return run(rest);
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(AT_ONCE));
@@ -59,6 +64,11 @@ fn skip(trial: Trial, needs_agent: bool) -> Trial {
     let why = WHY.get_or_init(|| say(cannot_run()));
     let no_agent = needs_agent && NO_AGENT.get_or_init(|| say(cluster::agent_missing())).is_some();
     trial.with_ignored_flag(why.is_some() || no_agent)
+}
+
+/// Why nothing that needs the agent can run here.
+fn skip_reason() -> Option<String> {
+    cannot_run().or_else(cluster::agent_missing)
 }
 
 fn say(reason: Option<String>) -> Option<String> {

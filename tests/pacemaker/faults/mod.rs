@@ -5,7 +5,7 @@
 //! the same events are played once more with `ocf:heartbeat:Xen`, as `stock::NAME`: what we are measured against.
 
 mod play;
-mod processes;
+pub(crate) mod processes;
 mod script;
 
 use crate::pool::with_cluster;
@@ -84,5 +84,6 @@ fn read(folder: &Path) -> Vec<Fault> {
     };
     assert!(!text("README.md").trim().is_empty(), "{name}: what must hold, and why?");
     let stock = std::fs::read_to_string(folder.join("expect-stock")).ok();
-    script::read(&name, &text("events"), &text("expect"), stock.as_deref()).unwrap_or_else(|why| panic!("{why}"))
+    script::read(&name, &text("events"), &text("expect"), stock.as_deref())
+        .unwrap_or_else(|why| panic!("{why}"))
 }

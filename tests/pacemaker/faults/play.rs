@@ -186,6 +186,7 @@ impl Play<'_> {
                 ));
             }
             Deed::Call { node, name, action } => self.call(node, name, action),
+            Deed::Guard(node) => cluster.start_guard(node),
             Deed::Nothing => {}
         }
     }
@@ -317,6 +318,11 @@ impl Play<'_> {
             Fact::Ledger { name, open } => {
                 let seen = self.story.ledger(name);
                 so(seen.is_empty() != *open, format!("{seen:?}"))
+            }
+            Fact::Called { node, subcommand } => {
+                let calls = cluster.fabric.get(node, "/var/lib/xl-standin/commands");
+                let called = calls.lines().any(|call| call.split(' ').nth(2) == Some(subcommand));
+                so(called, "never called".to_owned())
             }
             Fact::Gone(node) => {
                 so(!cluster.fabric.on(node, &["pidof", "pacemakerd"]).ok(), "still there".to_owned())

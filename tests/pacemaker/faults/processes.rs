@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 /// A process as a role's test sees it: its name and its words.
 type Test = fn(&str, &[&str]) -> bool;
 
-const ROLES: [(&str, Test); 14] = [
+const ROLES: [(&str, Test); 15] = [
     ("start", |_, words| is_action(words, "start")),
     ("stop", |_, words| is_action(words, "stop")),
     ("migrate_to", |_, words| is_action(words, "migrate_to")),
@@ -17,6 +17,7 @@ const ROLES: [(&str, Test); 14] = [
     ("fetch", |_, words| is_ours(words, "fetch")),
     ("push", |_, words| is_ours(words, "push")),
     ("keeper", |_, words| is_ours(words, "keep")),
+    ("guard", |_, words| is_ours(words, "guard")),
     ("ssh", |name, _| name == "ssh"),
     ("attrd", |name, _| name == "pacemaker-attrd"),
     ("pacemaker", |name, _| name.starts_with("pacemaker")),

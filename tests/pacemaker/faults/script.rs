@@ -75,6 +75,8 @@ pub(crate) enum Deed {
     Recover { node: String, name: String },
     /// `call NODE NAME ACTION`: the agent as the cluster calls it, but by somebody else, and not waited for.
     Call { node: String, name: String, action: String },
+    /// `guard NODE`: the service that watches over offers, as systemd would start it.
+    Guard(String),
     /// `nothing`.
     Nothing,
 }
@@ -110,6 +112,8 @@ pub(crate) enum Fact {
     Process { node: String, role: String, there: bool },
     /// `ledger NAME empty|open`.
     Ledger { name: String, open: bool },
+    /// `called NODE WORD`: xl was called with this subcommand.
+    Called { node: String, subcommand: String },
     /// `gone NODE`: no Pacemaker runs there any more.
     Gone(String),
     /// `settled`: the cluster has nothing left to do.
@@ -287,15 +291,12 @@ fn deed(words: &[String]) -> Result<Deed, String> {
             None => return Err("clock NODE SECONDS".to_owned()),
         },
         ["host-key", at] => Deed::HostKey(node(at)?),
-        ["append", at, path, line] => {
-            Deed::File { node: node(at)?, path: own(path), line: Some(own(line)) }
-        }
+        ["append", at, path, line] => Deed::File { node: node(at)?, path: own(path), line: Some(own(line)) },
         ["remove", at, path] => Deed::File { node: node(at)?, path: own(path), line: None },
-        ["xl", at, words @ ..] => {
-            Deed::Xl { node: node(at)?, words: words.iter().map(|w| own(w)).collect() }
-        }
+        ["xl", at, words @ ..] => Deed::Xl { node: node(at)?, words: words.iter().map(|w| own(w)).collect() },
         ["recover", at, name] => Deed::Recover { node: node(at)?, name: own(name) },
         ["call", at, name, action] => Deed::Call { node: node(at)?, name: own(name), action: own(action) },
+        ["guard", at] => Deed::Guard(node(at)?),
         ["nothing"] => Deed::Nothing,
         _ => return Err("no such deed".to_owned()),
     })
@@ -331,12 +332,13 @@ fn fact(words: &[String]) -> Result<Fact, String> {
         ["fenced", at] => Fact::Fenced(node(at)?),
         ["lost", at] => Fact::Member { node: node(at)?, online: false },
         ["member", at] => Fact::Member { node: node(at)?, online: true },
-        [what @ ("process" | "no-process"), at, role] => Fact::Process {
-            node: node(at)?,
-            role: super::processes::role(role)?,
-            there: *what == "process",
-        },
-        ["ledger", name, what @ ("empty" | "open")] => Fact::Ledger { name: own(name), open: *what == "open" },
+        [what @ ("process" | "no-process"), at, role] => {
+            Fact::Process { node: node(at)?, role: super::processes::role(role)?, there: *what == "process" }
+        }
+        ["ledger", name, what @ ("empty" | "open")] => {
+            Fact::Ledger { name: own(name), open: *what == "open" }
+        }
+        ["called", at, subcommand] => Fact::Called { node: node(at)?, subcommand: own(subcommand) },
         ["gone", at] => Fact::Gone(node(at)?),
         ["settled"] => Fact::Settled,
         ["reboots", name, times] => Fact::Reboots { name: own(name), times: range(times)? },
