@@ -157,6 +157,20 @@ fn a_silent_source_is_fenced_where_that_is_wished_and_then_its_domain_is_booted(
 }
 
 #[test]
+fn p2_a_start_whose_cluster_manager_was_killed_boots_nothing() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    for tool in ["cibadmin", "attrd_updater"] {
+        n2.put_script(&format!("usr/sbin/{tool}"), "echo 'Could not connect' >&2; exit 102");
+    }
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("the other nodes cannot be told"), "{}", start.reason);
+    assert!(n1.runs_x0() && n2.domains().is_empty());
+}
+
+#[test]
 fn p2_a_silent_node_forbids_a_boot_unless_the_cluster_knows_that_it_has_none() {
     let world = World::new(&["n1", "n2", "n3"]);
     let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
@@ -440,13 +454,11 @@ fn dies(who: &str, point: &str) {
     assert_eq!(world.log().matches("booting it").count(), 1, "{who} dies {point}: booted again");
 }
 
-#[test]
-fn recover_shows_both_ends_and_acts_only_on_evidence() {
-    let world = x0_on_n1();
+/// A push whose sender dies with the domain given away and renamed, and whose target is out of reach from that moment on.
+fn given_away_and_cut(world: &World) {
     let (n1, n2) = (world.host("n1"), world.host("n2"));
     n1.knob("have-resume", "");
     n1.knob("migrate.kill-once", "after-rename");
-    // The target goes out of reach at the same moment, so that the source cannot settle by itself.
     let ends = [
         ("OCF_RESKEY_CRM_meta_migrate_source", "n1"),
         ("OCF_RESKEY_CRM_meta_migrate_target", "n2"),
@@ -460,8 +472,15 @@ fn recover_shows_both_ends_and_acts_only_on_evidence() {
     });
     assert_eq!(to.code, 1);
     assert!(to.reason.contains("no clear end"), "{}", to.reason);
-    assert_eq!(n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "2000")]).code, 1);
     n1.end_workers();
+}
+
+#[test]
+fn recover_shows_both_ends_and_acts_only_on_evidence() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    given_away_and_cut(&world);
+    assert_eq!(n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "2000")]).code, 1);
     let (code, text) = n1.tool(&["recover", "x0"]);
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("n2:         no answer") && text.contains("nothing can be decided"), "{text}");
@@ -475,4 +494,26 @@ fn recover_shows_both_ends_and_acts_only_on_evidence() {
     assert_eq!(code, 0, "{text}");
     assert!(n1.runs_x0() && n2.domains().is_empty(), "{text}");
     assert_eq!(n1.phase(), "idle");
+}
+
+#[test]
+fn a_copy_that_was_given_to_a_host_that_has_restarted_since_is_never_resumed() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    given_away_and_cut(&world);
+    // What runs on a host is gone when it restarts, and so is what lies in /run.
+    for name in ["x0", "x0--incoming"] {
+        n2.xl(&["destroy", name]);
+    }
+    std::fs::remove_dir_all(n2.root.join("run/xen-handoff")).unwrap();
+    std::fs::create_dir_all(n2.root.join("proc/sys/kernel/random")).unwrap();
+    std::fs::write(n2.root.join("proc/sys/kernel/random/boot_id"), "another life\n").unwrap();
+    n2.cut(false);
+    let (code, text) = n1.tool(&["recover", "x0"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("restarted since") && text.contains("destroy the stale copy"), "{text}");
+    assert!(n1.domains().is_empty() && n2.domains().is_empty());
+    n1.succeeds("stop");
+    n2.succeeds("start");
+    assert!(n2.runs_x0());
 }

@@ -39,8 +39,18 @@ impl Agent {
                 Ok(())
             }
             Ok(other) => Err(self.unaccounted(transfer, &format!("it answers {other:?}"))),
+            Err(_) if self.was_lost_since(transfer) => self.accounted(),
             Err(error) => Err(self.unaccounted(transfer, &error.to_string())),
         }
+    }
+
+    /// Whether the target was fenced after the copy went there.
+    fn was_lost_since(&self, transfer: &Transfer) -> bool {
+        let Ok(peers) = self.cluster.peers(&self.node, &self.resource) else { return false };
+        peers
+            .iter()
+            .filter(|peer| peer.node == transfer.target && !peer.online)
+            .any(|peer| peer.fenced_at.is_some_and(|at| at > transfer.epoch.at()))
     }
 
     fn accounted(&self) -> Result<(), Failure> {

@@ -47,6 +47,9 @@ impl fmt::Display for Started {
     }
 }
 
+/// What the ledger counts as when the cluster manager that called us has gone.
+const NO_CLUSTER: &str = "the cluster manager of this node has gone";
+
 /// Since when a source with an open offer has not answered.
 #[derive(Debug, Default)]
 struct Silence {
@@ -172,7 +175,13 @@ impl Agent {
         if let LedgerSays::Entries { entries, .. } = &mut ledger {
             entries.offers.retain(|offer| offer.source != self.node);
         }
-        let peers = self.ask_peers(heard)?;
+        if ledger == LedgerSays::NoCluster && self.called_by_a_cluster() {
+            ledger = LedgerSays::Unreadable(NO_CLUSTER.to_owned());
+        }
+        let peers = match self.ask_peers(heard) {
+            Ok(peers) => peers,
+            Err(why) => return Ok(Round::Again(why)),
+        };
         let inquiry = Inquiry {
             here: &self.node,
             ledger: &ledger,
@@ -283,19 +292,23 @@ impl Agent {
         }
     }
 
+    /// A cluster manager that has ordered this start and is gone now (it was killed) is not the same as none.
+    fn called_by_a_cluster(&self) -> bool {
+        self.environment.on_node.is_some()
+    }
+
     /// Asks every other node that has not said it already.
-    fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<Vec<PeerReport>, Failure> {
+    ///
+    /// # Errors
+    /// Why the other nodes are not known.
+    fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<Vec<PeerReport>, String> {
         let peers = match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => peers,
-            Err(ClusterError::NotRunning) => {
+            Err(ClusterError::NotRunning) if !self.called_by_a_cluster() => {
                 log::warn!("domain={} no cluster manager runs here: nobody else is asked", self.domain);
                 return Ok(heard);
             }
-            Err(error) => {
-                return Err(
-                    self.generic(format!("the other nodes cannot be told: {error}; it was not started here"))
-                );
-            }
+            Err(error) => return Err(format!("the other nodes cannot be told: {error}")),
         };
         let open: Vec<Peer> =
             peers.into_iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();

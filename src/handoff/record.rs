@@ -61,11 +61,19 @@ pub struct Record {
     pub terms: Option<ShutdownTerms>,
     /// Where the other end of a transfer is reached, where known: whoever settles it later has no cluster to ask.
     pub peer: Option<Address>,
+    /// Which life of its host the other end of a transfer was in when it began.
+    pub peer_boot: Option<String>,
     /// Where it stands.
     pub state: Phase,
 }
 
 impl Record {
+    /// Whether the host of the transfer's other end, which is in this life now, has restarted since. False where either is
+    /// not known.
+    pub fn peer_has_restarted(&self, boot_now: Option<&str>) -> bool {
+        matches!((self.peer_boot.as_deref(), boot_now), (Some(then), Some(now)) if then != now)
+    }
+
     fn blank(domain: &DomainName) -> Self {
         Self {
             version: FORMAT,
@@ -76,6 +84,7 @@ impl Record {
             resource: None,
             terms: None,
             peer: None,
+            peer_boot: None,
             state: Phase::Idle,
         }
     }

@@ -9,7 +9,8 @@
 //! | running | | it is still here |
 //! | `Sending`, frozen | (need not be asked: it was never given GO) | resume it |
 //! | `Settling`, absent | (only a sender that was told "it runs" destroys it) | it has moved |
-//! | `Settling`, frozen or renamed away | it runs there | destroy the copy here |
+//! | `Settling`, frozen or renamed away | it runs there, or has run there with this transfer | destroy the copy here |
+//! | `Settling`, frozen or renamed away | (it was fenced, or has restarted, since the transfer began) | destroy it: it may be stale |
 //! | `Settling`, frozen or renamed away | none there, and this transfer's copy never ran | rename it back, resume it |
 //! | `Settling`, frozen or renamed away | anything else, or nothing | wait |
 //!
@@ -20,7 +21,7 @@
 //! | `Receiving`, incoming | destroy the copy: it was never given GO |
 //! | `Arriving`, incoming or paused | finish what xl's receiver began: rename it, let it run |
 
-use super::evidence::{NoCopyElsewhere, PeerSays, RunsElsewhere, SourceQuiet};
+use super::evidence::{NoCopyElsewhere, PeerSays, SourceQuiet, Stale};
 use super::phase::Phase;
 use crate::domain::Presence;
 
@@ -35,8 +36,8 @@ pub enum AtSource {
     AskTarget,
     /// Give it its name back where that was taken, and resume it.
     Resume(NoCopyElsewhere),
-    /// Destroy it: the target runs the domain.
-    Destroy(RunsElsewhere),
+    /// Destroy it: the domain has gone on at the target, or was lost with it.
+    Destroy(Stale),
     /// Nothing can be done yet, for this reason.
     Wait(String),
 }
@@ -79,8 +80,8 @@ pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>) 
                 return AtSource::Resume(none);
             }
             let Some(target) = target else { return AtSource::AskTarget };
-            if let Some(runs) = RunsElsewhere::observe(target) {
-                return AtSource::Destroy(runs);
+            if let Some(stale) = Stale::observe(target, transfer) {
+                return AtSource::Destroy(stale);
             }
             match NoCopyElsewhere::observe(target, transfer) {
                 Ok(none) => AtSource::Resume(none),
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
     use crate::clock::UnixTime;
     use crate::domain::DomainId;
-    use crate::handoff::phase::{Ended, Epoch, Transfer};
+    use crate::handoff::phase::{Ended, Epoch, Ran, Transfer};
     use crate::host::NodeName;
 
     const ID: DomainId = DomainId(3);
@@ -153,8 +154,8 @@ mod tests {
         PeerSays::Stands { presence, phase, ended: None }
     }
 
-    fn none_there(epoch: u64, may_have_run: bool) -> PeerSays {
-        let ended = Some(Ended { epoch: Epoch(epoch), may_have_run });
+    fn none_there(epoch: u64, ran: Ran) -> PeerSays {
+        let ended = Some(Ended { epoch: Epoch(epoch), ran });
         PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended }
     }
 
@@ -173,20 +174,33 @@ mod tests {
             assert!(matches!(decide(&runs), AtSource::Destroy(_)));
             let arriving = stands(Presence::Running(ID), Phase::Arriving { transfer: transfer() });
             assert!(matches!(decide(&arriving), AtSource::Destroy(_)));
-            assert!(matches!(decide(&none_there(5_000, false)), AtSource::Resume(_)));
+            assert!(matches!(decide(&none_there(5_000, Ran::Never)), AtSource::Resume(_)));
         }
     }
 
     #[test]
     fn a_stale_image_is_never_resumed_on_disks_that_may_have_changed() {
         for says in [
-            none_there(5_000, true),
-            none_there(4_999, false),
+            none_there(5_000, Ran::Perhaps),
+            none_there(4_999, Ran::Never),
             stands(Presence::Absent, Phase::Idle),
-            PeerSays::Fenced(UnixTime(6)),
+            none_there(4_999, Ran::Certainly),
         ] {
             let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
             assert!(matches!(decision, AtSource::Wait(_)), "{says:?}: {decision:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_whose_domain_went_on_elsewhere_or_was_lost_there_is_never_resumed() {
+        for says in [
+            none_there(5_000, Ran::Certainly),
+            PeerSays::Fenced(UnixTime(6)),
+            PeerSays::Restarted { presence: Presence::Absent, phase: Phase::Idle },
+            PeerSays::Restarted { presence: Presence::Running(ID), phase: Phase::Idle },
+        ] {
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
+            assert!(matches!(decision, AtSource::Destroy(_)), "{says:?}: {decision:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::handoff::event::{ReceiverEnd, SenderEnd};
 use crate::handoff::evidence::{Absence, PeerSays};
 use crate::handoff::record::Store;
 use crate::handoff::resolve::{self, AtSource, AtTarget};
-use crate::handoff::{Ended, Event, Phase, Transfer};
+use crate::handoff::{Ended, Event, Phase, Ran, Transfer};
 use crate::host::Root;
 use crate::toolstack::{Toolstack, ToolstackError, xl::Xl};
 use crate::transport::inquiry::settle_there;
@@ -19,7 +19,7 @@ use crate::transport::inquiry::settle_there;
 const XL_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked at again, and the target asked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// What xl's receiver, which may have outlived our pipe, gets to finish by itself.
+/// What xl's receiver gets to finish by itself, or to die with its pipe.
 const RECEIVERS_OWN: Duration = Duration::from_secs(3);
 
 /// How a transfer ended at its source.
@@ -144,8 +144,12 @@ pub fn target(
     if end != ReceiverEnd::Undecided {
         // Before the record goes on: a source that asks must never find neither.
         let (Phase::Receiving { transfer } | Phase::Arriving { transfer }) = &phase else { return Ok(end) };
-        let never_given = end == ReceiverEnd::Nothing && matches!(phase, Phase::Receiving { .. });
-        store.keep_end(domain, Ended { epoch: transfer.epoch, may_have_run: !never_given })?;
+        let ran = match (end, &phase) {
+            (ReceiverEnd::Running, _) => Ran::Certainly,
+            (_, Phase::Receiving { .. }) => Ran::Never,
+            _ => Ran::Perhaps,
+        };
+        store.keep_end(domain, Ended { epoch: transfer.epoch, ran })?;
     }
     store.advance(domain, "settle", Event::ReceiverEnded(end))?;
     Ok(end)
@@ -172,7 +176,7 @@ pub fn if_broken(
             target(root, store, domain, deadline)?;
         }
         Phase::Sending { .. } | Phase::Settling { .. } => {
-            let ask = |broken: &Transfer| settle_there(root, &broken.target, record.peer.as_ref(), domain);
+            let ask = |broken: &Transfer| settle_there(root, &broken.target, &record, domain);
             source(root, store, domain, deadline, &ask)?;
         }
         _ => return Ok(false),
