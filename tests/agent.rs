@@ -517,3 +517,28 @@ fn a_copy_that_was_given_to_a_host_that_has_restarted_since_is_never_resumed() {
     n2.succeeds("start");
     assert!(n2.runs_x0());
 }
+
+#[test]
+fn p6_a_push_that_outlives_its_action_does_not_arrive_where_a_stop_has_reported_success() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    // The push is in the ledger, and its worker is slow to reach the target.
+    let ssh = std::fs::read_to_string(n1.root.join("usr/sbin/ssh")).unwrap();
+    let go = world.shared("go");
+    let slow = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    n1.put_script("usr/sbin/ssh", &ssh.replace("#!/bin/sh", &slow));
+    let to = std::thread::scope(|scope| {
+        let to = scope.spawn(|| n1.act("migrate_to", &ends));
+        eventually("the push is in the ledger", || {
+            let entry = std::fs::read_to_string(world.shared("attrs/xen-handoff-x0/n2"));
+            entry.is_ok_and(|text| text.contains("target=n2"))
+        });
+        n2.succeeds("stop");
+        std::fs::write(&go, "").unwrap();
+        to.join().unwrap()
+    });
+    assert_eq!(to.code, 1, "{}", to.reason);
+    assert!(to.reason.contains("told to stop it"), "{}", to.reason);
+    assert!(n1.runs_x0() && n2.domains().is_empty());
+}

@@ -335,6 +335,15 @@ impl Agent {
             return Ok(Round::Again("there was no time left to boot it".to_owned()));
         }
         let file = self.config_file()?;
+        // No stream to here can begin meanwhile, and none has ended since this round looked.
+        let Some(_lock) = self.store.begin_transfer(&self.domain).map_err(|error| self.generic(error))?
+        else {
+            return Ok(Round::Again("a transfer of it to this node is under way".to_owned()));
+        };
+        match self.presence() {
+            Presence::Absent => {}
+            other => return Ok(Round::Again(format!("it is {other} here by now"))),
+        }
         let effects =
             self.advance("start", Event::BootProven(nobody)).map_err(|error| self.generic(error))?;
         let Some(Effect::Boot(nobody)) = effects.into_iter().find(|effect| matches!(effect, Effect::Boot(_)))

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Effect, Event, OutOfOrder};
-use super::phase::{Ended, Phase};
+use super::phase::{Ended, Epoch, Phase};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::domain::DomainName;
 use crate::transport::message::Address;
@@ -240,11 +240,15 @@ impl Store {
     /// # Errors
     /// [`RecordError::Io`].
     pub fn keep_end(&self, domain: &DomainName, ended: Ended) -> Result<(), RecordError> {
+        self.put(domain, "ended", &ended)
+    }
+
+    fn put(&self, domain: &DomainName, which: &str, what: &impl Serialize) -> Result<(), RecordError> {
         self.make_folder()?;
-        let path = self.path(domain, "ended");
+        let path = self.path(domain, which);
         let write = || -> std::io::Result<()> {
             let mut beside = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut beside, &ended)?;
+            serde_json::to_writer(&mut beside, what)?;
             beside.as_file().sync_all()?;
             beside.persist(&path)?;
             Ok(())
@@ -256,6 +260,27 @@ impl Store {
     /// if that cannot be read.
     pub fn last_end(&self, domain: &DomainName) -> Option<Ended> {
         serde_json::from_str(&std::fs::read_to_string(self.path(domain, "ended")).ok()?).ok()
+    }
+
+    /// Notes that the push of `epoch` must not arrive here any more.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn refuse(&self, domain: &DomainName, epoch: Epoch) -> Result<(), RecordError> {
+        self.put(domain, "refused", &epoch)
+    }
+
+    /// Whether the push of `epoch` must not arrive here any more.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] if that cannot be told.
+    pub fn refuses(&self, domain: &DomainName, epoch: Epoch) -> Result<bool, RecordError> {
+        let path = self.path(domain, "refused");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(serde_json::from_str::<Epoch>(&text).is_ok_and(|refused| refused == epoch)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(io("read", &path, source)),
+        }
     }
 
     fn make_folder(&self) -> Result<(), RecordError> {

@@ -12,6 +12,7 @@
 //! | `Settling`, frozen or renamed away | it runs there, or has run there with this transfer | destroy the copy here |
 //! | `Settling`, frozen or renamed away | (it was fenced, or has restarted, since the transfer began) | destroy it: it may be stale |
 //! | `Settling`, frozen or renamed away | none there, and this transfer's copy never ran | rename it back, resume it |
+//! | the same, a minute or more after the end of the offer | | wait: a third node may have booted it |
 //! | `Settling`, frozen or renamed away | anything else, or nothing | wait |
 //!
 //! | at the target: phase, copy | then |
@@ -21,8 +22,11 @@
 //! | `Receiving`, incoming | destroy the copy: it was never given GO |
 //! | `Arriving`, incoming or paused | finish what xl's receiver began: rename it, let it run |
 
+use std::time::Duration;
+
 use super::evidence::{NoCopyElsewhere, PeerSays, SourceQuiet, Stale};
 use super::phase::Phase;
+use crate::clock::UnixTime;
 use crate::domain::Presence;
 
 /// What the source has to do with its copy.
@@ -57,8 +61,12 @@ pub enum AtTarget {
     Wait(String),
 }
 
-/// Decides for the source. `target` is what the target said, if it was asked.
-pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>) -> AtSource {
+/// How long after the end of its offer a copy that may have been given away can still be resumed. Less than any start waits
+/// before it trusts a ledger that has lost the offer.
+const RESUMED_BEFORE: Duration = Duration::from_secs(60);
+
+/// Decides for the source, at this time by its clock. `target` is what the target said, if it was asked.
+pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>, now: UnixTime) -> AtSource {
     let (transfer, may_have_given) = match phase {
         Phase::Sending { transfer, .. } => (transfer, false),
         Phase::Settling { transfer, .. } => (transfer, true),
@@ -84,6 +92,13 @@ pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>) 
                 return AtSource::Destroy(stale);
             }
             match NoCopyElsewhere::observe(target, transfer) {
+                Ok(_) if phase.offer().is_some_and(|offer| offer.deadline.plus(RESUMED_BEFORE) < now) => {
+                    AtSource::Wait(
+                        "its offer has ended long ago, and a third node may have booted it: look at every node, then \
+                         destroy this copy or resume it by hand"
+                            .to_owned(),
+                    )
+                }
                 Ok(none) => AtSource::Resume(none),
                 Err(why) => AtSource::Wait(format!("{}: {why}", transfer.target)),
             }
@@ -127,12 +142,12 @@ pub fn at_target(phase: &Phase, presence: &Presence) -> AtTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixTime;
-    use crate::domain::DomainId;
-    use crate::handoff::phase::{Ended, Epoch, Ran, Transfer};
+    use crate::domain::{DomainId, DomainName};
+    use crate::handoff::phase::{Ended, Epoch, Offer, Ran, Transfer};
     use crate::host::NodeName;
 
     const ID: DomainId = DomainId(3);
+    const NOW: UnixTime = UnixTime(100);
 
     fn transfer() -> Transfer {
         Transfer {
@@ -161,15 +176,15 @@ mod tests {
 
     #[test]
     fn a_frozen_copy_that_was_never_given_away_is_resumed_without_asking() {
-        assert!(matches!(at_source(&sending(), &Presence::Frozen(ID), None), AtSource::Resume(_)));
-        assert_eq!(at_source(&settling(), &Presence::Frozen(ID), None), AtSource::AskTarget);
-        assert_eq!(at_source(&settling(), &Presence::MigratedAway(ID), None), AtSource::AskTarget);
+        assert!(matches!(at_source(&sending(), &Presence::Frozen(ID), None, NOW), AtSource::Resume(_)));
+        assert_eq!(at_source(&settling(), &Presence::Frozen(ID), None, NOW), AtSource::AskTarget);
+        assert_eq!(at_source(&settling(), &Presence::MigratedAway(ID), None, NOW), AtSource::AskTarget);
     }
 
     #[test]
     fn exactly_one_copy_is_kept_and_the_targets_word_chooses_it() {
         for here in [Presence::Frozen(ID), Presence::MigratedAway(ID)] {
-            let decide = |says: &PeerSays| at_source(&settling(), &here, Some(says));
+            let decide = |says: &PeerSays| at_source(&settling(), &here, Some(says), NOW);
             let runs = stands(Presence::Running(ID), Phase::Idle);
             assert!(matches!(decide(&runs), AtSource::Destroy(_)));
             let arriving = stands(Presence::Running(ID), Phase::Arriving { transfer: transfer() });
@@ -186,7 +201,7 @@ mod tests {
             stands(Presence::Absent, Phase::Idle),
             none_there(4_999, Ran::Certainly),
         ] {
-            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says), NOW);
             assert!(matches!(decision, AtSource::Wait(_)), "{says:?}: {decision:?}");
         }
     }
@@ -199,9 +214,25 @@ mod tests {
             PeerSays::Restarted { presence: Presence::Absent, phase: Phase::Idle },
             PeerSays::Restarted { presence: Presence::Running(ID), phase: Phase::Idle },
         ] {
-            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says), NOW);
             assert!(matches!(decision, AtSource::Destroy(_)), "{says:?}: {decision:?}");
         }
+    }
+
+    #[test]
+    fn a_copy_is_not_resumed_long_after_its_offer_has_ended() {
+        let offer = Offer {
+            domain: DomainName::new("x0").unwrap(),
+            source: NodeName::new("n1").unwrap(),
+            epoch: Epoch(5_000),
+            made_at: UnixTime(5),
+            deadline: UnixTime(305),
+        };
+        let settling = Phase::Settling { transfer: transfer(), offer: Some(offer) };
+        let never = none_there(5_000, Ran::Never);
+        let at = |now| at_source(&settling, &Presence::MigratedAway(ID), Some(&never), UnixTime(now));
+        assert!(matches!(at(365), AtSource::Resume(_)));
+        assert!(matches!(at(366), AtSource::Wait(_)));
     }
 
     #[test]
@@ -215,7 +246,7 @@ mod tests {
             stands(Presence::Absent, Phase::Receiving { transfer: transfer() }),
             stands(Presence::Absent, Phase::Arriving { transfer: transfer() }),
         ] {
-            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says), NOW);
             assert!(matches!(decision, AtSource::Wait(_)), "{says:?}: {decision:?}");
         }
     }

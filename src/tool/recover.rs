@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, UnixTime};
 use crate::domain::DomainName;
 use crate::handoff::evidence::PeerSays;
 use crate::handoff::record::Store;
@@ -63,7 +63,7 @@ pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()
         settle_there(root, &transfer.target, &record, domain)
     };
     writeln!(out, "{:<11} {}", format!("{}:", transfer.target), described(&there))?;
-    let plan = match resolve::at_source(&phase, &presence, Some(&there)) {
+    let plan = match resolve::at_source(&phase, &presence, Some(&there), UnixTime::now()) {
         AtSource::StillHere => "it runs here: put that on record".to_owned(),
         AtSource::Moved => format!("it runs on {}: put that on record", transfer.target),
         AtSource::Resume(_) => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::clock::{Clock, Deadline, SystemClock};
+use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::detect;
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::{ReceiverEnd, SenderEnd};
@@ -58,8 +58,10 @@ pub fn source(
         if presence == Presence::Absent && matches!(phase, Phase::Sending { .. }) {
             return Absence::observe(&presence, xl.is_attended(domain)).map(Err);
         }
-        let decision = match resolve::at_source(&phase, &presence, None) {
-            AtSource::AskTarget => resolve::at_source(&phase, &presence, Some(&ask(transfer))),
+        let decision = match resolve::at_source(&phase, &presence, None, UnixTime::now()) {
+            AtSource::AskTarget => {
+                resolve::at_source(&phase, &presence, Some(&ask(transfer)), UnixTime::now())
+            }
             decided => decided,
         };
         match decision {

@@ -251,6 +251,12 @@ fn take(
     let Some(lock) = store.begin_transfer(domain)? else {
         return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
     };
+    if store.refuses(domain, transfer.epoch)? {
+        return Ok(write_line(
+            &to_caller,
+            &refused("this node was told to stop it since this migration began"),
+        )?);
+    }
     settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
     let (presence, phase) = stands_by_itself(root, domain);
     if presence != Presence::Absent {
