@@ -356,7 +356,14 @@ impl Cluster {
 
     /// Where the cluster believes a resource to be: nodes with its role, sorted.
     pub(crate) fn believed(&self, resource: &str) -> Vec<String> {
-        let said = self.must(&["crm_mon", "-1", "--output-as=xml"]);
+        let mut said = String::new();
+        // a node that is about to leave answers no more, and another one has to be asked
+        until(SETTLED, || {
+            let answer = self.crm(&["crm_mon", "-1", "--output-as=xml"]);
+            said.clone_from(&answer.stdout);
+            answer.ok()
+        })
+        .unwrap_or_else(|_| panic!("nobody answers crm_mon: {said}"));
         let me = format!("resource#{resource}");
         let mut nodes: Vec<String> = xml::elements(&said)
             .iter()
