@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Agent;
 use crate::cluster::{Destination, Plan};
 use crate::domain::Presence;
+use crate::handoff::Phase;
 use crate::host::NodeName;
 use crate::ocf::parameters::HandoffMode;
 use crate::transport::ssh;
@@ -93,16 +94,16 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
 ///
 /// # Errors
 /// The first gate that is shut.
-pub(super) fn plan(agent: &Agent) -> Result<(NodeName, Plan), Refusal> {
+pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
     let limit = (agent.deadline.left() / 3).min(PLAN_LIMIT);
     let plan = agent
         .cluster
         .plan_after_stop(&agent.resource, &agent.node, limit)
         .map_err(|error| Refusal::PlanUnknown(error.to_string()))?;
-    judge(plan, &agent.node)
+    judge(plan, &agent.node, phase)
 }
 
-fn judge(plan: Plan, here: &NodeName) -> Result<(NodeName, Plan), Refusal> {
+fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
     let target = match &plan.destination {
         Destination::Node(node) if node != here => node.clone(),
         other => return Err(Refusal::NotElsewhere(other.clone())),
@@ -110,7 +111,10 @@ fn judge(plan: Plan, here: &NodeName) -> Result<(NodeName, Plan), Refusal> {
     if !plan.losing.is_empty() {
         return Err(Refusal::Losing(plan.losing));
     }
-    if let Some(why) = plan.failed {
+    // It came by a transfer that no action has confirmed: the start that failed is the one that was killed while it fetched,
+    // a failed move and no failed guest.
+    let never_confirmed = matches!(phase, Phase::Arrived { .. });
+    if let Some(why) = plan.failed.clone().filter(|_| !never_confirmed) {
         return Err(Refusal::Recovery(why));
     }
     Ok((target, plan))
@@ -119,6 +123,7 @@ fn judge(plan: Plan, here: &NodeName) -> Result<(NodeName, Plan), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handoff::{Epoch, Transfer};
 
     fn node(name: &str) -> NodeName {
         NodeName::new(name).unwrap()
@@ -131,18 +136,32 @@ mod tests {
     #[test]
     fn stop_means_stop_when_nobody_will_start_it_elsewhere() {
         for destination in [Destination::Nowhere, Destination::Node(node("n1"))] {
-            let refusal = judge(plan_to(destination.clone()), &node("n1")).unwrap_err();
+            let refusal = judge(plan_to(destination.clone()), &node("n1"), &Phase::Idle).unwrap_err();
             assert_eq!(refusal, Refusal::NotElsewhere(destination));
         }
-        assert_eq!(judge(plan_to(Destination::Node(node("n2"))), &node("n1")).unwrap().0, node("n2"));
+        let elsewhere = plan_to(Destination::Node(node("n2")));
+        assert_eq!(judge(elsewhere, &node("n1"), &Phase::Idle).unwrap().0, node("n2"));
     }
 
     #[test]
     fn nothing_is_handed_over_that_stands_on_what_goes_or_that_has_failed() {
         let elsewhere = plan_to(Destination::Node(node("n2")));
         let losing = Plan { losing: vec!["fs".to_owned()], ..elsewhere.clone() };
-        assert!(matches!(judge(losing, &node("n1")), Err(Refusal::Losing(_))));
+        assert!(matches!(judge(losing, &node("n1"), &Phase::Idle), Err(Refusal::Losing(_))));
         let failed = Plan { failed: Some("monitor".to_owned()), ..elsewhere };
-        assert!(matches!(judge(failed, &node("n1")), Err(Refusal::Recovery(_))));
+        assert!(matches!(judge(failed, &node("n1"), &Phase::Idle), Err(Refusal::Recovery(_))));
+    }
+
+    #[test]
+    fn a_start_that_was_killed_while_it_fetched_is_no_failed_guest() {
+        let failed = Plan {
+            failed: Some("start failed here: killed".to_owned()),
+            ..plan_to(Destination::Node(node("n3")))
+        };
+        let transfer = Transfer { epoch: Epoch(1), source: node("n2"), target: node("n1") };
+        let arrived = Phase::Arrived { transfer };
+        assert_eq!(judge(failed.clone(), &node("n1"), &arrived).unwrap().0, node("n3"));
+        let losing = Plan { losing: vec!["fs".to_owned()], ..failed };
+        assert!(matches!(judge(losing, &node("n1"), &arrived), Err(Refusal::Losing(_))));
     }
 }

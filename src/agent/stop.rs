@@ -143,7 +143,7 @@ impl Agent {
     /// Offers the domain to the node that the cluster will start it on.
     fn hand_over(&self, presence: &Presence, phase: &Phase) -> Result<NodeName, Refusal> {
         gates::before_asking(self, presence)?;
-        let (target, plan) = gates::plan(self)?;
+        let (target, plan) = gates::plan(self, phase)?;
         if let Phase::Offered { offer } = phase
             && offer.deadline > UnixTime::now()
         {
