@@ -93,7 +93,7 @@ pub(super) fn resolve(
                 ToolstackError::Command(_) | ToolstackError::Unreadable { .. } => ExitCode::Generic,
             };
             Err(Failure::new(code, error).context(format!(
-                "resource {resource}: the name of the domain cannot be told; nothing was changed"
+                "the name of the domain cannot be told; nothing was changed"
             )))
         }
     }
