@@ -124,6 +124,7 @@ impl Play<'_> {
         let cluster = self.cluster;
         match deed {
             Deed::Domain { name, options, runs } => self.domain(name, options, *runs),
+            Deed::OldLedger => cluster.age_ledger(),
             Deed::Fencing => cluster.enable_fencing(),
             Deed::Knob { node, name, text: Some(text) } => cluster.knob(node, name, text),
             Deed::Knob { node, name, text: None } => cluster.unset_knob(node, name),

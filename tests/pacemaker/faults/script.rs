@@ -35,6 +35,8 @@ pub(crate) enum Deed {
     /// `domain NAME [on=n1,n2] [start=S] [stop=S] [migrate=S] [p:PARAMETER=V] [m:META=V] [c:CONFIG=V]`: it runs on the
     /// first of its nodes. `config NAME ...`: the same, but it is only put in the configuration.
     Domain { name: String, options: Vec<(String, String)>, runs: bool },
+    /// `old-ledger`: every node has kept its ledger for years, so a missing entry was never made.
+    OldLedger,
     /// `fencing`: a power switch, which is answered whenever the test waits.
     Fencing,
     /// `knob NODE NAME [TEXT]`, `unknob NODE NAME`: of the stand-in, see `tests/standin/xl.rs`.
@@ -253,6 +255,7 @@ fn deed(words: &[String]) -> Result<Deed, String> {
             options: options.iter().map(|o| pair(o)).collect::<Result<_, _>>()?,
             runs: *what == "domain",
         },
+        ["old-ledger"] => Deed::OldLedger,
         ["fencing"] => Deed::Fencing,
         ["knob", at, name, text @ ..] => {
             Deed::Knob { node: node(at)?, name: own(name), text: Some(text.join("\n")) }
