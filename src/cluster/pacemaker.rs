@@ -61,10 +61,7 @@ impl Pacemaker {
 
 /// Whether a pacemakerd runs on this host. Starts no process.
 pub(super) fn daemon_lives() -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
-    processes.flatten().any(|process| {
-        std::fs::read_to_string(process.path().join("comm")).is_ok_and(|comm| comm.trim_end() == "pacemakerd")
-    })
+    super::any_process(|comm, _| comm == "pacemakerd")
 }
 
 impl ClusterView for Pacemaker {

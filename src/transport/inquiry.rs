@@ -35,7 +35,7 @@ pub fn read_back(connection: &mut Connection, entry: &Entry, deadline: Deadline)
 }
 
 /// Where `node` is reached if nothing else is known: by its name, as root, at ssh's port.
-fn by_its_name(node: &NodeName) -> Address {
+pub(crate) fn by_its_name(node: &NodeName) -> Address {
     Address { node: node.clone(), host: node.clone(), user: "root".to_owned(), port: 22, connect_seconds: 5 }
 }
 
