@@ -65,7 +65,13 @@ impl Agent {
             // Told "stopped" already, and being fetched right now.
             return Ok(Stopped::HandedOver { to: transfer.target.clone() });
         }
-        self.wait_for_transfer(self.deadline)?;
+        if let Err(failure) = self.wait_for_transfer(self.deadline) {
+            if !self.was_never_given()? {
+                return Err(failure);
+            }
+            log::error!("{failure}; it was never given to this node and is not here");
+            return Ok(Stopped::AlreadyAbsent);
+        }
         let phase = self.phase()?;
         if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
             return Err(self.generic(format!(
@@ -93,6 +99,17 @@ impl Agent {
             Err(refusal) => log::info!("domain={} node={} no handoff: {refusal}", self.domain, self.node),
         }
         self.end().map(Stopped::Ended)
+    }
+
+    /// A stream to this node broke off before GO, and left nothing. Where that cannot be put on record (a full disk), the record
+    /// goes on saying so, and a stop need not fail for it.
+    fn was_never_given(&self) -> Result<bool, Failure> {
+        if self.store.is_transferring(&self.domain) || !matches!(self.phase()?, Phase::Receiving { .. }) {
+            return Ok(false);
+        }
+        let presence = self.presence();
+        let attended = presence == Presence::Absent && self.toolstack.is_attended(&self.domain);
+        Ok(Absence::observe(&presence, attended).is_some())
     }
 
     /// None is here, and none shall arrive by what is on its way.

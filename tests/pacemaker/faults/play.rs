@@ -310,7 +310,8 @@ impl Play<'_> {
             Fact::Fenced(node) => so(cluster.was_fenced(node), "never fenced".to_owned()),
             Fact::Member { node, online } => {
                 let seen = cluster.is_online(node);
-                so(seen == *online, format!("online: {seen}"))
+                // who joins is only a member for good once the others have taken in what it knows
+                so(seen == *online && (!online || cluster.is_settled()), format!("online: {seen}"))
             }
             Fact::Process { node, role, there } => {
                 let seen = of_role(cluster, node, role);
