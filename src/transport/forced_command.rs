@@ -201,15 +201,16 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
     // A sender that was killed leaves its phase behind. The lock is ours, so nobody works on it any more. A claimant has
     // no copy: that is what a claim says.
     let record = store.load(domain)?;
+    let settled_by = Deadline::after(SETTLE_LIMIT);
     let ask = |broken: &Transfer| match (broken.target == transfer.target, Presence::Absent, Phase::Idle) {
-        (false, ..) => settle_there(root, &broken.target, &record, domain),
+        (false, ..) => settle_there(root, &broken.target, &record, domain, settled_by),
         (true, presence, phase) if record.peer_has_restarted(claim.boot.as_deref()) => {
             PeerSays::Restarted { presence, phase }
         }
         (true, presence, phase) => PeerSays::Stands { presence, phase, ended: claim.ended },
     };
     if record.state.is_in_transfer() {
-        settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
+        settle::source(root, &store, domain, settled_by, &ask)?;
     }
     let (presence, phase) = stands_by_itself(root, domain);
     let claimed = match &presence {
