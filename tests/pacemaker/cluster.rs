@@ -465,7 +465,8 @@ impl Cluster {
     fn put_right(&self, node: &str) {
         self.fabric.sh(
             node,
-            "rm -f /run/fill /etc/ld.so.preload /etc/faketimerc
+            "rm -f /run/fill /etc/faketimerc
+             right=/usr/sbin/xen-handoff.right; [ ! -e $right ] || mv $right /usr/sbin/xen-handoff
              for p in $(pidof xen-handoff Xen); do kill -9 $p; done 2>/dev/null; true",
         );
         if self.fabric.get(node, HOST_KEY) != self.keys.host.0 {

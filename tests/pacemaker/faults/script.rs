@@ -65,8 +65,9 @@ pub(crate) enum Deed {
     Sshd { node: String, on: bool },
     /// `fill NODE`, `empty NODE`: /run.
     Fill { node: String, full: bool },
-    /// `clock NODE SECONDS`: how far off the node's wall clock is for whatever starts from now on; `clock NODE right`.
-    Clock { node: String, off: Option<i64> },
+    /// `clock NODE SECONDS`: how far off the node's wall clock is for our processes from now on. Those that run already only
+    /// notice (within ten seconds) if there was a `clock NODE +0` before.
+    Clock { node: String, off: i64 },
     /// `host-key NODE`: sshd has another one from now on.
     HostKey(String),
     /// `append NODE PATH LINE`, `remove NODE PATH`.
@@ -284,10 +285,7 @@ fn deed(words: &[String]) -> Result<Deed, String> {
         ["sshd", at, "start"] => Deed::Sshd { node: node(at)?, on: true },
         ["fill", at] => Deed::Fill { node: node(at)?, full: true },
         ["empty", at] => Deed::Fill { node: node(at)?, full: false },
-        ["clock", at, "right"] => Deed::Clock { node: node(at)?, off: None },
-        ["clock", at, off] => {
-            Deed::Clock { node: node(at)?, off: Some(off.parse().map_err(|_| "no seconds")?) }
-        }
+        ["clock", at, off] => Deed::Clock { node: node(at)?, off: off.parse().map_err(|_| "no seconds")? },
         // as one word, for `each`
         ["clock", both] => match both.split_once(':') {
             Some((at, off)) => return deed(&["clock", at, off].map(str::to_owned)),
