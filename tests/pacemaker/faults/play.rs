@@ -2,7 +2,7 @@
 //! against `expect`.
 
 use super::processes::of_role;
-use super::script::{Deed, Fact, Fault, Line, Statement, code_of};
+use super::script::{Deed, Fact, Fault, Line, Statement};
 use crate::cluster::{Cluster, HOST_KEY};
 use crate::spawn::{self, Said};
 use crate::story::{Domain, SOON, Story};
@@ -355,6 +355,11 @@ impl Play<'_> {
             Fact::Left { .. } => Ok(()),
         }
     }
+}
+
+/// An exit code with the reason that was given for it.
+fn code_of(said: &Said) -> String {
+    format!("{} ({})", said.status, said.stderr.trim())
 }
 
 fn is_one_of(seen: &[String], wanted: &[String]) -> bool {

@@ -12,7 +12,6 @@
 
 use crate::cluster::NODES;
 use crate::fabric::Cable;
-use crate::spawn::Said;
 use std::ops::RangeInclusive;
 
 /// What a line does.
@@ -384,9 +383,4 @@ fn range(text: &str) -> Result<RangeInclusive<usize>, String> {
         Some((from, to)) => Ok(number(from)?..=number(to)?),
         None => number(text).map(|n| n..=n),
     }
-}
-
-/// What a call that was not waited for came to.
-pub(crate) fn code_of(said: &Said) -> String {
-    format!("{} ({})", said.status, said.stderr.trim())
 }
