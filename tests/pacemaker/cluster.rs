@@ -297,7 +297,7 @@ impl Cluster {
 
     /// Whether the rest of the cluster counts a node as a member.
     pub(crate) fn is_online(&self, node: &str) -> bool {
-        let said = self.crm(&["crm_mon", "-1", "--output-as=xml"]);
+        let said = self.ask(&["crm_mon", "-1", "--output-as=xml"]);
         xml::elements(&said.stdout)
             .iter()
             .any(|e| e.name == "node" && e.get("name") == node && e.get("online") == "true")
@@ -326,7 +326,12 @@ impl Cluster {
 
     /// A cluster command on whichever node is in the cluster.
     pub(crate) fn crm(&self, words: &[&str]) -> Said {
-        self.fabric.on(&self.somebody(), words)
+        self.fabric.on(&self.somebody(), &[&["timeout", "120"], words].concat())
+    }
+
+    /// A question to the cluster, which may have nobody to answer it: `crmadmin` then waits for ever (2.1.5).
+    pub(crate) fn ask(&self, words: &[&str]) -> Said {
+        self.fabric.on(&self.somebody(), &[&["timeout", "15"], words].concat())
     }
 
     /// The same, and it must succeed.
@@ -355,10 +360,10 @@ impl Cluster {
 
     /// Whether it has nothing left to do just now.
     pub(crate) fn is_settled(&self) -> bool {
-        let plan = self.crm(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
+        let plan = self.ask(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
         let elements = xml::elements(&plan.stdout);
         let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
-        plan.ok() && !planned && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+        plan.ok() && !planned && self.ask(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
     }
 
     /// Whether its Pacemaker was told to go.
@@ -368,7 +373,7 @@ impl Cluster {
 
     /// The designated controller; empty while there is none.
     pub(crate) fn controller(&self) -> String {
-        let said = self.crm(&["crmadmin", "-D"]);
+        let said = self.ask(&["crmadmin", "-D"]);
         said.stdout.split_whitespace().last().unwrap_or_default().to_owned()
     }
 
@@ -377,7 +382,7 @@ impl Cluster {
         let mut said = String::new();
         // a node that is about to leave answers no more, and another one has to be asked
         until(SETTLED, || {
-            let answer = self.crm(&["crm_mon", "-1", "--output-as=xml"]);
+            let answer = self.ask(&["crm_mon", "-1", "--output-as=xml"]);
             said.clone_from(&answer.stdout);
             answer.ok()
         })

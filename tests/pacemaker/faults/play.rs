@@ -49,7 +49,13 @@ pub(crate) fn play(cluster: &Cluster, fault: &Fault, under: Under) {
         Under::Ours => &fault.expect,
         Under::Stock => fault.expect_stock.as_ref().unwrap_or(&fault.expect),
     };
-    for line in fault.events.iter().chain(expect) {
+    for line in &fault.events {
+        play.line(line);
+    }
+    for line in expect {
+        if !matches!(line.statement, Statement::Await(_) | Statement::Do(Deed::Nothing)) {
+            play.come_to_rest();
+        }
         play.line(line);
     }
     play.end(expect);
@@ -66,6 +72,14 @@ impl Play<'_> {
                 }
             }
         }
+    }
+
+    /// An operator looks before he acts: a clean-up in the middle of a recovery leaves half of it behind.
+    fn come_to_rest(&self) {
+        let _as_far_as_it_can = spawn::until(SOON, || {
+            self.cluster.answer_fencing();
+            self.cluster.is_settled()
+        });
     }
 
     fn wait_for(&mut self, fact: &Fact) -> Result<(), String> {
