@@ -67,7 +67,7 @@ soak: toolchain
 	$(CARGO) test --locked --test pacemaker -- soak seed=$(SEED) events=$(EVENTS)
 
 soak-short:
-	@$(MAKE) --no-print-directory soak EVENTS=40
+	@$(MAKE) --no-print-directory soak EVENTS=60
 
 # In a release build, since it is a search: some minutes to build once, about two to run.
 model: toolchain

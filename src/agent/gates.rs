@@ -104,16 +104,16 @@ pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Ref
 }
 
 fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
+    // It came by a transfer that no action has confirmed: what failed is the action that was killed while it was on its way,
+    // a failed move and no failed guest; and a start that follows on this very node finds it as it left it.
+    let never_confirmed = matches!(phase, Phase::Arrived { .. });
     let target = match &plan.destination {
-        Destination::Node(node) if node != here => node.clone(),
+        Destination::Node(node) if node != here || never_confirmed => node.clone(),
         other => return Err(Refusal::NotElsewhere(other.clone())),
     };
     if !plan.losing.is_empty() {
         return Err(Refusal::Losing(plan.losing));
     }
-    // It came by a transfer that no action has confirmed: the start that failed is the one that was killed while it fetched,
-    // a failed move and no failed guest.
-    let never_confirmed = matches!(phase, Phase::Arrived { .. });
     if let Some(why) = plan.failed.clone().filter(|_| !never_confirmed) {
         return Err(Refusal::Recovery(why));
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_was_killed_while_it_fetched_is_no_failed_guest() {
+    fn what_came_by_a_killed_action_is_no_failed_guest() {
         let failed = Plan {
             failed: Some("start failed here: killed".to_owned()),
             ..plan_to(Destination::Node(node("n3")))
@@ -161,7 +161,11 @@ mod tests {
         let transfer = Transfer { epoch: Epoch(1), source: node("n2"), target: node("n1") };
         let arrived = Phase::Arrived { transfer };
         assert_eq!(judge(failed.clone(), &node("n1"), &arrived).unwrap().0, node("n3"));
-        let losing = Plan { losing: vec!["fs".to_owned()], ..failed };
+        let losing = Plan { losing: vec!["fs".to_owned()], ..failed.clone() };
         assert!(matches!(judge(losing, &node("n1"), &arrived), Err(Refusal::Losing(_))));
+        let here_again = Plan { destination: Destination::Node(node("n1")), ..failed.clone() };
+        assert_eq!(judge(here_again, &node("n1"), &arrived).unwrap().0, node("n1"));
+        let nowhere = Plan { destination: Destination::Nowhere, ..failed };
+        assert!(matches!(judge(nowhere, &node("n1"), &arrived), Err(Refusal::NotElsewhere(_))));
     }
 }

@@ -86,8 +86,9 @@ impl ClusterView for Pacemaker {
         let cib = Element::parse(&self.cib(LIMIT)?).map_err(unreadable)?;
         let mut peers = read_peers(&cib, me, resource).map_err(unreadable)?;
         for peer in peers.iter_mut().filter(|peer| !peer.online && history::stayed_away(&cib, &peer.node)) {
-            let history =
-                self.run("stonith_admin", &["--history", peer.node.as_str(), "--output-as=xml"], None, LIMIT);
+            // Without --verbose it keeps one fencing of a node, and not the last one (seen with 2.1.5).
+            let args = ["--history", peer.node.as_str(), "--verbose", "--output-as=xml"];
+            let history = self.run("stonith_admin", &args, None, LIMIT);
             peer.fenced_at = match history {
                 Ok(xml) => last_fencing(&xml, &peer.node),
                 Err(error) => {

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 /// A node's ssh host key; one key serves them all.
 pub(crate) const HOST_KEY: &str = "/etc/ssh/node_host_key";
+/// Since when a node has kept its ledger, by its own note.
+const SINCE: &str = "xen-handoff-since";
 const ONLINE: Duration = Duration::from_secs(40);
 const LEAVE: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(60);
@@ -40,6 +42,8 @@ pub(crate) struct Cluster {
     leaving: RefCell<BTreeSet<String>>,
     /// Nodes that the cluster had the power switch turn off, since the last reset.
     fenced: RefCell<BTreeSet<String>>,
+    /// Whether the ledger was made to look old.
+    aged: RefCell<bool>,
 }
 
 #[derive(Debug)]
@@ -113,8 +117,14 @@ impl Cluster {
             host: key_pair(&scratch, "host-key"),
         };
         let agent = find_agent(&scratch);
-        let cluster =
-            Cluster { fabric, keys, agent, leaving: RefCell::default(), fenced: RefCell::default() };
+        let cluster = Cluster {
+            fabric,
+            keys,
+            agent,
+            leaving: RefCell::default(),
+            fenced: RefCell::default(),
+            aged: RefCell::default(),
+        };
         std::fs::create_dir_all(cluster.fabric.shared().join("ctl")).expect("the test agent's knobs");
         for node in NODES {
             cluster.fabric.power_on(node);
@@ -210,6 +220,14 @@ impl Cluster {
         if of_role(self, node, "guard").is_empty() {
             self.fabric.sh(node, "setsid /usr/sbin/xen-handoff guard </dev/null >/dev/null 2>&1 &");
         }
+    }
+
+    /// Every node has kept its ledger for years, until the next reset.
+    pub(crate) fn age_ledger(&self) {
+        for node in NODES {
+            self.must(&["attrd_updater", "-p", "-n", SINCE, "-N", node, "-U", "1000000000"]);
+        }
+        *self.aged.borrow_mut() = true;
     }
 
     /// SIGTERM to pacemakerd, as `systemctl stop pacemaker` does; returns at once.
@@ -447,7 +465,8 @@ impl Cluster {
     fn put_right(&self, node: &str) {
         self.fabric.sh(
             node,
-            "rm -f /run/fill /etc/ld.so.preload /etc/faketimerc
+            "rm -f /run/fill /etc/faketimerc
+             right=/usr/sbin/xen-handoff.right; [ ! -e $right ] || mv $right /usr/sbin/xen-handoff
              for p in $(pidof xen-handoff Xen); do kill -9 $p; done 2>/dev/null; true",
         );
         if self.fabric.get(node, HOST_KEY) != self.keys.host.0 {
@@ -482,6 +501,11 @@ impl Cluster {
             }
         }
         self.wait_online(&NODES);
+        if self.aged.take() {
+            for node in NODES {
+                self.must(&["attrd_updater", "-p", "-n", SINCE, "-N", node, "-D"]);
+            }
+        }
         let seed = self.fabric.shared().join("seed-config.xml");
         let section = |name: &str| {
             let open = SEED.find(&format!("<{name}>")).expect("the seed has the section");

@@ -12,7 +12,6 @@
 
 use crate::cluster::NODES;
 use crate::fabric::Cable;
-use crate::spawn::Said;
 use std::ops::RangeInclusive;
 
 /// What a line does.
@@ -35,6 +34,8 @@ pub(crate) enum Deed {
     /// `domain NAME [on=n1,n2] [start=S] [stop=S] [migrate=S] [p:PARAMETER=V] [m:META=V] [c:CONFIG=V]`: it runs on the
     /// first of its nodes. `config NAME ...`: the same, but it is only put in the configuration.
     Domain { name: String, options: Vec<(String, String)>, runs: bool },
+    /// `old-ledger`: every node has kept its ledger for years, so a missing entry was never made.
+    OldLedger,
     /// `fencing`: a power switch, which is answered whenever the test waits.
     Fencing,
     /// `knob NODE NAME [TEXT]`, `unknob NODE NAME`: of the stand-in, see `tests/standin/xl.rs`.
@@ -63,8 +64,9 @@ pub(crate) enum Deed {
     Sshd { node: String, on: bool },
     /// `fill NODE`, `empty NODE`: /run.
     Fill { node: String, full: bool },
-    /// `clock NODE SECONDS`: how far off the node's wall clock is for whatever starts from now on; `clock NODE right`.
-    Clock { node: String, off: Option<i64> },
+    /// `clock NODE SECONDS`: how far off the node's wall clock is for our processes from now on. Those that run already only
+    /// notice (within ten seconds) if there was a `clock NODE +0` before.
+    Clock { node: String, off: i64 },
     /// `host-key NODE`: sshd has another one from now on.
     HostKey(String),
     /// `append NODE PATH LINE`, `remove NODE PATH`.
@@ -253,6 +255,7 @@ fn deed(words: &[String]) -> Result<Deed, String> {
             options: options.iter().map(|o| pair(o)).collect::<Result<_, _>>()?,
             runs: *what == "domain",
         },
+        ["old-ledger"] => Deed::OldLedger,
         ["fencing"] => Deed::Fencing,
         ["knob", at, name, text @ ..] => {
             Deed::Knob { node: node(at)?, name: own(name), text: Some(text.join("\n")) }
@@ -281,10 +284,7 @@ fn deed(words: &[String]) -> Result<Deed, String> {
         ["sshd", at, "start"] => Deed::Sshd { node: node(at)?, on: true },
         ["fill", at] => Deed::Fill { node: node(at)?, full: true },
         ["empty", at] => Deed::Fill { node: node(at)?, full: false },
-        ["clock", at, "right"] => Deed::Clock { node: node(at)?, off: None },
-        ["clock", at, off] => {
-            Deed::Clock { node: node(at)?, off: Some(off.parse().map_err(|_| "no seconds")?) }
-        }
+        ["clock", at, off] => Deed::Clock { node: node(at)?, off: off.parse().map_err(|_| "no seconds")? },
         // as one word, for `each`
         ["clock", both] => match both.split_once(':') {
             Some((at, off)) => return deed(&["clock", at, off].map(str::to_owned)),
@@ -383,9 +383,4 @@ fn range(text: &str) -> Result<RangeInclusive<usize>, String> {
         Some((from, to)) => Ok(number(from)?..=number(to)?),
         None => number(text).map(|n| n..=n),
     }
-}
-
-/// What a call that was not waited for came to.
-pub(crate) fn code_of(said: &Said) -> String {
-    format!("{} ({})", said.status, said.stderr.trim())
 }
