@@ -93,7 +93,7 @@ pub(super) fn resolve(
                 ToolstackError::Command(_) | ToolstackError::Unreadable { .. } => ExitCode::Generic,
             };
             Err(Failure::new(code, error)
-                .context(format!("the name of the domain cannot be told; nothing was changed")))
+                .context("the name of the domain cannot be told; nothing was changed"))
         }
     }
 }

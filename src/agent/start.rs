@@ -286,7 +286,7 @@ impl Agent {
                 other => Ok(Round::Again(format!("it has arrived from {source} and is {other}"))),
             },
             Outcome::Refused { reason, stands } => {
-                if let Some((presence, phase)) = stands {
+                if let Some((presence, phase)) = stands.map(|stands| *stands) {
                     heard.push(PeerReport {
                         node: source.clone(),
                         says: PeerSays::Stands { presence, phase, ended: None },

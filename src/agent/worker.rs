@@ -62,7 +62,7 @@ pub enum Outcome {
         /// Its words.
         reason: String,
         /// How it stands there.
-        stands: Option<(Presence, Phase)>,
+        stands: Option<Box<(Presence, Phase)>>,
     },
     /// Nothing has moved.
     Failed {
@@ -162,7 +162,9 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
 fn begin(order: &Order, mut connection: Connection, request: &Request) -> Result<Streams, Outcome> {
     match connection.ask(request, answer_by(order)) {
         Ok(Answer::Granted) => Ok(connection.into_streams()),
-        Ok(Answer::Refused { reason, stands }) => Err(Outcome::Refused { reason, stands }),
+        Ok(Answer::Refused { reason, stands }) => {
+            Err(Outcome::Refused { reason, stands: stands.map(Box::new) })
+        }
         Ok(other) => Err(failed(format!("{} answers {other:?}", order.peer.node))),
         Err(error) => Err(failed(error)),
     }

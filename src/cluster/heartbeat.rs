@@ -65,9 +65,13 @@ impl Heartbeat {
     }
 }
 
-/// Whether Heartbeat is giving up its resources on this host because it leaves. Starts no process.
+/// Whether Heartbeat is giving up its resources on this host because it leaves, or has been told to (`heartbeat -k`, as its
+/// init script calls it). Starts no process.
 pub fn is_leaving() -> bool {
-    super::any_process(|_, command_line| command_line.contains(LEAVING))
+    super::any_process(|comm, command_line| {
+        let told_to = comm == "heartbeat" && command_line.split('\0').any(|word| word == "-k");
+        told_to || command_line.contains(LEAVING)
+    })
 }
 
 impl ClusterView for Heartbeat {

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::{self, Action};
+use crate::cluster::peer_files::PeerFiles;
+use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure};
@@ -39,7 +41,18 @@ pub fn run(arguments: &[String], environment: &Environment) -> Result<u8, Failur
     let (action, environment) = read(arguments, environment).map_err(refused)?;
     match action {
         Action::Start | Action::Stop => agent::run(action.name(), &environment).map(|_| 0),
-        _ => Ok(status(&environment)),
+        _ => {
+            keep_a_ledger(&environment);
+            Ok(status(&environment))
+        }
+    }
+}
+
+/// Heartbeat asks every node for the status of every line before the node joins: from then on its ledger is kept without a
+/// gap, and a takeover that comes later can rely on it.
+fn keep_a_ledger(environment: &Environment) {
+    if let Err(why) = PeerFiles::new(&environment.root).age() {
+        log::warn!("this node keeps no ledger: {why}");
     }
 }
 
