@@ -211,6 +211,13 @@ impl Play<'_> {
         if self.under == Under::Stock {
             domain = domain.with_agent("heartbeat", "Xen");
         }
+        // a busy machine is no unreachable one; where a fault is about reaching, it says its own
+        let start = options.iter().find(|(key, _)| key == "start").and_then(|(_, v)| v.parse().ok());
+        let patience = (start.unwrap_or(60_u32) / 3).min(15).to_string();
+        let connect = "migration_connect_timeout";
+        if self.under == Under::Ours && !options.iter().any(|(key, _)| key.ends_with(connect)) {
+            domain = domain.parameter(connect, &patience).parameter("handoff_peer_timeout", &patience);
+        }
         for (key, value) in options {
             let seconds = || value.parse().unwrap_or_else(|_| panic!("{key}={value}"));
             domain = match (key.as_str(), key.split_once(':')) {
