@@ -8,6 +8,7 @@
 #   make soak         random cluster events, four domains, audits after each (SEED=N EVENTS=N); make soak-short: the short form
 #   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
+#   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
 #   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word)
 #   make install      into DESTDIR (PREFIX=/usr)
 
@@ -20,9 +21,10 @@ OCFDIR  = $(PREFIX)/lib/ocf/resource.d/handoff
 MANDIR  = $(PREFIX)/share/man
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 UNITDIR = $(PREFIX)/lib/systemd/system
+HEARTBEATDIR = /etc/ha.d/resource.d
 BINARY  = target/release/xen-handoff
 
-.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants lab lab-smoke install uninstall man clean
+.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke install uninstall man clean
 
 all: build
 
@@ -78,6 +80,11 @@ mutants: toolchain
 	@tests/need build
 	$(CARGO) test --release --locked --test model -- mutants
 
+# Real Heartbeat in namespaces: some three minutes.
+heartbeat: build
+	@tests/need check heartbeat
+	$(CARGO) test --locked --test heartbeat -- $(ARGS)
+
 lab: build
 	@tests/need lab
 	XEN_HANDOFF_LAB=1 $(CARGO) test --locked --test lab -- $(ARGS)
@@ -96,9 +103,10 @@ man:
 
 install: build
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(OCFDIR) $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
-		$(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d
+		$(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d $(DESTDIR)$(HEARTBEATDIR)
 	install -m 0755 $(BINARY) $(DESTDIR)$(SBINDIR)/xen-handoff
 	ln -sf ../../../../sbin/xen-handoff $(DESTDIR)$(OCFDIR)/Xen
+	ln -sf $(SBINDIR)/xen-handoff $(DESTDIR)$(HEARTBEATDIR)/xen-handoff
 	install -m 0644 packaging/tmpfiles.d/xen-handoff.conf $(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf
 	install -m 0644 packaging/systemd/xen-handoff-guard.service $(DESTDIR)$(UNITDIR)/
 	install -m 0644 packaging/systemd/session-.scope.d/50-xen-handoff.conf $(DESTDIR)$(UNITDIR)/session-.scope.d/
@@ -106,7 +114,8 @@ install: build
 	install -m 0644 man/xen-handoff.8 $(DESTDIR)$(MANDIR)/man8/
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(OCFDIR)/Xen $(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf \
+	rm -f $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(OCFDIR)/Xen $(DESTDIR)$(HEARTBEATDIR)/xen-handoff \
+		$(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf \
 		$(DESTDIR)$(UNITDIR)/xen-handoff-guard.service \
 		$(DESTDIR)$(UNITDIR)/session-.scope.d/50-xen-handoff.conf \
 		$(DESTDIR)$(MANDIR)/man7/ocf_handoff_Xen.7 $(DESTDIR)$(MANDIR)/man8/xen-handoff.8

@@ -22,12 +22,12 @@ fn is_pending(op: &Element) -> bool {
 }
 
 /// Whether the history says that `resource` is not active on `node`: its last operation there was a stop that succeeded, or
-/// a probe that found none or nothing to run it with; or the node is no member, left in order (or was fenced), and has
+/// a probe that found none or nothing to run it with; or it is never looked for there; or the node is no member, left in order (or was fenced), and has
 /// done nothing with the resource. `online`: whether it is a member.
 ///
 /// A history that was cleaned up says nothing of a member; nor does one of a node that was lost.
 pub(super) fn clears(cib: &Element, resource: &str, node: &NodeName, online: bool) -> bool {
-    let Some(state) = state_of(cib, node) else { return false };
+    let Some(state) = state_of(cib, node) else { return is_never_looked_for(cib, resource, node) };
     let ops: Vec<&Element> =
         of_resource(state, resource).map(|history| history.every("lrm_rsc_op").collect()).unwrap_or_default();
     if ops.iter().any(|op| is_pending(op)) {
@@ -38,8 +38,22 @@ pub(super) fn clears(cib: &Element, resource: &str, node: &NodeName, online: boo
             (last.get("operation"), last.get("rc-code")),
             (Some("stop"), Some("0")) | (Some("monitor"), Some("7" | "5"))
         ),
-        None => !online && state.get("expected") == Some("down"),
+        None => {
+            is_never_looked_for(cib, resource, node) || (!online && state.get("expected") == Some("down"))
+        }
     }
+}
+
+/// Whether the configuration says that `resource` cannot be on `node` and need not be looked for there
+/// (`resource-discovery` of a location constraint): then there never is a history.
+fn is_never_looked_for(cib: &Element, resource: &str, node: &NodeName) -> bool {
+    let Some(constraints) = cib.at(&["configuration", "constraints"]) else { return false };
+    let of_resource = || constraints.every("rsc_location").filter(|place| place.get("rsc") == Some(resource));
+    let discovery = |place: &Element, how: &str| place.get("resource-discovery") == Some(how);
+    let here = |place: &Element| place.get("node") == Some(node.as_str());
+    let exclusive = of_resource().any(|place| discovery(place, "exclusive"));
+    of_resource().any(|place| here(place) && discovery(place, "never"))
+        || (exclusive && !of_resource().any(|place| here(place) && discovery(place, "exclusive")))
 }
 
 /// Whether the cluster expects `node` to be a member: it has neither left in order nor been fenced.
@@ -152,6 +166,25 @@ mod tests {
             );
         }
         assert!(!clears(&cib(r#"expected="down""#, ""), "x0", &node("n9"), false), "never seen");
+    }
+
+    #[test]
+    fn a_node_where_it_is_never_looked_for_needs_no_history() {
+        let clears = |constraint: &str, who: &str| {
+            let cib = Element::parse(&format!(
+                r#"<cib><configuration><constraints>{constraint}</constraints></configuration><status>
+                <node_state uname="n1" expected="member"/><node_state uname="n2" expected="member"/></status></cib>"#
+            ));
+            clears(&cib.unwrap(), "x0", &node(who), true)
+        };
+        let place = |discovery: &str| {
+            format!(
+                r#"<rsc_location rsc="x0" node="n1" score="-INFINITY" resource-discovery="{discovery}"/>"#
+            )
+        };
+        assert!(clears(&place("never"), "n1") && !clears(&place("never"), "n2"));
+        assert!(clears(&place("exclusive"), "n2") && !clears(&place("exclusive"), "n1"));
+        assert!(!clears(&place("always"), "n1") && !clears("", "n1"));
     }
 
     #[test]
