@@ -15,7 +15,7 @@ pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 pub(crate) const HOST_KEY: &str = "/etc/ssh/node_host_key";
 /// Since when a node has kept its ledger, by its own note.
 const SINCE: &str = "xen-handoff-since";
-const ONLINE: Duration = Duration::from_secs(40);
+const ONLINE: Duration = Duration::from_secs(90);
 const LEAVE: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(60);
 

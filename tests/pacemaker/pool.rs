@@ -13,18 +13,20 @@ thread_local! {
     static NOTES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A cluster in use; back to the others when the test is over, however it ends.
+/// A cluster in use; back to the others when the test is over, unless it failed: the next test gets a new one then.
 struct Lent(Option<Cluster>);
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(cluster) = self.0.take() {
+        if let Some(cluster) = self.0.take()
+            && !std::thread::panicking()
+        {
             FREE.lock().unwrap_or_else(PoisonError::into_inner).push(cluster);
         }
     }
 }
 
-/// Runs a test on a cluster, which a failed test before it may have left in any state: tests begin with a reset.
+/// Runs a test on a cluster that others have used before: tests begin with a reset.
 pub(crate) fn with_cluster(name: &str, test: impl FnOnce(&Cluster)) -> Result<(), Failed> {
     let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let lent = Lent(Some(free.unwrap_or_else(Cluster::start)));

@@ -156,7 +156,11 @@ impl Play<'_> {
             Deed::ShutDown(node) => cluster.terminate_pacemaker(node),
             Deed::Join(node) => {
                 cluster.start_pacemaker(node);
-                self.must_come(&Fact::Member { node: node.clone(), online: true });
+                let online = spawn::until(SOON, || {
+                    cluster.answer_fencing();
+                    cluster.is_online(node)
+                });
+                assert!(online.is_ok(), "{node} does not join\n{}", self.story.report());
             }
             Deed::Power { node, on: false } => cluster.power_off(node),
             Deed::Power { node, on: true } => cluster.power_on(node),
@@ -237,12 +241,6 @@ impl Play<'_> {
             self.story.given(&domain);
         } else {
             self.story.given_config(&domain);
-        }
-    }
-
-    fn must_come(&mut self, fact: &Fact) {
-        if let Err(seen) = self.wait_for(fact) {
-            panic!("{fact:?} never came: {seen}\n{}", self.story.report());
         }
     }
 
