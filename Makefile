@@ -17,6 +17,7 @@ SBINDIR = $(PREFIX)/sbin
 OCFDIR  = $(PREFIX)/lib/ocf/resource.d/handoff
 MANDIR  = $(PREFIX)/share/man
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
+UNITDIR = $(PREFIX)/lib/systemd/system
 BINARY  = target/release/xen-handoff
 
 .PHONY: all build toolchain demo check fast lint ocf-check model mutants lab lab-smoke install uninstall man clean
@@ -78,15 +79,19 @@ man:
 
 install: build
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(OCFDIR) $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
-		$(DESTDIR)$(TMPFILESDIR)
+		$(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d
 	install -m 0755 $(BINARY) $(DESTDIR)$(SBINDIR)/xen-handoff
 	ln -sf ../../../../sbin/xen-handoff $(DESTDIR)$(OCFDIR)/Xen
 	install -m 0644 packaging/tmpfiles.d/xen-handoff.conf $(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf
+	install -m 0644 packaging/systemd/xen-handoff-guard.service $(DESTDIR)$(UNITDIR)/
+	install -m 0644 packaging/systemd/session-.scope.d/50-xen-handoff.conf $(DESTDIR)$(UNITDIR)/session-.scope.d/
 	install -m 0644 man/ocf_handoff_Xen.7 $(DESTDIR)$(MANDIR)/man7/
 	install -m 0644 man/xen-handoff.8 $(DESTDIR)$(MANDIR)/man8/
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(OCFDIR)/Xen $(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf \
+		$(DESTDIR)$(UNITDIR)/xen-handoff-guard.service \
+		$(DESTDIR)$(UNITDIR)/session-.scope.d/50-xen-handoff.conf \
 		$(DESTDIR)$(MANDIR)/man7/ocf_handoff_Xen.7 $(DESTDIR)$(MANDIR)/man8/xen-handoff.8
 	-rmdir $(DESTDIR)$(OCFDIR)
 

@@ -1,6 +1,8 @@
 //! The command line of `xen-handoff`, the operators' tool. The agent's own (one action) is not here: `main` knows it by
 //! the name it was called by.
 
+use std::os::fd::RawFd;
+
 use clap::{Parser, Subcommand};
 
 use crate::agent::Order;
@@ -71,15 +73,32 @@ pub enum Command {
         /// start, stop, monitor, ...
         action: String,
     },
+    /// Watch over this host's offers; what xen-handoff-guard.service runs
+    #[command(hide = true)]
+    Guard {
+        /// Hold the shutdown of this host while a domain is on offer or on its way
+        #[arg(long)]
+        hold: bool,
+    },
     /// The far end of a connection; run by sshd as a forced command
     #[command(hide = true)]
     Serve,
     /// What xl migrate uses as its transport
     #[command(hide = true)]
     Relay(Relay),
+    /// xl's receiver, bound to the life of its pipe
+    #[command(hide = true)]
+    Receiver {
+        /// The process that it dies with
+        #[arg(long)]
+        parent: i32,
+    },
     /// Claim and receive a domain, for start
     #[command(hide = true)]
     Fetch {
+        /// Descriptor of the transfer lock
+        #[arg(long)]
+        lock: RawFd,
         /// What to do, as JSON
         #[arg(long, value_parser = parse_order)]
         order: Order,
@@ -87,6 +106,9 @@ pub enum Command {
     /// Send a domain, for migrate_to
     #[command(hide = true)]
     Push {
+        /// Descriptor of the transfer lock
+        #[arg(long)]
+        lock: RawFd,
         /// What to do, as JSON
         #[arg(long, value_parser = parse_order)]
         order: Order,

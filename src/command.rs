@@ -17,6 +17,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal};
 
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::host::Root;
@@ -290,6 +291,21 @@ pub fn spawn<S: AsRef<OsStr>>(
         .stderr(stderr)
         .spawn()
         .map_err(|source| CommandError::Spawn { command: line, source })
+}
+
+/// Becomes `tool`, and dies with `parent`, however that dies. Returns only if that cannot be.
+pub fn become_bound<S: AsRef<OsStr>>(tool: &Tool, args: &[S], parent: Pid) -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+    // Kept across the exec, not passed on to children (`prctl(2)`).
+    if let Err(errno) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        return errno.into();
+    }
+    // It may have died before that.
+    if rustix::process::getppid() != Some(parent) {
+        return std::io::Error::other("the process that this one belongs to has gone");
+    }
+    let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
+    tool.command(&args).exec()
 }
 
 /// Starts one of our own hidden subcommands out of the cluster's kill range: the child begins a session of its own

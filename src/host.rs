@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The folder below which the agent's world lies. `/` unless `XEN_HANDOFF_ROOT` says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root(PathBuf);
@@ -31,6 +33,14 @@ impl Root {
     /// Where records of offers and transfers live: gone at a reboot, as the domains are.
     pub fn state_folder(&self) -> PathBuf {
         self.join("/run/xen-handoff")
+    }
+
+    /// Which life of the host this is: the kernel's own mark, another one after every restart (`random(4)`). `None` where it
+    /// cannot be read.
+    pub fn boot_id(&self) -> Option<String> {
+        let below = std::fs::read_to_string(self.join(BOOT_ID));
+        let id = below.or_else(|_| std::fs::read_to_string(BOOT_ID)).ok()?;
+        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
     }
 
     /// The transport's keys and known hosts, made by `xen-handoff keys`.

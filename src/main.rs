@@ -61,10 +61,13 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
             tool::reach::run(root, &node, &us, &reach)
         }
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
+        Command::Guard { hold: false } => tool::guard::watch(root),
+        Command::Guard { hold: true } => tool::guard::hold(root),
         Command::Serve => transport::forced_command::serve(root),
         Command::Relay(order) => transfer::relay::run(root, &order),
-        Command::Fetch { order } => agent::fetch(root, &order),
-        Command::Push { order } => agent::push(root, &order),
+        Command::Receiver { parent } => transfer::receive::become_receiver(root, parent),
+        Command::Fetch { lock, order } => agent::fetch(root, &order, lock),
+        Command::Push { lock, order } => agent::push(root, &order, lock),
         Command::Thaw { domid } => toolstack::libxl::resume(root, DomainId(domid)),
         Command::Keep { domain } => tool::keep::run(root, &domain),
         Command::Agent { action } => return act(&action, environment),

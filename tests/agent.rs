@@ -125,6 +125,105 @@ fn p2_no_cold_boot_while_the_source_of_an_open_offer_is_silent() {
 }
 
 #[test]
+fn a_silent_source_is_fenced_where_that_is_wished_and_then_its_domain_is_booted() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n1.cut(true);
+    let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
+    let lost = cib.replace(
+        "<node_state uname=\"n1\" in_ccm=\"true\" crmd=\"online\"/>",
+        "<node_state uname=\"n1\" in_ccm=\"false\" crmd=\"offline\"/>",
+    );
+    std::fs::write(world.shared("cib.xml"), lost).unwrap();
+    let fencing = world.shared("fencing.xml");
+    let fenced = "<r><fence_history><fence_event action=\"reboot\" target=\"n1\" status=\"success\" \
+                  completed=\"2099-01-01 00:00:00Z\"/></fence_history></r>";
+    n2.put_script(
+        "usr/sbin/stonith_admin",
+        &format!(
+            "[ \"$1\" = --reboot ] && echo '{fenced}' >{0}\n[ \"$1\" = --history ] && cat {0}\nexit 0",
+            fencing.display()
+        ),
+    );
+    let quick = ("OCF_RESKEY_handoff_peer_timeout", "2");
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "6000"), quick]);
+    assert_eq!(start.code, 1, "waiting is the default");
+    assert!(!world.log().contains("fencing it"));
+    n1.xl(&["destroy", "x0"]);
+    let start = n2.act("start", &[("OCF_RESKEY_handoff_unreachable", "fence"), quick]);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert!(n2.runs_x0() && world.log().contains("n1 was fenced"));
+}
+
+#[test]
+fn p2_a_start_whose_cluster_manager_was_killed_boots_nothing() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    for tool in ["cibadmin", "attrd_updater"] {
+        n2.put_script(&format!("usr/sbin/{tool}"), "echo 'Could not connect' >&2; exit 102");
+    }
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("the other nodes cannot be told"), "{}", start.reason);
+    assert!(n1.runs_x0() && n2.domains().is_empty());
+}
+
+#[test]
+fn p2_a_silent_node_forbids_a_boot_unless_the_cluster_knows_that_it_has_none() {
+    let world = World::new(&["n1", "n2", "n3"]);
+    let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
+    world.old_ledger(&["n3"]);
+    n2.cut(true);
+    let start = n3.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(
+        start.reason.contains("n2 may be running it (nothing that the cluster knows"),
+        "{}",
+        start.reason
+    );
+    world.history("n2", "monitor", 7);
+    n3.succeeds("start");
+    assert!(n3.runs_x0() && n1.domains().is_empty());
+}
+
+#[test]
+fn p2_what_a_push_left_on_a_silent_node_is_never_booted_elsewhere() {
+    let world = World::new(&["n1", "n2", "n3"]);
+    let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
+    n1.succeeds("start");
+    world.old_ledger(&["n3"]);
+    // A probe from before the push: the cluster has forgotten where it went (H1).
+    world.history("n2", "monitor", 7);
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    assert_eq!(n1.act("migrate_to", &ends).code, 0);
+    assert!(n2.runs_x0());
+    n2.cut(true);
+    let start = n3.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("n2 may be running it (a migration from n1 to n2"), "{}", start.reason);
+    // Accounted for, it is no obstacle any more.
+    n2.cut(false);
+    assert_eq!(n2.act("migrate_from", &ends).code, 0);
+    n2.xl(&["destroy", "x0"]);
+    n2.cut(true);
+    n3.succeeds("start");
+}
+
+#[test]
+fn p2_a_push_that_the_target_cannot_read_in_its_ledger_is_not_begun() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    std::fs::write(world.shared("attrd-down"), "").unwrap();
+    let to = n1.act("migrate_to", &ends);
+    assert_eq!(to.code, 1);
+    assert!(to.reason.contains("ledger") && to.reason.contains("it still runs here"), "{}", to.reason);
+    assert!(n1.runs_x0() && n1.phase() == "idle");
+}
+
+#[test]
 fn p2_a_fencing_after_the_offer_is_proof_enough_for_a_cold_boot() {
     let world = x0_on_n1();
     let (n1, n2) = (world.host("n1"), world.host("n2"));
@@ -355,13 +454,11 @@ fn dies(who: &str, point: &str) {
     assert_eq!(world.log().matches("booting it").count(), 1, "{who} dies {point}: booted again");
 }
 
-#[test]
-fn recover_shows_both_ends_and_acts_only_on_evidence() {
-    let world = x0_on_n1();
+/// A push whose sender dies with the domain given away and renamed, and whose target is out of reach from that moment on.
+fn given_away_and_cut(world: &World) {
     let (n1, n2) = (world.host("n1"), world.host("n2"));
     n1.knob("have-resume", "");
     n1.knob("migrate.kill-once", "after-rename");
-    // The target goes out of reach at the same moment, so that the source cannot settle by itself.
     let ends = [
         ("OCF_RESKEY_CRM_meta_migrate_source", "n1"),
         ("OCF_RESKEY_CRM_meta_migrate_target", "n2"),
@@ -375,8 +472,15 @@ fn recover_shows_both_ends_and_acts_only_on_evidence() {
     });
     assert_eq!(to.code, 1);
     assert!(to.reason.contains("no clear end"), "{}", to.reason);
-    assert_eq!(n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "2000")]).code, 1);
     n1.end_workers();
+}
+
+#[test]
+fn recover_shows_both_ends_and_acts_only_on_evidence() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    given_away_and_cut(&world);
+    assert_eq!(n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "2000")]).code, 1);
     let (code, text) = n1.tool(&["recover", "x0"]);
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("n2:         no answer") && text.contains("nothing can be decided"), "{text}");
@@ -390,4 +494,51 @@ fn recover_shows_both_ends_and_acts_only_on_evidence() {
     assert_eq!(code, 0, "{text}");
     assert!(n1.runs_x0() && n2.domains().is_empty(), "{text}");
     assert_eq!(n1.phase(), "idle");
+}
+
+#[test]
+fn a_copy_that_was_given_to_a_host_that_has_restarted_since_is_never_resumed() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    given_away_and_cut(&world);
+    // What runs on a host is gone when it restarts, and so is what lies in /run.
+    for name in ["x0", "x0--incoming"] {
+        n2.xl(&["destroy", name]);
+    }
+    std::fs::remove_dir_all(n2.root.join("run/xen-handoff")).unwrap();
+    std::fs::create_dir_all(n2.root.join("proc/sys/kernel/random")).unwrap();
+    std::fs::write(n2.root.join("proc/sys/kernel/random/boot_id"), "another life\n").unwrap();
+    n2.cut(false);
+    let (code, text) = n1.tool(&["recover", "x0"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("restarted since") && text.contains("destroy the stale copy"), "{text}");
+    assert!(n1.domains().is_empty() && n2.domains().is_empty());
+    n1.succeeds("stop");
+    n2.succeeds("start");
+    assert!(n2.runs_x0());
+}
+
+#[test]
+fn p6_a_push_that_outlives_its_action_does_not_arrive_where_a_stop_has_reported_success() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    // The push is in the ledger, and its worker is slow to reach the target.
+    let ssh = std::fs::read_to_string(n1.root.join("usr/sbin/ssh")).unwrap();
+    let go = world.shared("go");
+    let slow = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    n1.put_script("usr/sbin/ssh", &ssh.replace("#!/bin/sh", &slow));
+    let to = std::thread::scope(|scope| {
+        let to = scope.spawn(|| n1.act("migrate_to", &ends));
+        eventually("the push is in the ledger", || {
+            let entry = std::fs::read_to_string(world.shared("attrs/xen-handoff-x0/n2"));
+            entry.is_ok_and(|text| text.contains("target=n2"))
+        });
+        n2.succeeds("stop");
+        std::fs::write(&go, "").unwrap();
+        to.join().unwrap()
+    });
+    assert_eq!(to.code, 1, "{}", to.reason);
+    assert!(to.reason.contains("told to stop it"), "{}", to.reason);
+    assert!(n1.runs_x0() && n2.domains().is_empty());
 }

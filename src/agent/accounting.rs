@@ -21,14 +21,15 @@ impl Agent {
         let target = &transfer.target;
         let planned = self.cluster.plan_after_stop(&self.resource, &self.node, self.deadline.left() / 3);
         if planned.is_ok_and(|plan| plan.destination == Destination::Node(target.clone())) {
-            // The stop that follows every migration that went well.
+            // The stop that follows every migration that went well. The ledger still says where it went, until the target
+            // has said that it runs there.
             return self.accounted();
         }
         let request = Request::Presence { domain: self.domain.clone() };
         let answer = self.transport.ask(target, &request, self.deadline.within(self.parameters.peer_timeout));
         match answer {
             Ok(Answer::Stands { presence: Presence::Absent, phase, .. }) if !phase.is_in_transfer() => {
-                self.accounted()
+                self.accounted_and_gone(transfer)
             }
             Ok(Answer::Stands { presence, .. }) => {
                 log::warn!(
@@ -39,12 +40,49 @@ impl Agent {
                 Ok(())
             }
             Ok(other) => Err(self.unaccounted(transfer, &format!("it answers {other:?}"))),
+            Err(_) if self.was_lost_since(transfer) => self.accounted_and_gone(transfer),
             Err(error) => Err(self.unaccounted(transfer, &error.to_string())),
         }
     }
 
+    /// Whether the target was fenced after the copy went there.
+    fn was_lost_since(&self, transfer: &Transfer) -> bool {
+        let Ok(peers) = self.cluster.peers(&self.node, &self.resource) else { return false };
+        peers
+            .iter()
+            .filter(|peer| peer.node == transfer.target && !peer.online)
+            .any(|peer| peer.fenced_at.is_some_and(|at| at > transfer.epoch.at()))
+    }
+
     fn accounted(&self) -> Result<(), Failure> {
         self.advance("stop", Event::LeftAccounted).map(drop).map_err(|error| self.generic(error))
+    }
+
+    fn accounted_and_gone(&self, transfer: &Transfer) -> Result<(), Failure> {
+        self.accounted()?;
+        self.cluster.ledger().erase(&self.domain, transfer.epoch);
+        Ok(())
+    }
+
+    /// For a stop that finds none here while the ledger has a push to here: it shall not arrive any more. The migration
+    /// that began it has failed, or the cluster would not stop it here; but its worker may still be on its way. True if there
+    /// was any.
+    ///
+    /// # Errors
+    /// If that cannot be put on record.
+    pub(super) fn refuse_pushes(&self) -> Result<bool, Failure> {
+        let Ok(entries) = self.cluster.ledger().entries(&self.domain) else { return Ok(false) };
+        let mut any = false;
+        for push in entries.pushes.iter().filter(|push| push.transfer.target == self.node) {
+            log::info!(
+                "domain={} a migration from {} is not wanted here any more",
+                self.domain,
+                push.transfer.source
+            );
+            self.store.refuse(&self.domain, push.transfer.epoch).map_err(|error| self.generic(error))?;
+            any = true;
+        }
+        Ok(any)
     }
 
     fn unaccounted(&self, transfer: &Transfer, why: &str) -> Failure {

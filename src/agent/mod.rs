@@ -8,14 +8,13 @@ use crate::clock::{Clock, Deadline, SystemClock};
 use crate::cluster::{ClusterView, detect};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::record::{Record, RecordError, Store};
-use crate::handoff::{Effect, Event, Phase, Transfer};
+use crate::handoff::{Effect, Event, Phase};
 use crate::host::{NodeName, Root};
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::Parameters;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::settle;
-use crate::transport::inquiry::settle_there;
 use crate::transport::{Transport, ssh::Ssh};
 
 mod accounting;
@@ -236,25 +235,9 @@ impl Agent {
         SystemClock.wait_until(deadline, LOOK_AGAIN, || (!busy()).then_some(())).ok_or_else(|| {
             self.generic("a transfer of it is under way here and did not end in time; it goes on")
         })?;
-        if !self.phase()?.is_in_transfer() {
-            return Ok(());
-        }
-        // Begun and not ended by whoever did it: we hold the lock meanwhile, so nobody else does.
-        let Some(_lock) = self.store.begin_transfer(&self.domain).map_err(|error| self.generic(error))?
-        else {
-            return Ok(());
-        };
-        let peer = self.record()?.peer;
-        let ask =
-            |transfer: &Transfer| settle_there(self.root(), &transfer.target, peer.as_ref(), &self.domain);
-        let settled = match self.phase()? {
-            Phase::Receiving { .. } | Phase::Arriving { .. } => {
-                settle::target(self.root(), &self.store, &self.domain, deadline.within(SETTLE_LIMIT))
-                    .map(drop)
-            }
-            _ => settle::source(self.root(), &self.store, &self.domain, deadline.within(SETTLE_LIMIT), &ask)
-                .map(drop),
-        };
-        settled.map_err(|error| self.generic(format!("{error:#}")))
+        // Begun and not ended by whoever did it.
+        settle::if_broken(self.root(), &self.store, &self.domain, deadline.within(SETTLE_LIMIT))
+            .map(drop)
+            .map_err(|error| self.generic(format!("{error:#}")))
     }
 }

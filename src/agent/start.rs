@@ -5,17 +5,17 @@
 //! final. Then start fails, and says what stood in the way.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
-use crate::handoff::evidence::{Absence, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
+use crate::handoff::evidence::{Absence, Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
 use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
 use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
-use crate::ocf::parameters::Parameters;
+use crate::ocf::parameters::{Parameters, Unreachable};
 use crate::transport::message::{Answer, Request};
 
 /// The pause before something that failed is tried again.
@@ -47,6 +47,15 @@ impl fmt::Display for Started {
     }
 }
 
+/// What the ledger counts as when the cluster manager that called us has gone.
+const NO_CLUSTER: &str = "the cluster manager of this node has gone";
+
+/// Since when a source with an open offer has not answered.
+#[derive(Debug, Default)]
+struct Silence {
+    of: Option<(NodeName, Instant)>,
+}
+
 /// What one round came to.
 enum Round {
     Done(Started),
@@ -64,9 +73,10 @@ impl Agent {
             .or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         self.config_file()?;
         let mut said = String::new();
+        let mut silence = Silence::default();
         // A round that could not reach anybody for lack of time would hide what the round before it found out.
         let last_round = self.deadline.less(self.parameters.reach.connect_timeout);
-        let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round() {
+        let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round(&mut silence) {
             Ok(Round::Done(started)) => Some(Ok(started)),
             Ok(Round::Again(why)) => {
                 if why != said {
@@ -87,7 +97,7 @@ impl Agent {
         }
     }
 
-    fn round(&self) -> Result<Round, Failure> {
+    fn round(&self, silence: &mut Silence) -> Result<Round, Failure> {
         self.wait_for_transfer(self.deadline)?;
         let (phase, presence) = (self.phase()?, self.presence());
         match &presence {
@@ -95,7 +105,7 @@ impl Agent {
             Presence::Absent if self.toolstack.is_attended(&self.domain) => Ok(Round::Again(
                 "it is absent, but xl's daemon for it lives: a reboot, or its end".to_owned(),
             )),
-            Presence::Absent => self.acquire(&presence, phase),
+            Presence::Absent => self.acquire(&presence, phase, silence),
             Presence::Unknown(_)
             | Presence::Building(_)
             | Presence::Rebooting(_)
@@ -135,7 +145,7 @@ impl Agent {
     }
 
     /// It is not here: an offer, or a boot.
-    fn acquire(&self, presence: &Presence, phase: Phase) -> Result<Round, Failure> {
+    fn acquire(&self, presence: &Presence, phase: Phase, silence: &mut Silence) -> Result<Round, Failure> {
         if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
             return Ok(Round::Again(format!(
                 "a migration from {} to {} broke off in its last step: see xen-handoff recover",
@@ -165,7 +175,13 @@ impl Agent {
         if let LedgerSays::Entries { entries, .. } = &mut ledger {
             entries.offers.retain(|offer| offer.source != self.node);
         }
-        let peers = self.ask_peers(heard)?;
+        if ledger == LedgerSays::NoCluster && self.called_by_a_cluster() {
+            ledger = LedgerSays::Unreadable(NO_CLUSTER.to_owned());
+        }
+        let peers = match self.ask_peers(heard) {
+            Ok(peers) => peers,
+            Err(why) => return Ok(Round::Again(why)),
+        };
         let inquiry = Inquiry {
             here: &self.node,
             ledger: &ledger,
@@ -181,8 +197,38 @@ impl Agent {
                 }
                 self.boot(nobody)
             }
-            Err(doubt) => Ok(Round::Again(doubt.to_string())),
+            Err(doubt) => {
+                let source = match (&doubt, &ledger) {
+                    (Doubt::Silent { node, .. }, LedgerSays::Entries { entries, .. }) => {
+                        entries.offers.iter().map(|offer| &offer.source).find(|source| *source == node)
+                    }
+                    _ => None,
+                };
+                self.about_a_silent_source(source, silence);
+                Ok(Round::Again(doubt.to_string()))
+            }
         }
+    }
+
+    /// `handoff_unreachable=fence`: a source that has been silent for long enough is fenced. Whether that is proof is
+    /// weighed in the next round.
+    fn about_a_silent_source(&self, source: Option<&NodeName>, silence: &mut Silence) {
+        let Some(source) = source else { return *silence = Silence::default() };
+        if silence.of.as_ref().is_none_or(|(node, _)| node != source) {
+            silence.of = Some((source.clone(), Instant::now()));
+        }
+        let long_enough =
+            silence.of.as_ref().is_some_and(|(_, since)| since.elapsed() >= self.parameters.peer_timeout);
+        if self.parameters.unreachable != Unreachable::Fence || !long_enough {
+            return;
+        }
+        log::warn!("domain={} {source} has made an offer and does not answer: fencing it", self.domain);
+        match self.cluster.fence(source, self.deadline.left() / 2) {
+            Ok(()) => log::warn!("domain={} {source} was fenced", self.domain),
+            Err(error) => log::error!("domain={} {source} could not be fenced: {error}", self.domain),
+        }
+        // Not again before it has had the time to come back.
+        *silence = Silence::default();
     }
 
     /// The open offers. One of this node, whose record knows of none, has ended: the host came up anew since.
@@ -246,19 +292,23 @@ impl Agent {
         }
     }
 
+    /// A cluster manager that has ordered this start and is gone now (it was killed) is not the same as none.
+    fn called_by_a_cluster(&self) -> bool {
+        self.environment.on_node.is_some()
+    }
+
     /// Asks every other node that has not said it already.
-    fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<Vec<PeerReport>, Failure> {
+    ///
+    /// # Errors
+    /// Why the other nodes are not known.
+    fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<Vec<PeerReport>, String> {
         let peers = match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => peers,
-            Err(ClusterError::NotRunning) => {
+            Err(ClusterError::NotRunning) if !self.called_by_a_cluster() => {
                 log::warn!("domain={} no cluster manager runs here: nobody else is asked", self.domain);
                 return Ok(heard);
             }
-            Err(error) => {
-                return Err(
-                    self.generic(format!("the other nodes cannot be told: {error}; it was not started here"))
-                );
-            }
+            Err(error) => return Err(format!("the other nodes cannot be told: {error}")),
         };
         let open: Vec<Peer> =
             peers.into_iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
@@ -285,6 +335,15 @@ impl Agent {
             return Ok(Round::Again("there was no time left to boot it".to_owned()));
         }
         let file = self.config_file()?;
+        // No stream to here can begin meanwhile, and none has ended since this round looked.
+        let Some(_lock) = self.store.begin_transfer(&self.domain).map_err(|error| self.generic(error))?
+        else {
+            return Ok(Round::Again("a transfer of it to this node is under way".to_owned()));
+        };
+        match self.presence() {
+            Presence::Absent => {}
+            other => return Ok(Round::Again(format!("it is {other} here by now"))),
+        }
         let effects =
             self.advance("start", Event::BootProven(nobody)).map_err(|error| self.generic(error))?;
         let Some(Effect::Boot(nobody)) = effects.into_iter().find(|effect| matches!(effect, Effect::Boot(_)))

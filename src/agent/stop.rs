@@ -79,7 +79,7 @@ impl Agent {
             } else if phase != Phase::Idle {
                 self.gone(absence)?;
             }
-            return Ok(Stopped::AlreadyAbsent);
+            return self.nothing_here();
         }
         if let Phase::Left { .. } = &phase {
             // It is here, so it has left no more.
@@ -90,6 +90,16 @@ impl Agent {
             Err(refusal) => log::info!("domain={} node={} no handoff: {refusal}", self.domain, self.node),
         }
         self.end().map(Stopped::Ended)
+    }
+
+    /// None is here, and none shall arrive by what is on its way.
+    fn nothing_here(&self) -> Result<Stopped, Failure> {
+        let refused = self.environment.on_node.is_some() && self.refuse_pushes()?;
+        // One that came before that was on record.
+        if refused && (self.store.is_transferring(&self.domain) || self.presence() != Presence::Absent) {
+            return self.stopped();
+        }
+        Ok(Stopped::AlreadyAbsent)
     }
 
     /// A listing that says something, if one comes before most of the time is gone.
@@ -137,8 +147,8 @@ impl Agent {
         if let Phase::Offered { offer } = phase
             && offer.deadline > UnixTime::now()
         {
-            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; two
-            // keepers do no harm.
+            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; a
+            // keeper that is one too many stands by.
             self.arm_deadline().map_err(|error| Refusal::NotRecorded(error.to_string()))?;
             return Ok(target);
         }

@@ -5,22 +5,25 @@
 //! kills the action, the worker goes on to the end of its stream, which has a deadline of its own just before the
 //! action's.
 
-use std::fs::File;
-use std::process::Child;
+use std::os::fd::{AsFd, RawFd};
+use std::process::{Child, ChildStdout};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Agent;
+use super::{Agent, LIST_LIMIT};
 use crate::clock::{Deadline, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
+use crate::descriptor::{adopt, bequeath};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Push, Transfer};
 use crate::host::Root;
+use crate::toolstack::Toolstack;
+use crate::toolstack::xl::Xl;
 use crate::transfer::settle::AtSourceEnd;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
@@ -88,9 +91,15 @@ fn failed(reason: impl ToString) -> Outcome {
 ///
 /// # Errors
 /// If stdout cannot be written to; the transfer is over by then.
-pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
+pub fn fetch(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
     work(order, |deadline| {
-        let (lock, connection) = open(root, order)?;
+        let lock = adopt(lock).map_err(failed)?;
+        // A claimant has no copy: that is what a claim says. Nobody else can get one here while the lock is held.
+        match Xl::new(root).presence(&order.domain, LIST_LIMIT) {
+            Presence::Absent => {}
+            other => return Err(failed(format!("it is {other} on this node already"))),
+        }
+        let connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
         let request = Request::Claim {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
@@ -100,7 +109,7 @@ pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
         };
         let (from_peer, to_peer, _session) = begin(order, connection, &request)?;
         let (domain, transfer) = (&order.domain, &order.transfer);
-        let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline };
+        let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: lock.as_fd(), deadline };
         let received = transfer::receive::receive(stream).map_err(broken)?;
         Ok(match received.end {
             ReceiverEnd::Running => Outcome::Moved,
@@ -115,27 +124,30 @@ pub fn fetch(root: &Root, order: &Order) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If stdout cannot be written to; the transfer is over by then.
-pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
+pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
     let (domain, transfer) = (&order.domain, &order.transfer);
     work(order, |deadline| {
         let begun = || {
-            let (lock, mut connection) = open(root, order)?;
+            let lock = adopt(lock).map_err(failed)?;
+            let mut connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
+            let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
             let request = Request::Receive { domain, transfer, limit: seconds(deadline) };
-            Ok((lock, recorded, begin(order, connection, &request)?))
+            Ok((lock, recorded, boot, begin(order, connection, &request)?))
         };
-        let (lock, recorded, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
+        let (lock, recorded, boot, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
             // Nothing was sent under it.
             detect(root).ledger().erase(domain, transfer.epoch);
         })?;
         Store::new(root.state_folder())
             .advance_with(domain, "push", Event::Pushed(transfer.clone(), recorded), |record| {
                 record.peer = Some(order.peer.clone());
+                record.peer_boot = boot;
             })
             .map_err(|error| broken(error.into()))?;
-        let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline };
+        let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: lock.as_fd(), deadline };
         let sent = transfer::send::send(stream).map_err(broken)?;
         Ok(match sent.end {
             AtSourceEnd::Moved => Outcome::Moved,
@@ -144,16 +156,6 @@ pub fn push(root: &Root, order: &Order) -> anyhow::Result<()> {
             AtSourceEnd::Undecided(why) => Outcome::Undecided { reason: format!("{why}; {}", sent.said) },
         })
     })
-}
-
-/// Takes the transfer lock and opens the connection.
-fn open(root: &Root, order: &Order) -> Result<(File, Connection), Outcome> {
-    let lock = Store::new(root.state_folder())
-        .begin_transfer(&order.domain)
-        .map_err(failed)?
-        .ok_or_else(|| failed("a transfer of this domain is under way here"))?;
-    let connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
-    Ok((lock, connection))
 }
 
 /// Asks for leave to begin.
@@ -212,9 +214,10 @@ impl Agent {
             Ok(text) => text,
             Err(error) => return failed(error),
         };
-        let (mut worker, stdout) = match command::detach(self.root(), &[job, "--order", &text]) {
+        // The lock is the worker's from its first moment: there is none in which it works unseen.
+        let (mut worker, stdout) = match self.start_worker(job, &text) {
             Ok(worker) => worker,
-            Err(error) => return failed(error),
+            Err(error) => return failed(format!("{error:#}")),
         };
         let word = match read_line(&stdout.into(), self.deadline) {
             Ok(Some(line)) => serde_json::from_str(&line).map_or_else(
@@ -231,6 +234,17 @@ impl Agent {
         };
         reap(&mut worker);
         word
+    }
+}
+
+impl Agent {
+    fn start_worker(&self, job: &str, order: &str) -> anyhow::Result<(Child, ChildStdout)> {
+        let lock = self
+            .store
+            .begin_transfer(&self.domain)?
+            .ok_or_else(|| anyhow::anyhow!("a transfer of this domain is under way here"))?;
+        let (_inherited, number) = bequeath(&lock)?;
+        Ok(command::detach(self.root(), &[job, "--order", order, "--lock", &number.to_string()])?)
     }
 }
 

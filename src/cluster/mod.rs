@@ -97,6 +97,12 @@ pub trait ClusterView: fmt::Debug {
     /// [`ClusterError::NotRunning`] if there is no cluster here at all.
     fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError>;
 
+    /// Has the cluster fence `node`. That it says to have done so is no proof: [`Self::peers`] tells.
+    ///
+    /// # Errors
+    /// If it did not, within `limit`.
+    fn fence(&self, node: &NodeName, limit: Duration) -> Result<(), ClusterError>;
+
     /// The value of a node's attribute in the cluster's configuration; `None` if it has none.
     ///
     /// # Errors

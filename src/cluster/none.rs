@@ -26,6 +26,10 @@ impl ClusterView for NoCluster {
         Err(ClusterError::NotRunning)
     }
 
+    fn fence(&self, _node: &NodeName, _limit: Duration) -> Result<(), ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
     fn node_attribute(&self, _node: &NodeName, _name: &str) -> Result<Option<String>, ClusterError> {
         Err(ClusterError::NotRunning)
     }

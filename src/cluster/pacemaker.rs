@@ -102,6 +102,13 @@ impl ClusterView for Pacemaker {
         Ok(peers)
     }
 
+    fn fence(&self, node: &NodeName, limit: Duration) -> Result<(), ClusterError> {
+        let seconds = limit.as_secs().max(1).to_string();
+        let args = ["--reboot", node.as_str(), "--timeout", &seconds, "--tag", "xen-handoff"];
+        // Its own limit, and time to say that it has passed.
+        self.run("stonith_admin", &args, None, limit + Duration::from_secs(5)).map(drop)
+    }
+
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError> {
         let args = [
             "--type",

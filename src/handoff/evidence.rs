@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ledger::{Entries, Entry};
-use super::phase::{Ended, Phase, Transfer};
+use super::phase::{Ended, Phase, Ran, Transfer};
 use crate::clock::UnixTime;
 use crate::domain::Presence;
 use crate::host::NodeName;
@@ -44,17 +44,23 @@ impl SourceQuiet {
     }
 }
 
-/// Evidence that the target runs the domain, so that the suspended copy at the source is a stale one.
+/// Evidence that the suspended copy at the source is stale: the domain has run at the target, or the target was lost when it
+/// may have. Its disks have gone on without this memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunsElsewhere(());
+pub struct Stale(());
 
-impl RunsElsewhere {
-    /// Made from the target's own answer.
-    pub fn observe(target: &PeerSays) -> Option<Self> {
-        match target {
-            PeerSays::Stands { presence: Presence::Running(_), .. } => Some(Self(())),
-            PeerSays::Stands { .. } | PeerSays::Fenced(_) | PeerSays::Silent(_) => None,
-        }
+impl Stale {
+    /// Made from the target's own answer, from its fencing since the transfer began, or from its restart since then.
+    pub fn observe(target: &PeerSays, transfer: &Transfer) -> Option<Self> {
+        let stale = match target {
+            PeerSays::Stands { presence: Presence::Running(_), .. } | PeerSays::Restarted { .. } => true,
+            PeerSays::Stands { presence: Presence::Absent, phase, ended } if !phase.is_in_transfer() => {
+                matches!(ended, Some(Ended { epoch, ran: Ran::Certainly }) if *epoch == transfer.epoch)
+            }
+            PeerSays::Fenced(at) => *at > transfer.epoch.at(),
+            PeerSays::Stands { .. } | PeerSays::Silent(_) => false,
+        };
+        stale.then_some(Self(()))
     }
 }
 
@@ -79,16 +85,21 @@ impl NoCopyElsewhere {
         match target {
             PeerSays::Stands { presence: Presence::Absent, phase, ended } if !phase.is_in_transfer() => {
                 match ended {
-                    Some(ended) if ended.epoch == transfer.epoch && !ended.may_have_run => Ok(Self(())),
-                    Some(ended) if ended.epoch == transfer.epoch => Err(
-                        "it has run there and has ended there; the copy here is stale: destroy it by hand"
+                    Some(Ended { epoch, ran: Ran::Never }) if *epoch == transfer.epoch => Ok(Self(())),
+                    Some(Ended { epoch, ran: Ran::Perhaps }) if *epoch == transfer.epoch => Err(
+                        "it was given away there, may have run for a moment, and is gone: the copy here may be stale; destroy \
+                         it by hand, or resume it if its disks were not written to"
                             .to_owned(),
                     ),
+                    Some(Ended { epoch, ran: Ran::Certainly }) if *epoch == transfer.epoch => {
+                        Err("it has run there and has ended there: the copy here is stale".to_owned())
+                    }
                     Some(_) | None => {
                         Err("it is absent there, and how this transfer ended there is not known".to_owned())
                     }
                 }
             }
+            PeerSays::Restarted { .. } => Err("that node has restarted since, and may have run it before".to_owned()),
             PeerSays::Stands { presence, phase, .. } => Err(format!("it is {presence} there ({phase})")),
             PeerSays::Fenced(at) => Err(format!("it was fenced at {at}, and may have run it before that")),
             PeerSays::Silent(why) => Err(why.clone()),
@@ -122,6 +133,13 @@ pub enum PeerSays {
         phase: Phase,
         /// How the last stream that it received came to its end, if it said so.
         ended: Option<Ended>,
+    },
+    /// It answered, but its host has restarted since the transfer in question began: what had arrived there is gone.
+    Restarted {
+        /// What its listing shows now.
+        presence: Presence,
+        /// Its record now.
+        phase: Phase,
     },
     /// The cluster has fenced it, at this time by the cluster's clock, and it has not come back since.
     Fenced(UnixTime),
@@ -241,7 +259,7 @@ impl NobodyElse {
         };
         for report in inquiry.peers {
             match &report.says {
-                PeerSays::Stands { presence, phase, .. } => {
+                PeerSays::Stands { presence, phase, .. } | PeerSays::Restarted { presence, phase } => {
                     if let Some(how) = holds_it(presence, phase) {
                         return Err(Doubt::Elsewhere { node: report.node.clone(), how });
                     }
@@ -303,7 +321,7 @@ fn rule_out(
         silence: silence.to_owned(),
     };
     match peers.iter().find(|report| report.node == *node).map(|report| &report.says) {
-        Some(PeerSays::Stands { .. }) => Ok(format!("{node} has none")),
+        Some(PeerSays::Stands { .. } | PeerSays::Restarted { .. }) => Ok(format!("{node} has none")),
         Some(PeerSays::Fenced(at)) if since.is_none_or(|since| *at > since) => {
             Ok(format!("{node} fenced at {at}"))
         }

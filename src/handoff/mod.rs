@@ -70,5 +70,5 @@ pub mod resolve;
 mod step;
 
 pub use event::{Effect, Event};
-pub use phase::{Ended, Epoch, Offer, Phase, Push, Transfer};
+pub use phase::{Ended, Epoch, Offer, Phase, Push, Ran, Transfer};
 pub use step::step;

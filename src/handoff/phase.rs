@@ -22,6 +22,13 @@ impl Epoch {
     }
 }
 
+impl Epoch {
+    /// The moment as whole seconds.
+    pub fn at(self) -> UnixTime {
+        UnixTime(self.0 / 1000)
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
@@ -56,7 +63,7 @@ pub struct Push {
     pub made_at: UnixTime,
 }
 
-/// One stream of a domain from one node to another.
+/// One stream of a domain from one node to another. It began at its epoch or later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
@@ -75,9 +82,21 @@ pub struct Transfer {
 pub struct Ended {
     /// Which stream.
     pub epoch: Epoch,
-    /// Whether the copy that arrived may have run, if only for a moment: its source's copy is stale then, whatever has
-    /// become of this one.
-    pub may_have_run: bool,
+    /// Whether the copy that arrived has run, if only for a moment: its source's copy is stale then, whatever has become of
+    /// this one.
+    pub ran: Ran,
+}
+
+/// Whether a copy has run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ran {
+    /// It was never given GO, and destroyed.
+    Never,
+    /// It was given GO, and was gone when we looked.
+    Perhaps,
+    /// It was seen to run.
+    Certainly,
 }
 
 /// Where this node stands with one domain. A node is source or target of a domain, never both at once.

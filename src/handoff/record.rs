@@ -6,7 +6,7 @@
 //!
 //! A second lock, `NAME.transfer`, is held by whoever runs xl's sender or receiver, and on the sending side by xl
 //! itself, which inherits it: as long as it is held, the listing may still change. It frees itself when its last holder
-//! dies, however that happens.
+//! dies, however that happens. A third, `NAME.keeper`, is held by the process that ends the offer at its deadline.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Effect, Event, OutOfOrder};
-use super::phase::{Ended, Phase};
+use super::phase::{Ended, Epoch, Phase};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::domain::DomainName;
 use crate::transport::message::Address;
@@ -61,11 +61,19 @@ pub struct Record {
     pub terms: Option<ShutdownTerms>,
     /// Where the other end of a transfer is reached, where known: whoever settles it later has no cluster to ask.
     pub peer: Option<Address>,
+    /// Which life of its host the other end of a transfer was in when it began.
+    pub peer_boot: Option<String>,
     /// Where it stands.
     pub state: Phase,
 }
 
 impl Record {
+    /// Whether the host of the transfer's other end, which is in this life now, has restarted since. False where either is
+    /// not known.
+    pub fn peer_has_restarted(&self, boot_now: Option<&str>) -> bool {
+        matches!((self.peer_boot.as_deref(), boot_now), (Some(then), Some(now)) if then != now)
+    }
+
     fn blank(domain: &DomainName) -> Self {
         Self {
             version: FORMAT,
@@ -76,6 +84,7 @@ impl Record {
             resource: None,
             terms: None,
             peer: None,
+            peer_boot: None,
             state: Phase::Idle,
         }
     }
@@ -231,11 +240,15 @@ impl Store {
     /// # Errors
     /// [`RecordError::Io`].
     pub fn keep_end(&self, domain: &DomainName, ended: Ended) -> Result<(), RecordError> {
+        self.put(domain, "ended", &ended)
+    }
+
+    fn put(&self, domain: &DomainName, which: &str, what: &impl Serialize) -> Result<(), RecordError> {
         self.make_folder()?;
-        let path = self.path(domain, "ended");
+        let path = self.path(domain, which);
         let write = || -> std::io::Result<()> {
             let mut beside = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut beside, &ended)?;
+            serde_json::to_writer(&mut beside, what)?;
             beside.as_file().sync_all()?;
             beside.persist(&path)?;
             Ok(())
@@ -247,6 +260,27 @@ impl Store {
     /// if that cannot be read.
     pub fn last_end(&self, domain: &DomainName) -> Option<Ended> {
         serde_json::from_str(&std::fs::read_to_string(self.path(domain, "ended")).ok()?).ok()
+    }
+
+    /// Notes that the push of `epoch` must not arrive here any more.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn refuse(&self, domain: &DomainName, epoch: Epoch) -> Result<(), RecordError> {
+        self.put(domain, "refused", &epoch)
+    }
+
+    /// Whether the push of `epoch` must not arrive here any more.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] if that cannot be told.
+    pub fn refuses(&self, domain: &DomainName, epoch: Epoch) -> Result<bool, RecordError> {
+        let path = self.path(domain, "refused");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(serde_json::from_str::<Epoch>(&text).is_ok_and(|refused| refused == epoch)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(io("read", &path, source)),
+        }
     }
 
     fn make_folder(&self) -> Result<(), RecordError> {
@@ -286,13 +320,25 @@ impl Store {
     /// # Errors
     /// [`RecordError::Io`].
     pub fn begin_transfer(&self, domain: &DomainName) -> Result<Option<File>, RecordError> {
-        let path = self.path(domain, "transfer");
+        self.take(domain, "transfer")
+    }
+
+    fn take(&self, domain: &DomainName, which: &str) -> Result<Option<File>, RecordError> {
+        let path = self.path(domain, which);
         let file = self.open_lock(&path)?;
         match try_lock(&file) {
             Ok(()) => Ok(Some(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(io("lock", &path, errno.into())),
         }
+    }
+
+    /// Takes the lock of whoever keeps the offer of `domain`; `None` if somebody keeps it already.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn begin_keeping(&self, domain: &DomainName) -> Result<Option<File>, RecordError> {
+        self.take(domain, "keeper")
     }
 
     /// True while some process still has a hand in a transfer of `domain` at this node. Where that cannot be told,

@@ -9,8 +9,10 @@
 //! | running | | it is still here |
 //! | `Sending`, frozen | (need not be asked: it was never given GO) | resume it |
 //! | `Settling`, absent | (only a sender that was told "it runs" destroys it) | it has moved |
-//! | `Settling`, frozen or renamed away | it runs there | destroy the copy here |
+//! | `Settling`, frozen or renamed away | it runs there, or has run there with this transfer | destroy the copy here |
+//! | `Settling`, frozen or renamed away | (it was fenced, or has restarted, since the transfer began) | destroy it: it may be stale |
 //! | `Settling`, frozen or renamed away | none there, and this transfer's copy never ran | rename it back, resume it |
+//! | the same, a minute or more after the end of the offer | | wait: a third node may have booted it |
 //! | `Settling`, frozen or renamed away | anything else, or nothing | wait |
 //!
 //! | at the target: phase, copy | then |
@@ -20,8 +22,11 @@
 //! | `Receiving`, incoming | destroy the copy: it was never given GO |
 //! | `Arriving`, incoming or paused | finish what xl's receiver began: rename it, let it run |
 
-use super::evidence::{NoCopyElsewhere, PeerSays, RunsElsewhere, SourceQuiet};
+use std::time::Duration;
+
+use super::evidence::{NoCopyElsewhere, PeerSays, SourceQuiet, Stale};
 use super::phase::Phase;
+use crate::clock::UnixTime;
 use crate::domain::Presence;
 
 /// What the source has to do with its copy.
@@ -35,8 +40,8 @@ pub enum AtSource {
     AskTarget,
     /// Give it its name back where that was taken, and resume it.
     Resume(NoCopyElsewhere),
-    /// Destroy it: the target runs the domain.
-    Destroy(RunsElsewhere),
+    /// Destroy it: the domain has gone on at the target, or was lost with it.
+    Destroy(Stale),
     /// Nothing can be done yet, for this reason.
     Wait(String),
 }
@@ -56,8 +61,12 @@ pub enum AtTarget {
     Wait(String),
 }
 
-/// Decides for the source. `target` is what the target said, if it was asked.
-pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>) -> AtSource {
+/// How long after the end of its offer a copy that may have been given away can still be resumed. Less than any start waits
+/// before it trusts a ledger that has lost the offer.
+const RESUMED_BEFORE: Duration = Duration::from_secs(60);
+
+/// Decides for the source, at this time by its clock. `target` is what the target said, if it was asked.
+pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>, now: UnixTime) -> AtSource {
     let (transfer, may_have_given) = match phase {
         Phase::Sending { transfer, .. } => (transfer, false),
         Phase::Settling { transfer, .. } => (transfer, true),
@@ -79,10 +88,17 @@ pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>) 
                 return AtSource::Resume(none);
             }
             let Some(target) = target else { return AtSource::AskTarget };
-            if let Some(runs) = RunsElsewhere::observe(target) {
-                return AtSource::Destroy(runs);
+            if let Some(stale) = Stale::observe(target, transfer) {
+                return AtSource::Destroy(stale);
             }
             match NoCopyElsewhere::observe(target, transfer) {
+                Ok(_) if phase.offer().is_some_and(|offer| offer.deadline.plus(RESUMED_BEFORE) < now) => {
+                    AtSource::Wait(
+                        "its offer has ended long ago, and a third node may have booted it: look at every node, then \
+                         destroy this copy or resume it by hand"
+                            .to_owned(),
+                    )
+                }
                 Ok(none) => AtSource::Resume(none),
                 Err(why) => AtSource::Wait(format!("{}: {why}", transfer.target)),
             }
@@ -126,12 +142,12 @@ pub fn at_target(phase: &Phase, presence: &Presence) -> AtTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixTime;
-    use crate::domain::DomainId;
-    use crate::handoff::phase::{Ended, Epoch, Transfer};
+    use crate::domain::{DomainId, DomainName};
+    use crate::handoff::phase::{Ended, Epoch, Offer, Ran, Transfer};
     use crate::host::NodeName;
 
     const ID: DomainId = DomainId(3);
+    const NOW: UnixTime = UnixTime(100);
 
     fn transfer() -> Transfer {
         Transfer {
@@ -153,41 +169,70 @@ mod tests {
         PeerSays::Stands { presence, phase, ended: None }
     }
 
-    fn none_there(epoch: u64, may_have_run: bool) -> PeerSays {
-        let ended = Some(Ended { epoch: Epoch(epoch), may_have_run });
+    fn none_there(epoch: u64, ran: Ran) -> PeerSays {
+        let ended = Some(Ended { epoch: Epoch(epoch), ran });
         PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended }
     }
 
     #[test]
     fn a_frozen_copy_that_was_never_given_away_is_resumed_without_asking() {
-        assert!(matches!(at_source(&sending(), &Presence::Frozen(ID), None), AtSource::Resume(_)));
-        assert_eq!(at_source(&settling(), &Presence::Frozen(ID), None), AtSource::AskTarget);
-        assert_eq!(at_source(&settling(), &Presence::MigratedAway(ID), None), AtSource::AskTarget);
+        assert!(matches!(at_source(&sending(), &Presence::Frozen(ID), None, NOW), AtSource::Resume(_)));
+        assert_eq!(at_source(&settling(), &Presence::Frozen(ID), None, NOW), AtSource::AskTarget);
+        assert_eq!(at_source(&settling(), &Presence::MigratedAway(ID), None, NOW), AtSource::AskTarget);
     }
 
     #[test]
     fn exactly_one_copy_is_kept_and_the_targets_word_chooses_it() {
         for here in [Presence::Frozen(ID), Presence::MigratedAway(ID)] {
-            let decide = |says: &PeerSays| at_source(&settling(), &here, Some(says));
+            let decide = |says: &PeerSays| at_source(&settling(), &here, Some(says), NOW);
             let runs = stands(Presence::Running(ID), Phase::Idle);
             assert!(matches!(decide(&runs), AtSource::Destroy(_)));
             let arriving = stands(Presence::Running(ID), Phase::Arriving { transfer: transfer() });
             assert!(matches!(decide(&arriving), AtSource::Destroy(_)));
-            assert!(matches!(decide(&none_there(5_000, false)), AtSource::Resume(_)));
+            assert!(matches!(decide(&none_there(5_000, Ran::Never)), AtSource::Resume(_)));
         }
     }
 
     #[test]
     fn a_stale_image_is_never_resumed_on_disks_that_may_have_changed() {
         for says in [
-            none_there(5_000, true),
-            none_there(4_999, false),
+            none_there(5_000, Ran::Perhaps),
+            none_there(4_999, Ran::Never),
             stands(Presence::Absent, Phase::Idle),
-            PeerSays::Fenced(UnixTime(6)),
+            none_there(4_999, Ran::Certainly),
         ] {
-            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says), NOW);
             assert!(matches!(decision, AtSource::Wait(_)), "{says:?}: {decision:?}");
         }
+    }
+
+    #[test]
+    fn a_copy_whose_domain_went_on_elsewhere_or_was_lost_there_is_never_resumed() {
+        for says in [
+            none_there(5_000, Ran::Certainly),
+            PeerSays::Fenced(UnixTime(6)),
+            PeerSays::Restarted { presence: Presence::Absent, phase: Phase::Idle },
+            PeerSays::Restarted { presence: Presence::Running(ID), phase: Phase::Idle },
+        ] {
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says), NOW);
+            assert!(matches!(decision, AtSource::Destroy(_)), "{says:?}: {decision:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_is_not_resumed_long_after_its_offer_has_ended() {
+        let offer = Offer {
+            domain: DomainName::new("x0").unwrap(),
+            source: NodeName::new("n1").unwrap(),
+            epoch: Epoch(5_000),
+            made_at: UnixTime(5),
+            deadline: UnixTime(305),
+        };
+        let settling = Phase::Settling { transfer: transfer(), offer: Some(offer) };
+        let never = none_there(5_000, Ran::Never);
+        let at = |now| at_source(&settling, &Presence::MigratedAway(ID), Some(&never), UnixTime(now));
+        assert!(matches!(at(365), AtSource::Resume(_)));
+        assert!(matches!(at(366), AtSource::Wait(_)));
     }
 
     #[test]
@@ -201,7 +246,7 @@ mod tests {
             stands(Presence::Absent, Phase::Receiving { transfer: transfer() }),
             stands(Presence::Absent, Phase::Arriving { transfer: transfer() }),
         ] {
-            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says));
+            let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says), NOW);
             assert!(matches!(decision, AtSource::Wait(_)), "{says:?}: {decision:?}");
         }
     }

@@ -178,7 +178,8 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrd
             Phase::Left { .. } => refuse("the copy that was sent away is not accounted for yet"),
         },
         Event::LeftAccounted => match phase {
-            Phase::Left { transfer } => Ok((Phase::Idle, vec![Effect::EraseLedger(transfer.epoch)])),
+            // The ledger keeps the push until somebody has heard its target: `Confirmed` there, or who accounts for it here.
+            Phase::Left { .. } => Ok((Phase::Idle, vec![])),
             Phase::Idle
             | Phase::Offering { .. }
             | Phase::Offered { .. }

@@ -43,7 +43,7 @@ pub struct Parameter {
 }
 
 /// Every parameter, in the order of the metadata.
-pub const PARAMETERS: [Parameter; 17] = [
+pub const PARAMETERS: [Parameter; 18] = [
     Parameter {
         name: "xmfile",
         kind: Kind::Text,
@@ -170,6 +170,18 @@ pub const PARAMETERS: [Parameter; 17] = [
                stopped. At least 10 s. Set it above the time that a migration takes.",
     },
     Parameter {
+        name: "handoff_unreachable",
+        kind: Kind::Text,
+        default: "wait",
+        required: false,
+        unique: false,
+        short: "What a start does about a source that does not answer: wait or fence",
+        long: "A start finds an offer, and the node that made it does not answer. wait: keep trying until the start's \
+               timeout, then fail with the reason; the domain is not booted. fence: once that node has been silent for \
+               handoff_peer_timeout, have the cluster fence it (stonith_admin), and boot the domain when that has \
+               succeeded. A guest that was running there is lost then. Needs fencing to be configured.",
+    },
+    Parameter {
         name: "migration_network_suffix",
         kind: Kind::Text,
         default: "",
@@ -228,6 +240,15 @@ pub enum HandoffMode {
     Never,
 }
 
+/// What a start does about a source that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Keep trying, then fail.
+    Wait,
+    /// Have the cluster fence it.
+    Fence,
+}
+
 /// How the other nodes are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
@@ -270,6 +291,8 @@ pub struct Parameters {
     pub handoff: HandoffMode,
     /// Life of an offer.
     pub handoff_timeout: Duration,
+    /// What a start does about a source that does not answer.
+    pub unreachable: Unreachable,
     /// Limit of a question to another node.
     pub peer_timeout: Duration,
     /// How the other nodes are reached.
@@ -380,6 +403,13 @@ impl Parameters {
                 })?
                 .unwrap_or(HandoffMode::Auto),
             handoff_timeout: reader.span("handoff_timeout", 10..=DAY)?.unwrap_or(Duration::from_secs(300)),
+            unreachable: reader
+                .parsed("handoff_unreachable", |value| match value {
+                    "wait" => Ok(Unreachable::Wait),
+                    "fence" => Ok(Unreachable::Fence),
+                    _ => Err("must be wait or fence".to_owned()),
+                })?
+                .unwrap_or(Unreachable::Wait),
             peer_timeout: reader.span("handoff_peer_timeout", 1..=300)?.unwrap_or(Duration::from_secs(10)),
             reach: Reach {
                 user: reader.parsed("migration_user", user_name)?.unwrap_or(default.user),

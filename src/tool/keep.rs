@@ -10,21 +10,23 @@ use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::detect;
 use crate::command::begin_session;
 use crate::domain::DomainName;
-use crate::handoff::record::{ShutdownTerms, Store};
-use crate::handoff::{Effect, Epoch, Event, Phase, Transfer};
+use crate::handoff::record::{Record, RecordError, ShutdownTerms, Store};
+use crate::handoff::{Effect, Epoch, Event, Phase};
 use crate::host::Root;
 use crate::toolstack::{ShutdownRequest, Toolstack, xl::Xl};
 use crate::transfer::settle;
-use crate::transport::inquiry::settle_there;
 
 /// How often the record is looked at. The offer's end is not waited for blindly: it may be claimed or reclaimed.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long one try to settle a broken transfer may take.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// How a domain is shut down whose stop left no word about it.
+const DEFAULT_TERMS: ShutdownTerms = ShutdownTerms { seconds: 60, acpi: false };
 /// What destroying may take after the guest's grace is over.
 const FORCE: Duration = Duration::from_secs(60);
 
-/// Waits for the end of the offer of `domain`, and ends it at its deadline.
+/// Waits for the end of the offer of `domain`, and ends it at its deadline. One process does that at a time; another one
+/// stands by in case that one is killed.
 ///
 /// # Errors
 /// If the record cannot be read or the domain cannot be ended. The log says so, too: nobody waits for this process.
@@ -34,25 +36,33 @@ pub fn run(root: &Root, domain: &DomainName) -> anyhow::Result<()> {
     let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&nowhere)?;
     let store = Store::new(root.state_folder());
-    let Some(epoch) = store.load(domain)?.state.offer().map(|offer| offer.epoch) else { return Ok(()) };
+    let Some(epoch) = epoch_on_offer(&store, domain)? else { return Ok(()) };
+    let _keeping = loop {
+        if let Some(lock) = store.begin_keeping(domain)? {
+            break lock;
+        }
+        if epoch_on_offer(&store, domain)? != Some(epoch) {
+            return Ok(());
+        }
+        SystemClock.pass(LOOK);
+    };
     loop {
         let record = store.load(domain)?;
         let Some(offer) = record.state.offer().filter(|offer| offer.epoch == epoch).cloned() else {
             log::debug!("domain={domain} the offer {epoch} has ended");
             return Ok(());
         };
-        let broken = record.state.is_in_transfer() && !store.is_transferring(domain);
-        if !broken && (offer.deadline > UnixTime::now() || store.is_transferring(domain)) {
+        // A sender that was killed: put its record right, then look again.
+        if settle::if_broken(root, &store, domain, Deadline::after(SETTLE_LIMIT))? {
             SystemClock.pass(LOOK);
             continue;
         }
-        if record.state.is_in_transfer() {
-            // A sender that was killed: put its record right, then look again.
-            if let Some(_lock) = store.begin_transfer(domain)? {
-                let ask =
-                    |broken: &Transfer| settle_there(root, &broken.target, record.peer.as_ref(), domain);
-                settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
-            }
+        let due = match &record.state {
+            // Somebody is at it. If he is killed, it falls to us when he must have ended.
+            Phase::Withdrawing { .. } => record.written_at.plus(grace_of(&record) + FORCE),
+            _ => offer.deadline,
+        };
+        if due > UnixTime::now() || store.is_transferring(domain) {
             SystemClock.pass(LOOK);
             continue;
         }
@@ -65,6 +75,16 @@ pub fn run(root: &Root, domain: &DomainName) -> anyhow::Result<()> {
     }
 }
 
+/// The offer that somebody has to keep, if there is one: not one that is still being written by its stop.
+pub(super) fn epoch_on_offer(store: &Store, domain: &DomainName) -> Result<Option<Epoch>, RecordError> {
+    let state = store.load(domain)?.state;
+    Ok(state.offer().filter(|_| state.is_offered_away()).map(|offer| offer.epoch))
+}
+
+fn grace_of(record: &Record) -> Duration {
+    record.terms.as_ref().unwrap_or(&DEFAULT_TERMS).grace()
+}
+
 fn end(
     root: &Root,
     store: &Store,
@@ -72,7 +92,7 @@ fn end(
     epoch: Epoch,
     terms: Option<ShutdownTerms>,
 ) -> anyhow::Result<()> {
-    let terms = terms.unwrap_or(ShutdownTerms { seconds: 60, acpi: false });
+    let terms = terms.unwrap_or(DEFAULT_TERMS);
     let how = if terms.acpi { ShutdownRequest::PowerButton } else { ShutdownRequest::Drivers };
     let toolstack: Rc<dyn Toolstack> = Rc::new(Xl::new(root));
     let deadline = Deadline::after(terms.grace() + FORCE);

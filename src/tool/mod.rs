@@ -1,5 +1,6 @@
 //! The operators' subcommands.
 
+pub mod guard;
 pub mod keep;
 pub mod keys;
 pub mod reach;

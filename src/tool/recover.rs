@@ -4,12 +4,12 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, UnixTime};
 use crate::domain::DomainName;
 use crate::handoff::evidence::PeerSays;
 use crate::handoff::record::Store;
 use crate::handoff::resolve::{self, AtSource, AtTarget};
-use crate::handoff::{Phase, Transfer};
+use crate::handoff::{Ended, Phase, Ran, Transfer};
 use crate::host::Root;
 use crate::transfer::settle::{self, AtSourceEnd};
 use crate::transport::forced_command::stands;
@@ -58,18 +58,20 @@ pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()
         _ => anyhow::bail!("the record says {phase}"),
     };
     let there = if dry_run {
-        look_there(root, &transfer.target, record.peer.as_ref(), domain)
+        look_there(root, &transfer.target, &record, domain)
     } else {
-        settle_there(root, &transfer.target, record.peer.as_ref(), domain)
+        settle_there(root, &transfer.target, &record, domain)
     };
     writeln!(out, "{:<11} {}", format!("{}:", transfer.target), described(&there))?;
-    let plan = match resolve::at_source(&phase, &presence, Some(&there)) {
+    let plan = match resolve::at_source(&phase, &presence, Some(&there), UnixTime::now()) {
         AtSource::StillHere => "it runs here: put that on record".to_owned(),
         AtSource::Moved => format!("it runs on {}: put that on record", transfer.target),
         AtSource::Resume(_) => {
             "the copy here is the only one: give it its name back and resume it".to_owned()
         }
-        AtSource::Destroy(_) => format!("{} runs it: destroy the stale copy here", transfer.target),
+        AtSource::Destroy(_) => {
+            format!("it has gone on at {}, or was lost with it: destroy the stale copy here", transfer.target)
+        }
         AtSource::AskTarget => anyhow::bail!("{} was not asked", transfer.target),
         AtSource::Wait(why) => anyhow::bail!("nothing can be decided: {why}; nothing was changed"),
     };
@@ -77,7 +79,7 @@ pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()
     if dry_run {
         return Ok(());
     }
-    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, record.peer.as_ref(), domain);
+    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain);
     match settle::source(root, &store, domain, Deadline::after(LIMIT), &ask)? {
         AtSourceEnd::Undecided(why) => anyhow::bail!("not settled: {why}; nothing was changed"),
         end => Ok(writeln!(out, "done:       {end:?}")?),
@@ -88,11 +90,15 @@ fn described(says: &PeerSays) -> String {
     match says {
         PeerSays::Stands { presence, phase, ended } => {
             let ran = match ended {
-                Some(ended) if ended.may_have_run => "; the last copy that came there has run",
-                Some(_) => "; the last copy that came there never ran",
+                Some(Ended { ran: Ran::Certainly, .. }) => "; the last copy that came there has run",
+                Some(Ended { ran: Ran::Perhaps, .. }) => "; the last copy that came there may have run",
+                Some(Ended { ran: Ran::Never, .. }) => "; the last copy that came there never ran",
                 None => "",
             };
             format!("{presence}; record: {phase}{ran}")
+        }
+        PeerSays::Restarted { presence, phase } => {
+            format!("{presence}; record: {phase}; the host has restarted since the transfer began")
         }
         PeerSays::Fenced(at) => format!("fenced at {at} (seconds since 1970)"),
         PeerSays::Silent(why) => format!("no answer: {why}"),

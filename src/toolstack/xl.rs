@@ -38,6 +38,16 @@ impl Xl {
         Tool::find(&self.root, "xl")
     }
 
+    /// The memory of the domain of this exact name, in MiB; `None` if that cannot be told.
+    pub fn memory_mib(&self, name: &DomainName, limit: Duration) -> Option<u64> {
+        let table = self.run(&["list".as_ref()], limit).ok()?.stdout;
+        table.lines().skip(1).find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [own, _id, memory, ..] = words.as_slice() else { return None };
+            (*own == name.as_str()).then(|| memory.parse().ok()).flatten()
+        })
+    }
+
     fn run(&self, args: &[&OsStr], limit: Duration) -> Result<command::Output, CommandError> {
         command::run(&self.tool()?, args, None, limit)?.success()
     }

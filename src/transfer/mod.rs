@@ -4,8 +4,7 @@
 //! executable that joins xl's two pipes to a connection that is already open. Who opened that connection makes no
 //! difference: the target (a claim, from `start`) or the source (a push, from `migrate_to`).
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::clock::Deadline;
 use crate::domain::DomainName;
@@ -34,7 +33,7 @@ pub struct Stream<'a> {
     /// What it hears.
     pub to_peer: OwnedFd,
     /// The transfer lock, held by the caller.
-    pub lock: &'a File,
+    pub lock: BorrowedFd<'a>,
     /// When it is broken off if it has not come to the point of no return.
     pub deadline: Deadline,
 }

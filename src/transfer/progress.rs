@@ -10,7 +10,10 @@ use super::message::Stage;
 use crate::clock::UnixTime;
 use crate::domain::DomainName;
 use crate::host::Root;
+use crate::toolstack::xl::Xl;
 
+/// Limit of the listing that tells the domain's memory.
+const LIST_LIMIT: Duration = Duration::from_secs(10);
 /// How often the log hears of it.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
@@ -31,6 +34,8 @@ pub struct Progress {
     pub direction: Direction,
     /// Bytes of xl's stream so far.
     pub bytes: u64,
+    /// The domain's memory in MiB, where known. The stream can be longer: what the guest writes meanwhile goes again.
+    pub memory_mib: Option<u64>,
     /// How far the receiver has come.
     pub stage: Stage,
     /// When the stream began.
@@ -39,12 +44,25 @@ pub struct Progress {
     pub updated_at: UnixTime,
 }
 
+impl Progress {
+    /// How much of the memory has passed, in percent; 99 at most until the receiver has all of it. `None` where the
+    /// domain's memory is not known.
+    pub fn percent(&self) -> Option<u64> {
+        if self.stage >= Stage::Ready {
+            return Some(100);
+        }
+        let memory = self.memory_mib.filter(|memory| *memory > 0)?;
+        Some(((self.bytes >> 20) * 100 / memory).min(99))
+    }
+}
+
 /// Writes a transfer's progress, and removes the file when it is dropped.
 #[derive(Debug)]
 pub struct Reporter {
     path: PathBuf,
     domain: DomainName,
     direction: Direction,
+    memory_mib: Option<u64>,
     started_at: UnixTime,
     logged: Mutex<Instant>,
 }
@@ -56,10 +74,16 @@ fn path(root: &Root, domain: &DomainName) -> PathBuf {
 impl Reporter {
     /// Begins to report.
     pub fn begin(root: &Root, domain: &DomainName, direction: Direction) -> Self {
+        // Only the source has it under its own name.
+        let memory_mib = match direction {
+            Direction::Outgoing => Xl::new(root).memory_mib(domain, LIST_LIMIT),
+            Direction::Incoming => None,
+        };
         Self {
             path: path(root, domain),
             domain: domain.clone(),
             direction,
+            memory_mib,
             started_at: UnixTime::now(),
             logged: Mutex::new(Instant::now()),
         }
@@ -70,6 +94,7 @@ impl Reporter {
         let progress = Progress {
             direction: self.direction,
             bytes,
+            memory_mib: self.memory_mib,
             stage,
             started_at: self.started_at,
             updated_at: UnixTime::now(),
@@ -103,4 +128,23 @@ impl Drop for Reporter {
 /// The progress of a transfer of `domain` at this node, if one is on file.
 pub fn read(root: &Root, domain: &DomainName) -> Option<Progress> {
     serde_json::from_str(&std::fs::read_to_string(path(root, domain)).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_is_whole_only_when_the_receiver_says_so() {
+        let at = |mib: u64, memory_mib, stage| {
+            let (started_at, updated_at) = (UnixTime(1), UnixTime(2));
+            let direction = Direction::Outgoing;
+            Progress { direction, bytes: mib << 20, memory_mib, stage, started_at, updated_at }.percent()
+        };
+        assert_eq!(at(64, Some(128), Stage::Stream), Some(50));
+        assert_eq!(at(300, Some(128), Stage::Stream), Some(99), "pages that were written meanwhile go again");
+        assert_eq!(at(10, Some(128), Stage::Ready), Some(100));
+        assert_eq!(at(10, None, Stage::Stream), None);
+        assert_eq!(at(10, Some(0), Stage::Stream), None);
+    }
 }

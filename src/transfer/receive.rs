@@ -10,12 +10,13 @@ use super::progress::{Direction, Reporter};
 use super::send::last_words;
 use super::settle;
 use crate::clock::Deadline;
-use crate::command;
+use crate::command::{self, Tool};
 use crate::domain::DomainName;
 use crate::handoff::Event;
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::evidence::SourceQuiet;
 use crate::handoff::record::Store;
+use crate::host::Root;
 use crate::toolstack::xl::Xl;
 
 /// How long this end may take to find out, or to finish, what xl's receiver left.
@@ -70,12 +71,24 @@ pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
     Ok(Received { end, said })
 }
 
+/// `xen-handoff receiver`: becomes xl's receiver, and dies with the process that holds the transfer lock. One that outlived
+/// its pipe could destroy, by its own rules, the copy that others have let run meanwhile.
+///
+/// # Errors
+/// If it cannot be.
+pub fn become_receiver(root: &Root, parent: i32) -> anyhow::Result<()> {
+    let parent =
+        rustix::process::Pid::from_raw(parent).ok_or_else(|| anyhow::anyhow!("{parent} is no process"))?;
+    Err(command::become_bound(&Xl::new(root).tool()?, &["migrate-receive"], parent).into())
+}
+
 fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
     let Stream { root, domain, from_peer, to_peer, deadline, .. } = stream;
     let words = tempfile::tempfile()?;
+    let us = rustix::process::getpid().as_raw_nonzero().to_string();
     let mut child = command::spawn(
-        &Xl::new(root).tool()?,
-        &["migrate-receive"],
+        &Tool::ourselves(root)?,
+        &["receiver", "--parent", &us],
         Stdio::piped(),
         Stdio::piped(),
         Stdio::from(words.try_clone()?),

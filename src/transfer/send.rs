@@ -39,8 +39,8 @@ pub fn send(stream: Stream<'_>) -> anyhow::Result<Sent> {
         Ok(said) => said.clone(),
         Err(error) => format!("{error:#}"),
     };
-    let peer = store.load(domain)?.peer;
-    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, peer.as_ref(), domain);
+    let record = store.load(domain)?;
+    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain);
     let end = settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
     log::info!("domain={domain} to={} sender={end:?} xl={said:?}", transfer.target);
     started?;

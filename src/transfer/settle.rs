@@ -3,22 +3,23 @@
 
 use std::time::Duration;
 
-use crate::clock::{Clock, Deadline, SystemClock};
+use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::detect;
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::{ReceiverEnd, SenderEnd};
 use crate::handoff::evidence::{Absence, PeerSays};
 use crate::handoff::record::Store;
 use crate::handoff::resolve::{self, AtSource, AtTarget};
-use crate::handoff::{Ended, Event, Phase, Transfer};
+use crate::handoff::{Ended, Event, Phase, Ran, Transfer};
 use crate::host::Root;
 use crate::toolstack::{Toolstack, ToolstackError, xl::Xl};
+use crate::transport::inquiry::settle_there;
 
 /// Limit of one word to xl.
 const XL_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked at again, and the target asked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// What xl's receiver, which may have outlived our pipe, gets to finish by itself.
+/// What xl's receiver gets to finish by itself, or to die with its pipe.
 const RECEIVERS_OWN: Duration = Duration::from_secs(3);
 
 /// How a transfer ended at its source.
@@ -57,8 +58,10 @@ pub fn source(
         if presence == Presence::Absent && matches!(phase, Phase::Sending { .. }) {
             return Absence::observe(&presence, xl.is_attended(domain)).map(Err);
         }
-        let decision = match resolve::at_source(&phase, &presence, None) {
-            AtSource::AskTarget => resolve::at_source(&phase, &presence, Some(&ask(transfer))),
+        let decision = match resolve::at_source(&phase, &presence, None, UnixTime::now()) {
+            AtSource::AskTarget => {
+                resolve::at_source(&phase, &presence, Some(&ask(transfer)), UnixTime::now())
+            }
             decided => decided,
         };
         match decision {
@@ -143,11 +146,44 @@ pub fn target(
     if end != ReceiverEnd::Undecided {
         // Before the record goes on: a source that asks must never find neither.
         let (Phase::Receiving { transfer } | Phase::Arriving { transfer }) = &phase else { return Ok(end) };
-        let never_given = end == ReceiverEnd::Nothing && matches!(phase, Phase::Receiving { .. });
-        store.keep_end(domain, Ended { epoch: transfer.epoch, may_have_run: !never_given })?;
+        let ran = match (end, &phase) {
+            (ReceiverEnd::Running, _) => Ran::Certainly,
+            (_, Phase::Receiving { .. }) => Ran::Never,
+            _ => Ran::Perhaps,
+        };
+        store.keep_end(domain, Ended { epoch: transfer.epoch, ran })?;
     }
     store.advance(domain, "settle", Event::ReceiverEnded(end))?;
     Ok(end)
+}
+
+/// Settles what a killed process left of a transfer at this node, whichever end it is; false if somebody is still at it, or
+/// nothing was left.
+///
+/// # Errors
+/// If the record cannot be read or written.
+pub fn if_broken(
+    root: &Root,
+    store: &Store,
+    domain: &DomainName,
+    deadline: Deadline,
+) -> anyhow::Result<bool> {
+    if !store.load(domain)?.state.is_in_transfer() {
+        return Ok(false);
+    }
+    let Some(_lock) = store.begin_transfer(domain)? else { return Ok(false) };
+    let record = store.load(domain)?;
+    match record.state {
+        Phase::Receiving { .. } | Phase::Arriving { .. } => {
+            target(root, store, domain, deadline)?;
+        }
+        Phase::Sending { .. } | Phase::Settling { .. } => {
+            let ask = |broken: &Transfer| settle_there(root, &broken.target, &record, domain);
+            source(root, store, domain, deadline, &ask)?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// What was done shows in the next listing; a failure is logged, and it is tried again.

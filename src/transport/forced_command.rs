@@ -14,7 +14,7 @@
 //! What the caller asked sshd to run (`SSH_ORIGINAL_COMMAND`) is not looked at. Every field of a request is parsed into
 //! a type that cannot be mistaken for an option or a path; a line that does not parse ends the connection.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::inquiry::settle_there;
@@ -100,7 +100,7 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
     rustix::stdio::dup2_stdout(&nowhere)?;
     rustix::stdio::dup2_stderr(&nowhere)?;
 
-    write_line(&to_caller, &Greeting::ours())?;
+    write_line(&to_caller, &Greeting::ours(root))?;
     let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? else { return Ok(()) };
     let greeting: Greeting = serde_json::from_str(&line)?;
     if greeting.protocol != PROTOCOL {
@@ -120,7 +120,7 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
             Request::Reach { back } => reach(root, &back),
             Request::Ledger { domain } => ledger(detect(root).as_ref(), &domain),
             Request::Claim { domain, transfer, back, ended, limit } => {
-                let claim = Claim { domain, transfer, back, ended, limit };
+                let claim = Claim { domain, transfer, back, ended, limit, boot: greeting.boot };
                 return give(root, &claim, from_caller, to_caller);
             }
             Request::Receive { domain, transfer, limit } => {
@@ -168,6 +168,7 @@ struct Claim {
     back: Address,
     ended: Option<Ended>,
     limit: u64,
+    boot: Option<String>,
 }
 
 /// Sends a domain that is on offer to whoever claims it.
@@ -179,15 +180,15 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
     };
     // A sender that was killed leaves its phase behind. The lock is ours, so nobody works on it any more. A claimant has
     // no copy: that is what a claim says.
-    let peer = store.load(domain)?.peer;
-    let ask = |broken: &Transfer| {
-        if broken.target == transfer.target {
-            PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended: claim.ended }
-        } else {
-            settle_there(root, &broken.target, peer.as_ref(), domain)
+    let record = store.load(domain)?;
+    let ask = |broken: &Transfer| match (broken.target == transfer.target, Presence::Absent, Phase::Idle) {
+        (false, ..) => settle_there(root, &broken.target, &record, domain),
+        (true, presence, phase) if record.peer_has_restarted(claim.boot.as_deref()) => {
+            PeerSays::Restarted { presence, phase }
         }
+        (true, presence, phase) => PeerSays::Stands { presence, phase, ended: claim.ended },
     };
-    if store.load(domain)?.state.is_in_transfer() {
+    if record.state.is_in_transfer() {
         settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
     }
     let (presence, phase) = stands_by_itself(root, domain);
@@ -195,6 +196,7 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         Presence::Running(_) => store
             .advance_with(domain, "serve", Event::Claimed(transfer.clone()), |record| {
                 record.peer = Some(claim.back.clone());
+                record.peer_boot.clone_from(&claim.boot);
             })
             .map_err(|error| error.to_string()),
         Presence::Absent
@@ -224,7 +226,15 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         return Err(error.into());
     }
     let (from_peer, to_peer) = (from_caller, to_caller);
-    transfer::send::send(Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline })?;
+    transfer::send::send(Stream {
+        root,
+        domain,
+        transfer,
+        from_peer,
+        to_peer,
+        lock: lock.as_fd(),
+        deadline,
+    })?;
     Ok(())
 }
 
@@ -241,6 +251,12 @@ fn take(
     let Some(lock) = store.begin_transfer(domain)? else {
         return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
     };
+    if store.refuses(domain, transfer.epoch)? {
+        return Ok(write_line(
+            &to_caller,
+            &refused("this node was told to stop it since this migration began"),
+        )?);
+    }
     settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
     let (presence, phase) = stands_by_itself(root, domain);
     if presence != Presence::Absent {
@@ -250,6 +266,14 @@ fn take(
     let deadline = Deadline::after(Duration::from_secs(limit));
     write_line(&to_caller, &Answer::Granted)?;
     let (from_peer, to_peer) = (from_caller, to_caller);
-    transfer::receive::receive(Stream { root, domain, transfer, from_peer, to_peer, lock: &lock, deadline })?;
+    transfer::receive::receive(Stream {
+        root,
+        domain,
+        transfer,
+        from_peer,
+        to_peer,
+        lock: lock.as_fd(),
+        deadline,
+    })?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::cluster::detect;
 use crate::domain::DomainName;
 use crate::handoff::evidence::{PeerSays, Recorded};
 use crate::handoff::ledger::Entry;
+use crate::handoff::record::Record;
 use crate::host::{NodeName, Root};
 
 /// How long a node may take to see an entry in its ledger.
@@ -39,29 +40,29 @@ fn by_its_name(node: &NodeName) -> Address {
 }
 
 /// Has `node` settle its end of a broken transfer of `domain`, and gives its word; or that it was fenced; or why there is
-/// no word.
-pub fn settle_there(
-    root: &Root,
-    node: &NodeName,
-    address: Option<&Address>,
-    domain: &DomainName,
-) -> PeerSays {
-    ask_there(root, node, address, &Request::Resolve { domain: domain.clone() })
+/// no word. `record` is this node's, and says where the other end is reached and which life of its host it was in.
+pub fn settle_there(root: &Root, node: &NodeName, record: &Record, domain: &DomainName) -> PeerSays {
+    ask_there(root, node, record, &Request::Resolve { domain: domain.clone() })
 }
 
 /// The same without changing anything there.
-pub fn look_there(root: &Root, node: &NodeName, address: Option<&Address>, domain: &DomainName) -> PeerSays {
-    ask_there(root, node, address, &Request::Presence { domain: domain.clone() })
+pub fn look_there(root: &Root, node: &NodeName, record: &Record, domain: &DomainName) -> PeerSays {
+    ask_there(root, node, record, &Request::Presence { domain: domain.clone() })
 }
 
-fn ask_there(root: &Root, node: &NodeName, address: Option<&Address>, request: &Request) -> PeerSays {
-    let address = address.cloned().unwrap_or_else(|| by_its_name(node));
+fn ask_there(root: &Root, node: &NodeName, record: &Record, request: &Request) -> PeerSays {
+    let address = record.peer.clone().unwrap_or_else(|| by_its_name(node));
     let deadline = Deadline::after(ANSWER_LIMIT);
-    let answer =
-        ssh::dial(root, &address, deadline).and_then(|mut connection| connection.ask(request, deadline));
+    let answer = ssh::dial(root, &address, deadline).and_then(|mut connection| {
+        let answer = connection.ask(request, deadline)?;
+        Ok((answer, record.peer_has_restarted(connection.peer_boot())))
+    });
     let silence = match answer {
-        Ok(Answer::Stands { presence, phase, ended }) => return PeerSays::Stands { presence, phase, ended },
-        Ok(other) => format!("{node} answers {other:?}"),
+        Ok((Answer::Stands { presence, phase, .. }, true)) => return PeerSays::Restarted { presence, phase },
+        Ok((Answer::Stands { presence, phase, ended }, false)) => {
+            return PeerSays::Stands { presence, phase, ended };
+        }
+        Ok((other, _)) => format!("{node} answers {other:?}"),
         Err(error) => error.to_string(),
     };
     let fenced = detect(root).peers(&NodeName::of_this_host(), "").ok().and_then(|peers| {

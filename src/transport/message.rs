@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::ledger::Entries;
 use crate::handoff::{Ended, Phase, Transfer};
-use crate::host::NodeName;
+use crate::host::{NodeName, Root};
 
 /// The version of this protocol. Both ends must speak the same.
 pub const PROTOCOL: u32 = 1;
@@ -23,12 +23,14 @@ pub struct Greeting {
     pub protocol: u32,
     /// Which build, for the log.
     pub version: String,
+    /// Which life of its host: another one after every restart.
+    pub boot: Option<String>,
 }
 
 impl Greeting {
     /// Ours.
-    pub fn ours() -> Self {
-        Self { protocol: PROTOCOL, version: crate::VERSION.to_owned() }
+    pub fn ours(root: &Root) -> Self {
+        Self { protocol: PROTOCOL, version: crate::VERSION.to_owned(), boot: root.boot_id() }
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::clock::Deadline;
 use crate::command::wait_readable;
-use crate::host::NodeName;
+use crate::host::{NodeName, Root};
 
 pub mod forced_command;
 pub mod inquiry;
@@ -85,6 +85,7 @@ pub struct Connection {
     from_peer: OwnedFd,
     to_peer: OwnedFd,
     ssh: Option<Session>,
+    peer_boot: Option<String>,
 }
 
 /// The ssh process behind a connection. Killed when dropped, so that a question that was given up leaves nothing.
@@ -119,14 +120,15 @@ impl Connection {
     /// # Errors
     /// [`TransportError`], with ssh's words where there are any.
     pub fn open(
+        root: &Root,
         peer: NodeName,
         from_peer: OwnedFd,
         to_peer: OwnedFd,
         ssh: Option<Session>,
         deadline: Deadline,
     ) -> Result<Self, TransportError> {
-        let mut connection = Self { peer, from_peer, to_peer, ssh };
-        connection.say(&Greeting::ours())?;
+        let mut connection = Self { peer, from_peer, to_peer, ssh, peer_boot: None };
+        connection.say(&Greeting::ours(root))?;
         let greeting: Greeting = connection.hear(deadline)?;
         if greeting.protocol != PROTOCOL {
             return Err(TransportError::Protocol {
@@ -137,7 +139,13 @@ impl Connection {
                 ),
             });
         }
+        connection.peer_boot = greeting.boot;
         Ok(connection)
+    }
+
+    /// Which life of its host the far end is in, if it says so.
+    pub fn peer_boot(&self) -> Option<&str> {
+        self.peer_boot.as_deref()
     }
 
     /// Asks one thing and waits for the answer.

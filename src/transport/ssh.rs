@@ -119,7 +119,7 @@ pub fn dial(root: &Root, address: &Address, deadline: Deadline) -> Result<Connec
     let (Some(stdin), Some(stdout)) = (stdin, stdout) else { return Err(failed(&"ssh has no streams")) };
     // ssh's own limit covers the connection, not a peer that accepts it and then says nothing.
     let greeted_by = deadline.within(address.connect_timeout() + Duration::from_secs(5));
-    Connection::open(address.node.clone(), stdout.into(), stdin.into(), Some(session), greeted_by)
+    Connection::open(root, address.node.clone(), stdout.into(), stdin.into(), Some(session), greeted_by)
 }
 
 fn arguments(root: &Root, address: &Address) -> Vec<String> {

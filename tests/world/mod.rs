@@ -135,6 +135,26 @@ impl World {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Every host has kept its ledger since long ago.
+    pub fn old_ledger(&self, names: &[&str]) {
+        let notes = self.shared("attrs/xen-handoff-since");
+        std::fs::create_dir_all(&notes).unwrap();
+        names.iter().for_each(|name| std::fs::write(notes.join(name), "1000").unwrap());
+    }
+
+    /// The cluster's history of x0 on this host from now on: one operation and its exit code.
+    pub fn history(&self, name: &str, operation: &str, rc: u32) {
+        let (path, state) = (self.shared("cib.xml"), format!("<node_state uname=\"{name}\""));
+        let cib = std::fs::read_to_string(&path).unwrap();
+        let at = cib.find(&state).unwrap();
+        let end = at + cib[at..].find("/>").unwrap();
+        let ops = format!(
+            "><lrm><lrm_resources><lrm_resource id=\"x0\"><lrm_rsc_op operation=\"{operation}\" call-id=\"3\" \
+             rc-code=\"{rc}\" op-status=\"0\"/></lrm_resource></lrm_resources></lrm></node_state>"
+        );
+        std::fs::write(path, format!("{}{ops}{}", &cib[..end], &cib[end + 2..])).unwrap();
+    }
+
     /// A file that all hosts share.
     pub fn shared(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

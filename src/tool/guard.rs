@@ -1,0 +1,254 @@
+//! `xen-handoff guard`: what `xen-handoff-guard.service` runs.
+//!
+//! While the host is up it is the second pair of eyes: an offer whose keeper was killed gets a new one, and what a killed
+//! process left of a transfer is settled. When the host goes down, `guard --hold` (the unit's `ExecStop`) holds the shutdown
+//! while domains are on offer or on their way, up to the end of their offers. The unit is stopped after the cluster
+//! manager, whose stops make the offers, and before all that a transfer needs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::process::Child;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::keep::epoch_on_offer;
+use crate::clock::{Clock, Deadline, SystemClock};
+use crate::command::{self, Tool};
+use crate::domain::DomainName;
+use crate::handoff::Phase;
+use crate::handoff::record::{Record, Store};
+use crate::host::Root;
+use crate::transfer::progress::{self, Progress};
+use crate::transfer::settle;
+
+/// How often the records are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often a line that has not changed but for its numbers is said again.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// How long one try to settle a broken transfer may take.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// Limit of a question to systemd.
+const SYSTEMD_LIMIT: Duration = Duration::from_secs(20);
+/// The services that shut down or save *every* domain of a host with it, the cluster's too.
+const MEDDLERS: [&str; 2] = ["xendomains.service", "libvirt-guests.service"];
+
+/// Watches over the offers and transfers of this host for as long as it runs.
+///
+/// # Errors
+/// If the folder of records cannot be read; systemd starts it again.
+pub fn watch(root: &Root) -> anyhow::Result<()> {
+    warn_of_meddlers(root);
+    let mut watch = Watch::new(root);
+    loop {
+        watch.tend()?;
+        SystemClock.pass(LOOK);
+    }
+}
+
+/// Holds the shutdown of this host until no offer and no transfer is open here any more. Returns at once if the host does
+/// not go down.
+///
+/// # Errors
+/// If the folder of records cannot be read or stdout is closed.
+pub fn hold(root: &Root) -> anyhow::Result<()> {
+    if !goes_down(root) {
+        log::info!("the host does not go down: nothing is held");
+        return Ok(());
+    }
+    let mut watch = Watch::new(root);
+    let mut said: HashMap<DomainName, (String, Instant)> = HashMap::new();
+    loop {
+        watch.tend()?;
+        let open = watch.open()?;
+        if open.is_empty() {
+            if !said.is_empty() {
+                say("no domain is on offer or on its way any more; the shutdown goes on")?;
+            }
+            return Ok(());
+        }
+        for (domain, record) in &open {
+            let (kind, line) = line_of(domain, record, progress::read(root, domain).as_ref());
+            let due =
+                said.get(domain).is_none_or(|(before, at)| *before != kind || at.elapsed() >= SAY_AGAIN);
+            if due {
+                say(&line)?;
+                said.insert(domain.clone(), (kind, Instant::now()));
+            }
+        }
+        SystemClock.pass(LOOK);
+    }
+}
+
+/// To the journal and, as the unit says, to the console.
+fn say(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{line}")
+}
+
+/// What it waits for, in a word or two and in a line.
+fn line_of(domain: &DomainName, record: &Record, progress: Option<&Progress>) -> (String, String) {
+    let left = record.state.offer().map(|offer| offer.deadline.from_now().as_secs());
+    let left = left.map(|left| format!(", {left} s left")).unwrap_or_default();
+    let percent =
+        progress.and_then(Progress::percent).map(|percent| format!("{percent} %, ")).unwrap_or_default();
+    let (kind, what) = match &record.state {
+        Phase::Sending { transfer, .. } => ("on its way", format!("{percent}{}{left}", transfer.target)),
+        Phase::Settling { transfer, .. } => ("last step", format!("last step, {}{left}", transfer.target)),
+        Phase::Receiving { transfer } | Phase::Arriving { transfer } => {
+            ("arriving", format!("arriving from {}", transfer.source))
+        }
+        Phase::Withdrawing { .. } => {
+            ("shutting down", "nobody has fetched it; it is being shut down".to_owned())
+        }
+        Phase::Offering { .. } | Phase::Offered { .. } => {
+            ("on offer", format!("on offer, not fetched yet{left}"))
+        }
+        Phase::Idle | Phase::Left { .. } | Phase::Claiming { .. } | Phase::Arrived { .. } => {
+            ("transfer", "a transfer is about to begin or to end".to_owned())
+        }
+    };
+    (kind.to_owned(), format!("waiting for {domain}: {what}"))
+}
+
+/// What is being done about the host's records.
+struct Watch<'a> {
+    root: &'a Root,
+    store: Store,
+    keepers: Vec<Child>,
+    settling: BTreeMap<DomainName, JoinHandle<()>>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(root: &'a Root) -> Self {
+        let store = Store::new(root.state_folder());
+        Self { root, store, keepers: Vec::new(), settling: BTreeMap::new() }
+    }
+
+    /// Sees to it that every offer has a keeper and that every broken transfer is being settled.
+    fn tend(&mut self) -> anyhow::Result<()> {
+        self.keepers.retain_mut(|keeper| !matches!(keeper.try_wait(), Ok(Some(_))));
+        self.settling.retain(|_, thread| !thread.is_finished());
+        for domain in self.store.domains()? {
+            if let Err(error) = self.tend_one(&domain) {
+                log::warn!("domain={domain} {error:#}");
+            }
+        }
+        Ok(())
+    }
+
+    fn tend_one(&mut self, domain: &DomainName) -> anyhow::Result<()> {
+        if epoch_on_offer(&self.store, domain)?.is_some() && self.store.begin_keeping(domain)?.is_some() {
+            log::warn!("domain={domain} its offer has no keeper: starting one");
+            let (keeper, _its_stdout) = command::detach(self.root, &["keep", "--domain", domain.as_str()])?;
+            self.keepers.push(keeper);
+        }
+        let broken = self.store.load(domain)?.state.is_in_transfer() && !self.store.is_transferring(domain);
+        if broken && !self.settling.contains_key(domain) {
+            let (root, store, name) = (self.root.clone(), self.store.clone(), domain.clone());
+            let settle = move || match settle::if_broken(&root, &store, &name, Deadline::after(SETTLE_LIMIT))
+            {
+                Ok(_) => {}
+                Err(error) => log::warn!("domain={name} {error:#}"),
+            };
+            self.settling.insert(domain.clone(), std::thread::spawn(settle));
+        }
+        Ok(())
+    }
+
+    /// The domains that a shutdown must wait for.
+    fn open(&self) -> anyhow::Result<Vec<(DomainName, Record)>> {
+        let mut open = Vec::new();
+        for domain in self.store.domains()? {
+            let record = self.store.load(&domain)?;
+            let on_its_way = record.state.is_in_transfer() || self.store.is_transferring(&domain);
+            if record.state.is_offered_away() || on_its_way {
+                open.push((domain, record));
+            }
+        }
+        Ok(open)
+    }
+}
+
+fn goes_down(root: &Root) -> bool {
+    let asked = Tool::find(root, "systemctl")
+        .and_then(|systemctl| command::run(&systemctl, &["is-system-running"], None, SYSTEMD_LIMIT));
+    match asked {
+        // Its exit status only says whether all is well.
+        Ok(output) => output.stdout.trim() == "stopping",
+        Err(error) => {
+            log::warn!("systemd does not say whether the host goes down ({error}): holding what is open");
+            true
+        }
+    }
+}
+
+fn warn_of_meddlers(root: &Root) {
+    let Ok(systemctl) = Tool::find(root, "systemctl") else { return };
+    for unit in MEDDLERS {
+        let enabled = command::run(&systemctl, &["is-enabled", unit], None, SYSTEMD_LIMIT);
+        if enabled.is_ok_and(|output| output.stdout.trim() == "enabled") {
+            log::warn!(
+                "{unit} is enabled: it stops every domain that still runs here when the host goes down, also those that \
+                 the cluster left alone (unmanaged, in maintenance); see xen-handoff(8), \"Shutdown of a host\""
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixTime;
+    use crate::handoff::{Epoch, Event, Offer, Transfer};
+    use crate::host::NodeName;
+    use crate::transfer::message::Stage;
+    use crate::transfer::progress::Direction;
+
+    fn offer(deadline: UnixTime) -> Offer {
+        Offer {
+            domain: DomainName::new("x0").unwrap(),
+            source: NodeName::new("node1").unwrap(),
+            epoch: Epoch(7),
+            made_at: UnixTime::now(),
+            deadline,
+        }
+    }
+
+    #[test]
+    fn a_line_says_how_far_where_to_and_how_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        let x0 = DomainName::new("x0").unwrap();
+        let transfer = Transfer {
+            epoch: Epoch(7),
+            source: NodeName::new("node1").unwrap(),
+            target: NodeName::new("node2").unwrap(),
+        };
+        store.advance(&x0, "test", Event::StreamOpened(transfer.clone())).unwrap();
+        let mut record = store.load(&x0).unwrap();
+        let offer = offer(UnixTime::now().plus(Duration::from_secs(40)));
+        record.state = Phase::Sending { transfer, offer: Some(offer) };
+        let progress = Progress {
+            direction: Direction::Outgoing,
+            bytes: 81 << 20,
+            memory_mib: Some(128),
+            stage: Stage::Stream,
+            started_at: UnixTime(1),
+            updated_at: UnixTime(2),
+        };
+        let (_, line) = line_of(&x0, &record, Some(&progress));
+        assert!(line == "waiting for x0: 63 %, node2, 40 s left" || line.ends_with("39 s left"), "{line}");
+    }
+
+    #[test]
+    fn a_shutdown_waits_for_what_is_on_offer_and_for_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let watch = Watch::new(&root);
+        let x0 = DomainName::new("x0").unwrap();
+        assert!(watch.open().unwrap().is_empty());
+        watch.store.advance(&x0, "test", Event::OfferMade(offer(UnixTime(1)))).unwrap();
+        assert!(watch.open().unwrap().is_empty(), "its stop has not reported success");
+        watch.store.advance(&x0, "test", Event::OfferNotRecorded).unwrap();
+        assert_eq!(watch.open().unwrap().len(), 1, "withdrawn, and not gone yet");
+    }
+}
