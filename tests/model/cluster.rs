@@ -293,6 +293,17 @@ impl Drive<'_> {
         self.world.cluster.history[node] = History::Other;
     }
 
+    /// A migrate_to that never ends leaves its target to be stopped.
+    fn target_unsure(&mut self, node: Node) {
+        let cluster = &mut self.world.cluster;
+        if let Some(Action::MigrateTo { target, .. }) = self.world.hosts[node].action
+            && cluster.belief[target] == Belief::Stopped
+            && cluster.member[target] == Member::In
+        {
+            cluster.belief[target] = Belief::Unsure;
+        }
+    }
+
     fn drop_attributes(&mut self, node: Node) {
         self.world.ledger.slot[node] = None;
         self.world.ledger.note[node] = Note::None;
@@ -303,6 +314,7 @@ impl Drive<'_> {
     /// # Errors
     /// None today.
     pub(super) fn crash(&mut self, node: Node) -> Result<(), Broken> {
+        self.target_unsure(node);
         self.world.hosts[node] = Host::fresh(false);
         self.world.cluster.headless[node] = false;
         self.drop_attributes(node);
@@ -331,6 +343,7 @@ impl Drive<'_> {
     /// Pacemaker is killed. The action that it began goes on; nobody hears of its end.
     pub(super) fn kill_manager(&mut self, node: Node) {
         self.drop_attributes(node);
+        self.target_unsure(node);
         let cluster = &mut self.world.cluster;
         (cluster.member[node], cluster.belief[node]) = (Member::Lost, Belief::Unsure);
         cluster.history[node] = History::Other;

@@ -48,8 +48,8 @@ pub(super) enum Deed {
     Keep(Node),
     /// The guard of a node, which systemd keeps alive, starts a keeper for an offer that has none.
     Guard(Node),
-    /// Whoever settles a broken transfer on a node goes on: an action, the keeper, the stream's own process, the far end
-    /// of a claim or a question, a person.
+    /// Whoever settles a broken transfer on a node goes on: an action, the keeper, the guard, the stream's own process, the
+    /// far end of a claim or a question, a person.
     Settle(Node),
     /// A stream goes on.
     Flow(usize, Part),
@@ -134,7 +134,7 @@ impl Deed {
             Self::Keep(node) => before.hosts[node].keeper.is_some_and(|keeper| keeper.at == KeeperAt::Quench),
             // What its target took with it may have been newer than this.
             Self::Settle(node) => {
-                before.hosts[node].settler == Some(Settler::Discard)
+                before.hosts[node].settler == Some(Settler::Destroy) && before.hosts[node].peer_restarted
             }
             _ => false,
         }
@@ -234,6 +234,9 @@ fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
             let again = looks_again(world, rules, node);
             out.push(if again { Deed::GiveUp(node) } else { Deed::Act(node) });
         }
+        Action::Stop { at: StopAt::LookAgain, .. } => {
+            out.push(if free { Deed::Act(node) } else { Deed::GiveUp(node) });
+        }
         Action::Start(_) | Action::Stop { .. } => out.push(Deed::Act(node)),
     }
 }
@@ -299,7 +302,9 @@ fn faults(world: &World, rules: Rules, out: &mut Vec<Deed>) {
             out.extend(flow::living(world, place).into_iter().map(|process| Deed::Kill(place, process)));
         }
     }
-    let ended = world.hosts.iter().all(|host| host.stand.offer().is_none()) && world.streams == [None, None];
+    // Somebody sees to it that an offer ends in time; but nobody can say how long it takes to settle what broke off.
+    let open = |stand: Stand| stand.offer().is_some() && !matches!(stand, Stand::Settling(..));
+    let ended = world.hosts.iter().all(|host| !open(host.stand)) && world.streams == [None, None];
     if world.ledger.note.contains(&Note::Young) && (ended || rules.mutated(Mutation::ExpiredIsEnded)) {
         out.push(Deed::TimePasses);
     }
@@ -392,7 +397,8 @@ fn apply(world: &mut World, deed: Deed, rules: Rules) -> Result<(), Broken> {
             drive.world.expired |= 1 << epoch;
         }
         Deed::TimePasses => {
-            drive.world.expired = u32::MAX;
+            drive.world.long_ago = drive.world.clock;
+            drive.world.expired = (1 << (drive.world.clock + 1)) - 1;
             for note in &mut drive.world.ledger.note {
                 if *note == Note::Young {
                     *note = Note::Old;

@@ -7,9 +7,10 @@ use super::promise::{Broken, Promise, hold};
 use super::world::{
     Action, Belief, Copy, Entry, Go, Heard, History, Keeper, KeeperAt, Knows, LONGEST_OFFER, Look, Member, Moment,
     NODES, Node, Note, Ours, Paper, Peer, Reading, Ready, Receiver, Report, Run, Sender, Settler, Stand, StartAt,
-    StopAt, Stream, Way, World, Written, name, time,
+    StopAt, Stream, Way, World, Written, moment, name, time,
 };
 use std::time::Duration;
+use xen_handoff::agent::monitor::{Verdict, judge};
 use xen_handoff::domain::Presence;
 use xen_handoff::handoff::event::OutOfOrder;
 use xen_handoff::handoff::evidence::{
@@ -55,7 +56,7 @@ impl Drive<'_> {
         }
         for effect in &effects {
             if let Effect::EraseLedger(epoch) = effect {
-                self.erase(node, Moment::try_from(epoch.0).unwrap());
+                self.erase(node, moment(*epoch));
             }
         }
         Ok(effects)
@@ -237,11 +238,16 @@ impl Drive<'_> {
     /// The CIB and the fencing history, once a round.
     fn list_peers(&mut self, node: Node, mut knows: Knows, reading: Reading) -> Done {
         let cluster = &self.world.cluster;
-        if cluster.headless[node] != (reading == Reading::NoCluster) {
-            // The manager has died, or come back, in between: no answer, and the next round begins anew.
-            return self.go_to(node, Action::Start(StartAt::Round));
+        if cluster.headless[node] {
+            // Nobody tells who the others are.
+            let next = if self.blind() && reading == Reading::NoCluster {
+                StartAt::Asking(knows, reading)
+            } else {
+                StartAt::Round
+            };
+            return self.go_to(node, Action::Start(next));
         }
-        for peer in (0..NODES).filter(|&peer| peer != node && reading != Reading::NoCluster) {
+        for peer in (0..NODES).filter(|&peer| peer != node) {
             let member = cluster.member[peer] == Member::In;
             knows.peers[peer] = Peer {
                 fenced: cluster.fenced_at[peer].filter(|_| !member),
@@ -278,13 +284,13 @@ impl Drive<'_> {
         stands(self.world, self.rules, node)
     }
 
+    fn blind(&self) -> bool {
+        self.rules.mutated(Mutation::BlindWithoutManager)
+    }
+
     /// Weighs what was heard, by the real [`NobodyElse::conclude`], and puts the proof on record.
     fn conclude(&mut self, node: Node, knows: Knows, reading: Reading) -> Done {
         let again = Action::Start(StartAt::Round);
-        if reading == Reading::NoCluster && !self.rules.mutated(Mutation::BlindWithoutManager) {
-            // Ordered by the cluster, so there is one.
-            return self.go_to(node, again);
-        }
         match self.weigh(node, knows, reading) {
             Err(Doubt::Silent { node: silent, .. }) if self.world.left.fences > 0 => {
                 let silent = (0..NODES).find(|&peer| name(peer) == silent);
@@ -304,6 +310,10 @@ impl Drive<'_> {
                 if let Reading::Read { entries, .. } = reading {
                     // All of them are accounted for.
                     entries.iter().flatten().for_each(|entry| self.erase(node, entry.epoch()));
+                }
+                let absent = self.look(node) == Look::Absent && !self.world.is_transferring(node);
+                if !absent && !self.rules.mutated(Mutation::BootWithoutALook) {
+                    return self.go_to(node, again);
                 }
                 match self.advance(node, Event::BootProven(nobody)) {
                     Ok(effects) if effects.iter().any(|effect| matches!(effect, Effect::Boot(_))) => {
@@ -327,12 +337,14 @@ impl Drive<'_> {
                 entries: gather(entries.into_iter().flatten()),
                 age: Duration::from_secs(if old { LONGEST_OFFER + 1 } else { LONGEST_OFFER }),
             },
-            Reading::NoCluster => LedgerSays::NoCluster,
+            Reading::NoCluster if self.blind() => LedgerSays::NoCluster,
+            // Ordered by the cluster, so there is one.
+            Reading::NoCluster => LedgerSays::Unreadable("the cluster manager has gone".to_owned()),
         };
         let silent = || PeerSays::Silent("no answer".to_owned());
         let deaf = self.rules.mutated(Mutation::AskNobody);
         let peers: Vec<PeerReport> = (0..NODES)
-            .filter(|&peer| peer != node && (reading != Reading::NoCluster || knows.heard[peer] != Heard::NotAsked))
+            .filter(|&peer| peer != node && (!self.blind() || knows.heard[peer] != Heard::NotAsked))
             .map(|peer| {
                 let says = match knows.heard[peer] {
                     Heard::Stands(look, stand) => {
@@ -399,6 +411,12 @@ impl Drive<'_> {
         let next = |at| Action::Stop { plan, at };
         match at {
             StopAt::Begin => self.stop_begins(node, plan),
+            StopAt::LookAgain => {
+                if self.look(node) == Look::Absent {
+                    return self.end_action(node, Ended::Success);
+                }
+                self.stop_begins(node, plan)
+            }
             StopAt::Gates => {
                 let Some(target) = plan.filter(|_| self.look(node) == Look::Running) else {
                     return self.go_to(node, next(StopAt::End));
@@ -507,6 +525,9 @@ impl Drive<'_> {
                     Err(_) => Ended::Failure,
                 },
             };
+            if ended == Ended::Success && self.refuse_pushes(node) {
+                return self.go_to(node, next(StopAt::LookAgain));
+            }
             return self.end_action(node, ended);
         }
         if matches!(stand, Stand::Left(_)) && self.advance(node, Event::Confirmed).is_err() {
@@ -515,28 +536,45 @@ impl Drive<'_> {
         self.go_to(node, next(StopAt::Gates))
     }
 
+    /// What is still being pushed to here shall not arrive any more.
+    fn refuse_pushes(&mut self, node: Node) -> bool {
+        let to_here = |entry: Entry| matches!(entry, Entry::Push(way) if way.target() == node).then_some(entry.epoch());
+        let pushes: Vec<Moment> = self.entries(node).into_iter().filter_map(to_here).collect();
+        if self.rules.mutated(Mutation::StopRefusesNothing) {
+            return false;
+        }
+        for &epoch in &pushes {
+            self.world.hosts[node].refused = Some(epoch);
+        }
+        !pushes.is_empty()
+    }
+
     fn account_for_left(&mut self, node: Node, way: Way, plan: Option<Node>) -> Result<Ended, Broken> {
         let target = way.target();
         let planned = plan == Some(target);
         if !planned && !self.rules.mutated(Mutation::StopIgnoresLeft) {
-            if !self.world.reaches(node, target) {
-                return Ok(Ended::Failure);
-            }
-            match self.stands(target) {
-                Some((Look::Absent, stand)) if !stand.is_in_transfer() => {}
-                _ => return Ok(Ended::Success),
+            let answer = self.world.reaches(node, target).then(|| self.stands(target));
+            match answer {
+                Some(Some((Look::Absent, stand))) if !stand.is_in_transfer() => {}
+                Some(_) => return Ok(Ended::Success),
+                None if self.was_lost_since(node, way) => {}
+                None => return Ok(Ended::Failure),
             }
         }
         hold(Promise::P6StopMeansStop, planned || !self.world.hosts[target].runs(), || {
             format!("{} counts the copy as gone that runs on {}", name(node), name(target))
         })?;
-        let before = self.world.ledger;
         self.advance(node, Event::LeftAccounted).unwrap();
-        if planned && !self.rules.mutated(Mutation::PlannedIsAccounted) {
-            // Not heard yet: the target's own action takes the push out of the ledger.
-            self.world.ledger = before;
+        if !planned || self.rules.mutated(Mutation::PlannedIsAccounted) {
+            self.erase(node, way.epoch);
         }
         Ok(Ended::Success)
+    }
+
+    fn was_lost_since(&self, node: Node, way: Way) -> bool {
+        let cluster = &self.world.cluster;
+        let away = cluster.member[way.target()] != Member::In && !cluster.headless[node];
+        away && cluster.fenced_at[way.target()].is_some_and(|at| at > way.epoch)
     }
 
     fn not_recorded(&mut self, node: Node, plan: Option<Node>) -> Done {
@@ -598,19 +636,13 @@ impl Drive<'_> {
         }
     }
 
-    /// `monitor`, judged as `src/agent/monitor.rs` does.
+    /// `monitor`: the real [`judge`].
     fn probe(&mut self, node: Node) -> Done {
-        let stand = self.world.hosts[node].stand;
-        let offered = stand.is_offered_away();
-        let busy = stand.is_in_transfer() && self.world.is_transferring(node);
-        let ended = match self.look(node) {
-            Look::Running if offered && self.rules.mutated(Mutation::MonitorTellsOffered) => Ended::Success,
-            Look::Running | Look::Paused | Look::Frozen | Look::Away if offered => Ended::NotRunning,
-            Look::Running => Ended::Success,
-            Look::Frozen if busy => Ended::Success,
-            _ if looks_again(self.world, self.rules, node) => return Ok(()),
-            Look::Paused | Look::Frozen | Look::Away => Ended::Failure,
-            Look::Incoming | Look::Absent => Ended::NotRunning,
+        let ended = match verdict(self.world, self.rules, node) {
+            Verdict::Runs | Verdict::Degraded(_) => Ended::Success,
+            Verdict::NotRunning => Ended::NotRunning,
+            Verdict::Failed(_) => Ended::Failure,
+            Verdict::LookAgain(_) => return Ok(()),
         };
         self.end_action(node, ended)
     }
@@ -671,7 +703,9 @@ impl Drive<'_> {
     /// An action starts a worker, and leaves it the transfer lock.
     fn employ(&mut self, mut stream: Stream, node: Node) -> Done {
         let begun = if self.rules.mutated(Mutation::WorkerLocksLate) { Ours::Spawned } else { Ours::Runs };
-        if begun == Ours::Runs && self.world.is_transferring(node) {
+        // A claimant has no copy: that is what a claim says.
+        let has_one = stream.pull && self.look(node) != Look::Absent;
+        if begun == Ours::Runs && (self.world.is_transferring(node) || has_one) {
             return self.word(node, Word::Failed);
         }
         if stream.pull { stream.at_target = begun } else { stream.at_source = begun }
@@ -729,20 +763,27 @@ pub(super) fn stands(world: &World, rules: Rules, node: Node) -> Option<(Look, S
     (!about_to || rules.mutated(Mutation::LockIsNoAnswer)).then(|| (seen(world, rules, node), stand))
 }
 
+/// What a monitor would say.
+fn verdict(world: &World, rules: Rules, node: Node) -> Verdict {
+    let phase = match world.hosts[node].stand {
+        stand if stand.is_offered_away() && rules.mutated(Mutation::MonitorTellsOffered) => Stand::Idle,
+        Stand::Claiming(_) | Stand::Receiving(_) if rules.mutated(Mutation::ProbeOverlooksFetch) => Stand::Idle,
+        stand => stand,
+    };
+    let look = seen(world, rules, node);
+    if look == Look::Incoming
+        && matches!(world.hosts[node].stand, Stand::Arriving(_))
+        && !world.is_transferring(node)
+        && !rules.mutated(Mutation::ProbeOverlooksGiven)
+    {
+        return Verdict::Failed("it was given to this node".to_owned());
+    }
+    judge(&look.presence(), &phase.phase(), || world.is_transferring(node), || look == Look::Running)
+}
+
 /// Whether a monitor looks again rather than answer.
 pub(super) fn looks_again(world: &World, rules: Rules, node: Node) -> bool {
-    let stand = world.hosts[node].stand;
-    let busy = world.is_transferring(node);
-    let comes = matches!(stand, Stand::Claiming(_) | Stand::Receiving(_) | Stand::Arriving(_));
-    match seen(world, rules, node) {
-        Look::Running | Look::Frozen => false,
-        _ if stand.is_offered_away() => false,
-        Look::Absent | Look::Incoming | Look::Paused if comes && busy => {
-            !rules.mutated(Mutation::ProbeOverlooksFetch)
-        }
-        Look::Paused | Look::Away | Look::Incoming => busy && stand.is_in_transfer(),
-        Look::Absent => false,
-    }
+    matches!(verdict(world, rules, node), Verdict::LookAgain(_))
 }
 
 fn new_stream(way: Way, pull: bool) -> Stream {

@@ -401,7 +401,8 @@ impl Drive<'_> {
     fn take(&mut self, place: usize, stream: &mut Stream) -> Option<(usize, Word)> {
         let (from, to) = (stream.way.source(), stream.way.target());
         let free = self.world.reaches(from, to) && !self.busy_elsewhere(place, to);
-        if !free || self.look(to) != Look::Absent {
+        let refused = self.world.hosts[to].refused == Some(stream.way.epoch);
+        if !free || refused || self.look(to) != Look::Absent {
             return self.never_begun(stream);
         }
         stream.at_target = Ours::Runs;
@@ -451,6 +452,10 @@ impl Drive<'_> {
                     self.kill_settler(to);
                 }
                 stream.at_target = Ours::Killed;
+                // xl's receiver dies with its pipe (`PR_SET_PDEATHSIG`).
+                if stream.receiver.lives() && !self.rules.mutated(Mutation::FinishUnderReceiver) {
+                    stream.receiver = Receiver::Killed;
+                }
                 word = stream.pull.then_some((to, Word::Undecided));
             }
             Process::Receiver => stream.receiver = Receiver::Killed,

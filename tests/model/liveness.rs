@@ -3,7 +3,6 @@
 
 use super::deed::{Deed, after, deeds, progress};
 use super::mutation::Rules;
-use super::settle;
 use super::promise::{Broken, Promise};
 use super::world::{Action, Belief, Look, NODES, Stand, StartAt, World};
 
@@ -103,8 +102,6 @@ fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool
     let all = deeds(world, rules);
     let mut own = Vec::new();
     progress(world, rules, &mut own);
-    // Without a person: only who has a reason to settles.
-    own.retain(|deed| !matches!(deed, Deed::Settle(node) if !settle::is_wanted(world, *node)));
     let first = |wanted: &dyn Fn(&Deed) -> bool| all.iter().copied().find(|deed| wanted(deed));
     first(&|deed| matches!(deed, Deed::Heal(_) | Deed::Lose(_) | Deed::Boot(_)))
         .or_else(|| own.iter().copied().find(|deed| !matches!(deed, Deed::GiveUp(_))))

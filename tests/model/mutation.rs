@@ -101,6 +101,14 @@ pub(super) enum Mutation {
     BlindWithoutManager,
     /// A stop takes a push out of the ledger whose target the cluster plans to use, unheard.
     PlannedIsAccounted,
+    /// A probe says "not running" of a copy that was given to its node, and that nobody has finished yet.
+    ProbeOverlooksGiven,
+    /// A stop that finds none does not refuse a push that is still on its way to its node.
+    StopRefusesNothing,
+    /// A start does not look again, under the transfer lock, before it boots.
+    BootWithoutALook,
+    /// A source resumes its copy however long ago its offer has ended.
+    ResumeHoweverLate,
     /// Nobody restarts the keeper of an offer.
     NoGuard,
     /// "None here" from the target is enough to resume the source's copy, however the transfer ended there.
@@ -153,6 +161,10 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::WorkerLocksLate, Promise::P2ProofBeforeBoot),
     (Mutation::BlindWithoutManager, Promise::P2ProofBeforeBoot),
     (Mutation::PlannedIsAccounted, Promise::P2ProofBeforeBoot),
+    (Mutation::ProbeOverlooksGiven, Promise::P2ProofBeforeBoot),
+    (Mutation::StopRefusesNothing, Promise::Liveness),
+    (Mutation::BootWithoutALook, Promise::RecordAgrees),
+    (Mutation::ResumeHoweverLate, Promise::StaleIsNeverResumed),
     (Mutation::NoGuard, Promise::Liveness),
     (Mutation::AbsentIsEnough, Promise::StaleIsNeverResumed),
     (Mutation::EndedNeverRan, Promise::StaleIsNeverResumed),
@@ -259,6 +271,10 @@ impl Mutation {
             Self::AbsentIsEnough | Self::EndedNeverRan => {
                 Left { faults: 2, cuts: 1, kills: 1, stops: 2, starts: 2, ..few }
             }
+            Self::ProbeOverlooksGiven => Left { faults: 2, kills: 1, cuts: 1, starts: 2, stops: 1, ..few },
+            Self::StopRefusesNothing => Left { faults: 1, kills: 1, ..few },
+            Self::BootWithoutALook => Left { faults: 1, kills: 1, ..few },
+            Self::ResumeHoweverLate => Left { faults: 2, cuts: 1, wipes: 1, ..few },
             Self::FinishUnderReceiver => Left { faults: 1, kills: 1, ..few },
             Self::DiscardLightly => Left { faults: 2, kills: 2, ..few },
         }
@@ -266,7 +282,7 @@ impl Mutation {
 
     /// How far to search.
     pub(super) fn limit(self) -> Limit {
-        let heal_every = usize::from(matches!(self, Self::BrokenStreamStaysOpen | Self::NoGuard));
+        let heal_every = usize::from(matches!(self, Self::BrokenStreamStaysOpen | Self::NoGuard | Self::StopRefusesNothing));
         let fenced_before = matches!(self, Self::FencedEver | Self::FencedAndBack);
         Limit { states: 3_000_000, heal_every, fenced_before }
     }

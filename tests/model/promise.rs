@@ -80,7 +80,7 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
     })?;
     for boot in 0..=before.boots {
         let lost = can_go_on(before, boot) && !can_go_on(after, boot);
-        hold(Promise::P4NeverLostToAMove, !lost || deed.may_end_a_guest(before), || {
+        hold(Promise::P4NeverLostToAMove, !lost || deed.may_end_a_guest(before) || given_up(before, boot), || {
             format!("no copy of incarnation {boot} can go on any more")
         })?;
     }
@@ -131,6 +131,16 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
         })?;
     }
     Ok(())
+}
+
+/// Whether all that is left of this incarnation is a suspended copy whose offer has ended longer ago than an offer may live: a start
+/// may trust a ledger that was lost meanwhile, and boot.
+fn given_up(world: &World, boot: Boot) -> bool {
+    world.hosts.iter().all(|host| {
+        let long_ago = matches!(host.stand, Stand::Settling(_, Some(paper)) if paper.epoch <= world.long_ago);
+        let here = host.own.is_some_and(|own| own.boot == boot) || host.away.is_some_and(|copy| copy.boot == boot);
+        !here || long_ago
+    })
 }
 
 /// Whether a copy of this incarnation runs, or could be made to: one that no other has overtaken, suspended at the source,

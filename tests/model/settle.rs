@@ -7,11 +7,12 @@ use super::flow;
 use super::mutation::{Mutation, Rules};
 use super::promise::{Promise, hold};
 use super::world::{
-    Copy, Ended, Go, Look, Member, Node, Ours, Receiver, Report, Run, Sender, Sent, Settler, Stand, Stream, Way, World, name,
+    Copy, Ended, Go, LONGEST_OFFER, Member, Node, Ours, Receiver, Report, Run, Sender, Sent, Settler, Stand, Stream, Way, World, epoch, name,
     time,
 };
 use xen_handoff::domain::Presence;
-use xen_handoff::handoff::Event;
+use xen_handoff::clock::UnixTime;
+use xen_handoff::handoff::{Event, Ran};
 use xen_handoff::handoff::event::{ReceiverEnd, SenderEnd};
 use xen_handoff::handoff::evidence::{Absence, PeerSays};
 use xen_handoff::handoff::phase::Phase;
@@ -56,8 +57,9 @@ fn at_source(world: &World, rules: Rules, node: Node, way: Way) -> Option<Settle
     if presence == Presence::Absent && matches!(phase, Phase::Sending { .. }) {
         return Some(Settler::Sent(Sent::Gone));
     }
-    let decision = match resolve::at_source(&phase, &presence, None) {
-        AtSource::AskTarget => resolve::at_source(&phase, &presence, Some(&ask(world, rules, node, way))),
+    let now = now_of(world, host.stand, rules);
+    let decision = match resolve::at_source(&phase, &presence, None, now) {
+        AtSource::AskTarget => resolve::at_source(&phase, &presence, Some(&ask(world, rules, node, way)), now),
         decided => decided,
     };
     match decision {
@@ -68,11 +70,17 @@ fn at_source(world: &World, rules: Rules, node: Node, way: Way) -> Option<Settle
         AtSource::AskTarget => None,
         AtSource::Wait(_) if rules.mutated(Mutation::ResumeOnSilence) => Some(Settler::TakeBack),
         AtSource::Wait(_) if rules.mutated(Mutation::DestroyOnSilence) => Some(Settler::Destroy),
-        AtSource::Wait(_) => {
-            let suspended = matches!(presence, Presence::Frozen(_) | Presence::MigratedAway(_));
-            let lost = target_is_lost(world, rules, node, way) || has_ended_there(world, rules, node, way);
-            (suspended && lost).then_some(Settler::Discard)
+        AtSource::Wait(_) => None,
+    }
+}
+
+/// The time by the source's clock, as far as it matters to what it offered.
+fn now_of(world: &World, stand: Stand, rules: Rules) -> UnixTime {
+    match stand.offer() {
+        Some(paper) if paper.epoch <= world.long_ago && !rules.mutated(Mutation::ResumeHoweverLate) => {
+            UnixTime(paper.offer().deadline.0 + LONGEST_OFFER)
         }
+        _ => time(world.clock),
     }
 }
 
@@ -84,15 +92,16 @@ fn ask(world: &World, rules: Rules, node: Node, way: Way) -> PeerSays {
         stream.pull && waits && (stream.way.source(), stream.way.target()) == (node, target)
     };
     let claim = world.streams.iter().flatten().find(claims).filter(|_| world.reaches(target, node));
+    let restarted = world.hosts[node].peer_restarted || rules.mutated(Mutation::DiscardLightly);
     let mut says = if let Some(claim) = claim {
-        let ended = claim.says_ended.map(|ended| real(ended));
+        let ended = claim.says_ended.map(real);
         PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended }
     } else if world.reaches(node, target) {
         let (presence, phase) = match stands(world, rules, target) {
             Some((look, stand)) => (look.presence(), stand.phase()),
             None => (Presence::Unknown("about to begin".to_owned()), Phase::Idle),
         };
-        PeerSays::Stands { presence, phase, ended: world.hosts[target].ended.map(|ended| real(ended)) }
+        PeerSays::Stands { presence, phase, ended: world.hosts[target].ended.map(real) }
     } else {
         let fenced = world.cluster.fenced_at[target].filter(|_| tells_fencing(world, node, target));
         fenced.map_or(PeerSays::Silent("no answer".to_owned()), |at| PeerSays::Fenced(time(at)))
@@ -100,7 +109,13 @@ fn ask(world: &World, rules: Rules, node: Node, way: Way) -> PeerSays {
     if rules.mutated(Mutation::AbsentIsEnough)
         && let PeerSays::Stands { presence: Presence::Absent, ended, .. } = &mut says
     {
-        *ended = Some(real(Ended { epoch: way.epoch, may_have_run: false }));
+        *ended = Some(real(Ended { epoch: way.epoch, ran: Ran::Never }));
+    }
+    if let PeerSays::Stands { presence, phase, .. } = &says
+        && restarted
+    {
+        // The boot id in its greeting is another one than at the transfer's begin.
+        says = PeerSays::Restarted { presence: presence.clone(), phase: phase.clone() };
     }
     says
 }
@@ -109,25 +124,6 @@ fn tells_fencing(world: &World, node: Node, target: Node) -> bool {
     let cluster = &world.cluster;
     let answers = cluster.member[node] == Member::In && !cluster.headless[node];
     answers && cluster.member[target] != Member::In
-}
-
-/// The target was fenced after this transfer had begun, or has come up anew since: its boot id is another one.
-fn target_is_lost(world: &World, rules: Rules, node: Node, way: Way) -> bool {
-    let target = way.target();
-    let fenced = tells_fencing(world, node, target) && world.cluster.fenced_at[target].is_some();
-    let seen = world.reaches(node, target) || fenced;
-    let settling = matches!(world.hosts[node].stand, Stand::Settling(..));
-    settling && seen && (world.hosts[node].peer_restarted || rules.mutated(Mutation::DiscardLightly))
-}
-
-/// The target has none any more of what this transfer brought, and it may have run there.
-fn has_ended_there(world: &World, rules: Rules, node: Node, way: Way) -> bool {
-    match ask(world, rules, node, way) {
-        PeerSays::Stands { presence: Presence::Absent, phase, ended: Some(ended) } => {
-            !phase.is_in_transfer() && ended == real(Ended { epoch: way.epoch, may_have_run: true })
-        }
-        _ => false,
-    }
 }
 
 fn at_target(world: &World, rules: Rules, node: Node) -> Option<Settler> {
@@ -146,8 +142,8 @@ fn at_target(world: &World, rules: Rules, node: Node) -> Option<Settler> {
 
 fn real(ended: Ended) -> xen_handoff::handoff::Ended {
     xen_handoff::handoff::Ended {
-        epoch: xen_handoff::handoff::Epoch(ended.epoch.into()),
-        may_have_run: ended.may_have_run,
+        epoch: epoch(ended.epoch),
+        ran: ended.ran,
     }
 }
 
@@ -171,10 +167,6 @@ impl Drive<'_> {
                 }
             }
             Settler::Destroy => self.destroy_suspended(node),
-            Settler::Discard => {
-                self.destroy_suspended(node);
-                next = Some(Settler::Sent(Sent::Lost));
-            }
             Settler::Sent(end) => {
                 self.world.hosts[node].settler = None;
                 return self.note_sent(node, end);
@@ -190,9 +182,13 @@ impl Drive<'_> {
             }
             Settler::Note { runs } => {
                 if let Stand::Receiving(way) | Stand::Arriving(way) = host.stand {
-                    let may_have_run = runs || matches!(host.stand, Stand::Arriving(_));
-                    let may_have_run = may_have_run && !self.rules.mutated(Mutation::EndedNeverRan);
-                    host.ended = Some(Ended { epoch: way.epoch, may_have_run });
+                    let ran = match host.stand {
+                        _ if self.rules.mutated(Mutation::EndedNeverRan) => Ran::Never,
+                        _ if runs => Ran::Certainly,
+                        Stand::Receiving(_) => Ran::Never,
+                        _ => Ran::Perhaps,
+                    };
+                    host.ended = Some(Ended { epoch: way.epoch, ran });
                 }
                 next = Some(Settler::Received { runs });
             }
@@ -230,7 +226,7 @@ impl Drive<'_> {
 
     fn note_sent(&mut self, node: Node, end: Sent) -> Done {
         let event = match end {
-            Sent::Moved | Sent::Lost => Event::SenderEnded(SenderEnd::Moved),
+            Sent::Moved => Event::SenderEnded(SenderEnd::Moved),
             Sent::StillHere => Event::SenderEnded(SenderEnd::StillHere),
             Sent::Gone => match Absence::observe(&self.look(node).presence(), false) {
                 Some(absence) => Event::DomainGone(absence),
@@ -238,9 +234,6 @@ impl Drive<'_> {
             },
         };
         let noted = self.advance(node, event).is_ok();
-        if end == Sent::Lost && matches!(self.world.hosts[node].stand, Stand::Left(_)) {
-            self.advance(node, Event::LeftAccounted).unwrap();
-        }
         let word = if noted && end == Sent::Moved { Word::Moved } else { Word::Failed };
         self.end_of_ours(node, word)
     }
@@ -301,29 +294,4 @@ pub(super) fn waits_in_vain(world: &World, rules: Rules, node: Node) -> bool {
 /// Whether somebody settles on `node` who is none of a stream's own processes.
 pub(super) fn settled_by_another(world: &World, node: Node) -> bool {
     world.hosts[node].settler.is_some() && own_stream(world, node).is_none()
-}
-
-/// Whether anybody but a person wants `node` to settle: an action that waits there, the keeper of its offer, a claim, or
-/// a push; or the source, which asks its target to.
-pub(super) fn is_wanted(world: &World, node: Node) -> bool {
-    if is_wanted_there(world, node) {
-        return true;
-    }
-    (0..world.hosts.len()).any(|source| {
-        let asks = matches!(world.hosts[source].stand, Stand::Settling(way, _) if way.target() == node);
-        let suspended = matches!(world.hosts[source].look(), Look::Away | Look::Frozen);
-        asks && suspended && world.reaches(source, node) && is_wanted_there(world, source)
-    })
-}
-
-fn is_wanted_there(world: &World, node: Node) -> bool {
-    let host = &world.hosts[node];
-    let begun = host.settler.is_some() || own_stream(world, node).is_some() || host.action.is_some();
-    let kept = host.keeper.is_some() && host.stand.offer().is_some();
-    let comes = |stream: &Stream| {
-        let claim = stream.pull && stream.way.source() == node && stream.at_source == Ours::NotYet;
-        let push = !stream.pull && stream.way.target() == node && stream.at_target == Ours::NotYet;
-        claim || push
-    };
-    begun || kept || world.streams.iter().flatten().any(comes)
 }

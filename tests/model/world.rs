@@ -6,7 +6,7 @@
 
 use xen_handoff::clock::UnixTime;
 use xen_handoff::domain::{Copy as Sighted, DomainId, DomainName, Presence, RunState, Sighting};
-use xen_handoff::handoff::{Epoch, Offer, Phase, Push, Transfer};
+use xen_handoff::handoff::{Epoch, Offer, Phase, Push, Ran, Transfer};
 use xen_handoff::host::NodeName;
 
 /// The number of nodes: a source, a target, a second survivor. Any of them may play any part.
@@ -103,15 +103,23 @@ pub(super) struct Host {
     pub(super) ended: Option<Ended>,
     /// Who settles a broken transfer here, and what he has decided. He holds the transfer lock.
     pub(super) settler: Option<Settler>,
+    /// A push that a stop has refused here.
+    pub(super) refused: Option<Moment>,
     /// The host that this node sends to, or has sent to, has gone down since: its boot id is another one.
     pub(super) peer_restarted: bool,
 }
 
 /// The real [`xen_handoff::handoff::Ended`] in a few bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ended {
     pub(super) epoch: Moment,
-    pub(super) may_have_run: bool,
+    pub(super) ran: Ran,
+}
+
+impl std::hash::Hash for Ended {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.epoch, self.ran as u8).hash(state);
+    }
 }
 
 /// What somebody who settles a broken transfer is about to do.
@@ -119,10 +127,8 @@ pub(super) struct Ended {
 pub(super) enum Settler {
     /// Source: give the copy its name back, then resume it.
     TakeBack,
-    /// Source: destroy the copy, which is a stale one.
+    /// Source: destroy the copy, which is a stale one, or may be.
     Destroy,
-    /// Source: destroy the copy, whose target has gone down since and may have run it.
-    Discard,
     /// Source: put it on record.
     Sent(Sent),
     /// Target: destroy what was never given.
@@ -142,8 +148,6 @@ pub(super) enum Sent {
     StillHere,
     /// It was never given away, and is gone.
     Gone,
-    /// The target's host has gone, and with it whatever had moved.
-    Lost,
 }
 
 /// The cluster's action on a node, and how far it has come.
@@ -227,6 +231,8 @@ pub(super) enum StopAt {
     End,
     Quench,
     Verify,
+    /// Nothing was here, and a push to here was refused: was it on its way already?
+    LookAgain,
 }
 
 /// The process that watches over an offer's deadline.
@@ -485,6 +491,8 @@ pub(super) struct World {
     pub(super) boots: Boot,
     /// The offers whose deadline has passed, as a set of moments.
     pub(super) expired: u32,
+    /// What was offered until then has ended long ago: longer than an offer may live.
+    pub(super) long_ago: Moment,
     pub(super) left: Left,
 }
 
@@ -501,8 +509,13 @@ fn place(name: &NodeName) -> Node {
     }
 }
 
-fn moment(epoch: Epoch) -> Moment {
-    Moment::try_from(epoch.0).unwrap()
+/// A moment as an epoch: it is one of the same clock, in milliseconds.
+pub(super) fn epoch(moment: Moment) -> Epoch {
+    Epoch(time(moment).0 * 1000)
+}
+
+pub(super) fn moment(epoch: Epoch) -> Moment {
+    Moment::try_from(epoch.0 / 1000 - time(0).0).unwrap()
 }
 
 /// A moment as the fencer and the offers write it.
@@ -529,7 +542,7 @@ impl Paper {
         Offer {
             domain: DomainName::new("x0").unwrap(),
             source: name(self.source()),
-            epoch: Epoch(self.epoch.into()),
+            epoch: epoch(self.epoch),
             made_at: time(self.epoch),
             deadline: UnixTime(time(self.epoch).0 + LONGEST_OFFER),
         }
@@ -555,7 +568,7 @@ impl Way {
 
     /// The real transfer.
     pub(super) fn transfer(self) -> Transfer {
-        Transfer { epoch: Epoch(self.epoch.into()), source: name(self.source()), target: name(self.target()) }
+        Transfer { epoch: epoch(self.epoch), source: name(self.source()), target: name(self.target()) }
     }
 
     /// The real push.
@@ -656,6 +669,7 @@ impl Host {
             keeper: None,
             ended: None,
             settler: None,
+            refused: None,
             peer_restarted: false,
         }
     }
@@ -742,6 +756,7 @@ impl World {
             clock: 1,
             boots: 0,
             expired: 0,
+            long_ago: 0,
             left,
         }
     }
@@ -768,7 +783,10 @@ impl World {
 
     /// Whether somebody holds the transfer lock of `node`.
     pub(super) fn is_transferring(&self, node: Node) -> bool {
-        self.hosts[node].settler.is_some() || self.streams.iter().flatten().any(|stream| stream.locks(node))
+        let host = &self.hosts[node];
+        // A start that has its proof boots under the lock.
+        let boots = host.action == Some(Action::Start(StartAt::Proven));
+        boots || host.settler.is_some() || self.streams.iter().flatten().any(|stream| stream.locks(node))
     }
 
     /// The copy of `node` under the domain's own name comes to run: every other one is older than the disks from now on.
