@@ -3,8 +3,8 @@
 //!
 //! What it never does is Pacemaker's own promise, and ours stand on it: it starts the resource only when it believes it
 //! stopped on every other node, and a node that it has lost counts as stopped only once it has been fenced. (That it believes
-//! wrongly after an interrupted migration is the stale-history hazard, [`Deed::Forget`].) A cluster with
-//! `stonith-enabled=false` breaks that promise by itself.
+//! wrongly after an interrupted migration is the stale-history hazard, [`Deed::Forget`]; that it does not fence at all is
+//! [`Deed::Presume`].)
 
 use super::deed::Deed;
 use super::drive::{Drive, Ended};
@@ -18,7 +18,8 @@ use super::world::{
 /// What the cluster and its people may do next.
 pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
     let Cluster { belief, member, migration, .. } = world.cluster;
-    let idle = world.hosts.iter().all(|host| host.action.is_none());
+    // What a node does that the cluster no longer sees, nobody waits for.
+    let idle = (0..NODES).all(|node| world.hosts[node].action.is_none() || member[node] != Member::In);
     for node in 0..NODES {
         let host = &world.hosts[node];
         let present = member[node] == Member::In;
@@ -78,6 +79,9 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
         let blocked = present && belief[node] == Belief::Blocked;
         if survivor && (unclean || blocked) && world.left.faults > 0 || asked_to_fence(world, node) {
             out.push(Deed::Fence(node));
+        }
+        if survivor && unclean && world.left.presumes > 0 {
+            out.push(Deed::Presume(node));
         }
         if let Some((_, target, Chain::Sent | Chain::Failed)) = migration
             && target == node
@@ -269,6 +273,11 @@ impl Drive<'_> {
                 self.world.cluster.member[node] = Member::Lost;
                 self.world.cluster.belief[node] = Belief::Stopped;
                 self.world.cluster.history[node] = History::Nothing;
+                settle_migration(self.world);
+            }
+            Deed::Presume(node) => {
+                self.world.left.presumes -= 1;
+                self.world.cluster.belief[node] = Belief::Stopped;
                 settle_migration(self.world);
             }
             Deed::Forget(node) => {

@@ -34,6 +34,8 @@ pub(super) enum Deed {
     Lose(Node),
     /// Fencing succeeds. (Where it fails or there is none, this does not come.)
     Fence(Node),
+    /// The cluster presumes a lost node to be stopped that nobody has fenced.
+    Presume(Node),
     /// Stale history: the cluster counts a migration's target as stopped, without a stop.
     Forget(Node),
     /// attrd restarts on all nodes at once.
@@ -99,6 +101,7 @@ impl fmt::Display for Deed {
             Self::Join(node) => write!(f, "cluster: {} joins", name(node)),
             Self::Lose(node) => write!(f, "cluster: {} is lost", name(node)),
             Self::Fence(node) => write!(f, "cluster: {} is fenced", name(node)),
+            Self::Presume(node) => write!(f, "cluster: {} is presumed stopped, without fencing", name(node)),
             Self::Forget(node) => write!(f, "cluster: forgets that {} was a migration's target", name(node)),
             Self::Wipe => f.write_str("attrd restarts on all nodes at once"),
             Self::Act(node) => write!(f, "{}: the action goes on", name(node)),
@@ -154,6 +157,7 @@ impl Deed {
                 | Self::KillManager(_)
                 | Self::Kill(..)
                 | Self::Fence(_)
+                | Self::Presume(_)
                 | Self::Forget(_)
                 | Self::Wipe
                 | Self::Leave(_)
@@ -293,7 +297,7 @@ fn faults(world: &World, rules: Rules, out: &mut Vec<Deed>) {
                 out.push(Deed::KillSettler(node));
             }
         }
-        if left.managers > 0 && world.cluster.member[node] == Member::In && host.action.is_some() {
+        if left.managers > 0 && world.cluster.member[node] == Member::In {
             out.push(Deed::KillManager(node));
         }
     }
@@ -334,6 +338,7 @@ fn apply(world: &mut World, deed: Deed, rules: Rules) -> Result<(), Broken> {
         | Deed::Join(_)
         | Deed::Lose(_)
         | Deed::Fence(_)
+        | Deed::Presume(_)
         | Deed::Forget(_)
         | Deed::Wipe => drive.order(deed)?,
         Deed::Act(node) => drive.act(node)?,

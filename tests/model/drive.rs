@@ -103,6 +103,10 @@ impl Drive<'_> {
     /// The copy on `node` comes to run.
     pub(super) fn let_run(&mut self, node: Node, by: &str) -> Done {
         let was_stale = self.world.let_run(node);
+        let other = (0..NODES).find(|&other| other != node && self.world.hosts[other].runs());
+        hold(Promise::P1NeverTwo, other.is_none(), || {
+            format!("{by} lets it run on {} while it runs on {}", name(node), name(other.unwrap()))
+        })?;
         hold(Promise::StaleIsNeverResumed, !was_stale, || {
             format!("{by} lets the copy on {} run, and another has run since it was suspended", name(node))
         })
@@ -317,8 +321,7 @@ impl Drive<'_> {
                 }
                 match self.advance(node, Event::BootProven(nobody)) {
                     Ok(effects) if effects.iter().any(|effect| matches!(effect, Effect::Boot(_))) => {
-                        let others = || (0..NODES).filter(|&other| other != node);
-                        let holder = others().find(|&other| self.may_run(other));
+                        let holder = (0..NODES).find(|&holder| self.may_run(holder));
                         hold(Promise::P2ProofBeforeBoot, holder.is_none(), || {
                             format!("{} boots it while {} has it", name(node), name(holder.unwrap()))
                         })?;
@@ -702,7 +705,9 @@ impl Drive<'_> {
 
     /// An action starts a worker, and leaves it the transfer lock.
     fn employ(&mut self, mut stream: Stream, node: Node) -> Done {
-        let begun = if self.rules.mutated(Mutation::WorkerLocksLate) { Ours::Spawned } else { Ours::Runs };
+        let late = self.rules.mutated(Mutation::WorkerLocksLate)
+            || stream.pull && self.rules.mutated(Mutation::DropEpochCheck);
+        let begun = if late { Ours::Spawned } else { Ours::Runs };
         // A claimant has no copy: that is what a claim says.
         let has_one = stream.pull && self.look(node) != Look::Absent;
         if begun == Ours::Runs && (self.world.is_transferring(node) || has_one) {

@@ -2,6 +2,7 @@
 //! promise catches is a hole in the model, and fails the run.
 
 use super::explore::Limit;
+use super::liveness::Ending;
 use super::promise::Promise;
 use super::world::Left;
 use xen_handoff::handoff::event::{OutOfOrder, SenderEnd};
@@ -34,7 +35,7 @@ pub(super) enum Mutation {
     ExpireUnderStream,
     /// `step` leaves the offer standing when it is reclaimed.
     ReclaimKeepsOffer,
-    /// `step` grants a claim whatever its epoch.
+    /// `step` grants a claim whatever its epoch, and a worker takes the lock late. (Either guard alone is enough.)
     DropEpochCheck,
     /// The relay shows *ready* to xl without a word in the record.
     SkipSettling,
@@ -158,13 +159,13 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::LockIsNoAnswer, Promise::P2ProofBeforeBoot),
     (Mutation::SilentMember, Promise::P2ProofBeforeBoot),
     (Mutation::ProbeOverlooksFetch, Promise::P2ProofBeforeBoot),
-    (Mutation::WorkerLocksLate, Promise::P2ProofBeforeBoot),
+    (Mutation::WorkerLocksLate, Promise::P4NeverLostToAMove),
     (Mutation::BlindWithoutManager, Promise::P2ProofBeforeBoot),
     (Mutation::PlannedIsAccounted, Promise::P2ProofBeforeBoot),
     (Mutation::ProbeOverlooksGiven, Promise::P2ProofBeforeBoot),
     (Mutation::StopRefusesNothing, Promise::Liveness),
-    (Mutation::BootWithoutALook, Promise::RecordAgrees),
-    (Mutation::ResumeHoweverLate, Promise::StaleIsNeverResumed),
+    (Mutation::BootWithoutALook, Promise::P2ProofBeforeBoot),
+    (Mutation::ResumeHoweverLate, Promise::P2ProofBeforeBoot),
     (Mutation::NoGuard, Promise::Liveness),
     (Mutation::AbsentIsEnough, Promise::StaleIsNeverResumed),
     (Mutation::EndedNeverRan, Promise::StaleIsNeverResumed),
@@ -247,7 +248,7 @@ impl Mutation {
             Self::StopIgnoresLeft | Self::BootOnSilence => {
                 Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few }
             }
-            Self::AskNobody => Left { faults: 1, kills: 1, starts: 2, ..few },
+            Self::AskNobody | Self::SilentMember => Left { faults: 2, cuts: 2, presumes: 1, ..few },
             Self::FencedEver => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
             Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
@@ -262,10 +263,9 @@ impl Mutation {
             Self::SecondStopArmsNothing => Left { faults: 1, kills: 1, stops: 2, ..few },
             Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, starts: 2, ..few },
             Self::ErasedBeforeGone => Left { faults: 1, cuts: 1, expiries: 1, ..few },
-            Self::LockIsNoAnswer | Self::WorkerLocksLate => Left { faults: 1, kills: 1, starts: 2, ..few },
-            Self::SilentMember | Self::ProbeOverlooksFetch => {
-                Left { faults: 2, kills: 1, cuts: 1, starts: 2, ..few }
-            }
+            Self::LockIsNoAnswer => Left { faults: 1, managers: 1, presumes: 1, starts: 2, ..few },
+            Self::WorkerLocksLate => Left { faults: 1, kills: 1, starts: 2, ..few },
+            Self::ProbeOverlooksFetch => Left { faults: 2, kills: 1, cuts: 1, starts: 2, ..few },
             Self::BlindWithoutManager => Left { faults: 1, managers: 1, ..few },
             Self::NoGuard => Left { faults: 1, kills: 1, expiries: 1, starts: 0, ..few },
             Self::AbsentIsEnough | Self::EndedNeverRan => {
@@ -284,6 +284,6 @@ impl Mutation {
     pub(super) fn limit(self) -> Limit {
         let heal_every = usize::from(matches!(self, Self::BrokenStreamStaysOpen | Self::NoGuard | Self::StopRefusesNothing));
         let fenced_before = matches!(self, Self::FencedEver | Self::FencedAndBack);
-        Limit { states: 3_000_000, heal_every, fenced_before }
+        Limit { states: 3_000_000, heal_every, fenced_before, tolerates: Ending::Stopped }
     }
 }

@@ -46,6 +46,7 @@ pub(super) const BOUNDS: Left = Left {
     expiries: 3,
     managers: 1,
     fences: 1,
+    presumes: 1,
 };
 /// The longest schedule.
 const LENGTH: usize = 300;

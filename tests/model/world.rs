@@ -476,6 +476,8 @@ pub(super) struct Left {
     pub(super) managers: u8,
     /// Fencings that a start may ask for (`handoff_unreachable=fence`).
     pub(super) fences: u8,
+    /// Lost nodes that the cluster presumes stopped without having fenced them (`stonith-enabled=false`).
+    pub(super) presumes: u8,
 }
 
 /// All there is.
