@@ -4,6 +4,8 @@
 #   make              build the release executable
 #   make demo         a handoff on real Xen, beside the stock agent's reboot: a table, a plot, target/demo/report.json
 #   make check        formatting, lints, unit tests, real Pacemaker in namespaces, ocf-tester and its like
+#   make faults       every fault of tests/faults under real Pacemaker in namespaces (ARGS=WORD: those with the word)
+#   make soak         random cluster events, four domains, audits after each (SEED=N EVENTS=N); make soak-short: the short form
 #   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
 #   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word)
@@ -20,7 +22,7 @@ TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 UNITDIR = $(PREFIX)/lib/systemd/system
 BINARY  = target/release/xen-handoff
 
-.PHONY: all build toolchain demo check fast lint ocf-check model mutants lab lab-smoke install uninstall man clean
+.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants lab lab-smoke install uninstall man clean
 
 all: build
 
@@ -51,6 +53,21 @@ check: lint build
 ocf-check: build
 	@tests/need ocf
 	tests/ocf-check
+
+# Several clusters at once. Ends with one line that counts.
+faults: toolchain
+	@tests/need build check faults
+	$(CARGO) test --locked --test pacemaker -- faults $(ARGS)
+
+# The seed is printed first, and makes the same events again.
+SEED   ?=
+EVENTS ?= 200
+soak: toolchain
+	@tests/need build check
+	$(CARGO) test --locked --test pacemaker -- soak seed=$(SEED) events=$(EVENTS)
+
+soak-short:
+	@$(MAKE) --no-print-directory soak EVENTS=60
 
 # In a release build, since it is a search: some minutes to build once, about two to run.
 model: toolchain

@@ -12,7 +12,8 @@
 //! | [`handoff`] | the protocol: phases, events, the pure [`handoff::step`](fn@handoff::step), evidence, the record on disk |
 //! | [`transfer`] | xl's migration stream between two nodes: sender, receiver, and our pipe in it |
 //! | [`transport`] | ssh between two nodes: verbs, never command lines |
-//! | [`cluster`] | what Pacemaker plans, who its members are, and the ledger in its node attributes |
+//! | [`cluster`] | what Pacemaker or Heartbeat plans, who its members are, and its ledger |
+//! | [`heartbeat`] | how classic Heartbeat calls us |
 //! | [`toolstack`] | `xl` |
 //! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
 //! | [`domain`] | names, ids, what a listing says of a domain |
@@ -27,6 +28,7 @@ pub mod command;
 pub mod descriptor;
 pub mod domain;
 pub mod handoff;
+pub mod heartbeat;
 pub mod host;
 pub mod logging;
 pub mod ocf;

@@ -1,4 +1,5 @@
-//! One executable, two callers: the cluster calls it as the agent `Xen`, operators call it `xen-handoff`.
+//! One executable, three callers: Pacemaker calls it as the agent `Xen`, classic Heartbeat as a script in `resource.d`,
+//! operators call it `xen-handoff`.
 
 use std::io::Write;
 use std::process::ExitCode as ProcessExitCode;
@@ -11,7 +12,7 @@ use xen_handoff::host::NodeName;
 use xen_handoff::ocf::environment::Environment;
 use xen_handoff::ocf::exit_code::{ExitCode, Failure};
 use xen_handoff::ocf::parameters::Reach;
-use xen_handoff::{logging, tool, toolstack, transfer, transport};
+use xen_handoff::{heartbeat, logging, tool, toolstack, transfer, transport};
 
 /// The agent's name in the provider's folder.
 const AGENT: &str = "Xen";
@@ -21,11 +22,27 @@ fn main() -> ProcessExitCode {
     logging::begin(&environment);
     let mut arguments = std::env::args();
     let called_as = arguments.next().unwrap_or_default();
-    if called_as.rsplit('/').next() == Some(AGENT) {
+    let mut path = called_as.rsplit('/');
+    let (name, folder) = (path.next(), path.next());
+    if folder == Some(heartbeat::FOLDER) && name != Some(AGENT) {
+        return serve_heartbeat(&arguments.collect::<Vec<_>>(), &environment);
+    }
+    if name == Some(AGENT) {
         return act(arguments.next().as_deref().unwrap_or_default(), &environment);
     }
     // clap prints what is wrong with the command line, and chooses the exit status.
     operate(Cli::parse().command, &environment)
+}
+
+/// Carries out what classic Heartbeat asks for.
+fn serve_heartbeat(arguments: &[String], environment: &Environment) -> ProcessExitCode {
+    match heartbeat::run(arguments, environment) {
+        Ok(status) => ProcessExitCode::from(status),
+        Err(failure) => {
+            report(&failure, environment);
+            ProcessExitCode::FAILURE
+        }
+    }
 }
 
 /// Carries out an action for the cluster.

@@ -125,7 +125,7 @@ fn p2_no_cold_boot_while_the_source_of_an_open_offer_is_silent() {
 }
 
 #[test]
-fn a_silent_source_is_fenced_where_that_is_wished_and_then_its_domain_is_booted() {
+fn a_silent_source_is_fenced_where_that_is_wished_or_the_cluster_has_lost_it() {
     let world = x0_on_n1();
     let (n1, n2) = (world.host("n1"), world.host("n2"));
     n1.succeeds("stop");
@@ -154,6 +154,21 @@ fn a_silent_source_is_fenced_where_that_is_wished_and_then_its_domain_is_booted(
     let start = n2.act("start", &[("OCF_RESKEY_handoff_unreachable", "fence"), quick]);
     assert_eq!(start.code, 0, "{}", start.reason);
     assert!(n2.runs_x0() && world.log().contains("n1 was fenced"));
+    // Once more, and now the cluster wants to fence it but cannot before this start has ended.
+    n2.xl(&["destroy", "x0"]);
+    std::fs::write(&fencing, "<r><fence_history/></r>").unwrap();
+    n1.cut(false);
+    n1.succeeds("start");
+    n1.succeeds("stop");
+    n1.cut(true);
+    let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
+    let lost = cib.replace("crmd=\"offline\"/>", "crmd=\"offline\" expected=\"member\"/>");
+    assert_ne!(lost, cib);
+    std::fs::write(world.shared("cib.xml"), lost).unwrap();
+    n1.xl(&["destroy", "x0"]);
+    let start = n2.act("start", &[]);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert!(n2.runs_x0() && world.log().contains("the cluster has lost it"));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use super::Agent;
 use crate::cluster::Destination;
 use crate::domain::Presence;
-use crate::handoff::{Event, Transfer};
+use crate::handoff::{Event, Push, Transfer};
 use crate::ocf::exit_code::Failure;
 use crate::transport::message::{Answer, Request};
 
@@ -72,17 +72,15 @@ impl Agent {
     /// If that cannot be put on record.
     pub(super) fn refuse_pushes(&self) -> Result<bool, Failure> {
         let Ok(entries) = self.cluster.ledger().entries(&self.domain) else { return Ok(false) };
-        let mut any = false;
-        for push in entries.pushes.iter().filter(|push| push.transfer.target == self.node) {
-            log::info!(
-                "domain={} a migration from {} is not wanted here any more",
-                self.domain,
-                push.transfer.source
-            );
-            self.store.refuse(&self.domain, push.transfer.epoch).map_err(|error| self.generic(error))?;
-            any = true;
-        }
-        Ok(any)
+        let to_here = |push: &&Push| push.transfer.target == self.node;
+        let Some(newest) = entries.pushes.iter().filter(to_here).max_by_key(|push| push.transfer.epoch)
+        else {
+            return Ok(false);
+        };
+        let Transfer { source, epoch, .. } = &newest.transfer;
+        log::info!("domain={} a migration from {source} is not wanted here any more", self.domain);
+        self.store.refuse(&self.domain, *epoch).map_err(|error| self.generic(error))?;
+        Ok(true)
     }
 
     fn unaccounted(&self, transfer: &Transfer, why: &str) -> Failure {

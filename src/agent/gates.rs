@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Agent;
 use crate::cluster::{Destination, Plan};
 use crate::domain::Presence;
+use crate::handoff::Phase;
 use crate::host::NodeName;
 use crate::ocf::parameters::HandoffMode;
 use crate::transport::ssh;
@@ -93,24 +94,27 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
 ///
 /// # Errors
 /// The first gate that is shut.
-pub(super) fn plan(agent: &Agent) -> Result<(NodeName, Plan), Refusal> {
+pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
     let limit = (agent.deadline.left() / 3).min(PLAN_LIMIT);
     let plan = agent
         .cluster
         .plan_after_stop(&agent.resource, &agent.node, limit)
         .map_err(|error| Refusal::PlanUnknown(error.to_string()))?;
-    judge(plan, &agent.node)
+    judge(plan, &agent.node, phase)
 }
 
-fn judge(plan: Plan, here: &NodeName) -> Result<(NodeName, Plan), Refusal> {
+fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
+    // It came by a transfer that no action has confirmed: what failed is the action that was killed while it was on its way,
+    // a failed move and no failed guest; and a start that follows on this very node finds it as it left it.
+    let never_confirmed = matches!(phase, Phase::Arrived { .. });
     let target = match &plan.destination {
-        Destination::Node(node) if node != here => node.clone(),
+        Destination::Node(node) if node != here || never_confirmed => node.clone(),
         other => return Err(Refusal::NotElsewhere(other.clone())),
     };
     if !plan.losing.is_empty() {
         return Err(Refusal::Losing(plan.losing));
     }
-    if let Some(why) = plan.failed {
+    if let Some(why) = plan.failed.clone().filter(|_| !never_confirmed) {
         return Err(Refusal::Recovery(why));
     }
     Ok((target, plan))
@@ -119,6 +123,7 @@ fn judge(plan: Plan, here: &NodeName) -> Result<(NodeName, Plan), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handoff::{Epoch, Transfer};
 
     fn node(name: &str) -> NodeName {
         NodeName::new(name).unwrap()
@@ -131,18 +136,36 @@ mod tests {
     #[test]
     fn stop_means_stop_when_nobody_will_start_it_elsewhere() {
         for destination in [Destination::Nowhere, Destination::Node(node("n1"))] {
-            let refusal = judge(plan_to(destination.clone()), &node("n1")).unwrap_err();
+            let refusal = judge(plan_to(destination.clone()), &node("n1"), &Phase::Idle).unwrap_err();
             assert_eq!(refusal, Refusal::NotElsewhere(destination));
         }
-        assert_eq!(judge(plan_to(Destination::Node(node("n2"))), &node("n1")).unwrap().0, node("n2"));
+        let elsewhere = plan_to(Destination::Node(node("n2")));
+        assert_eq!(judge(elsewhere, &node("n1"), &Phase::Idle).unwrap().0, node("n2"));
     }
 
     #[test]
     fn nothing_is_handed_over_that_stands_on_what_goes_or_that_has_failed() {
         let elsewhere = plan_to(Destination::Node(node("n2")));
         let losing = Plan { losing: vec!["fs".to_owned()], ..elsewhere.clone() };
-        assert!(matches!(judge(losing, &node("n1")), Err(Refusal::Losing(_))));
+        assert!(matches!(judge(losing, &node("n1"), &Phase::Idle), Err(Refusal::Losing(_))));
         let failed = Plan { failed: Some("monitor".to_owned()), ..elsewhere };
-        assert!(matches!(judge(failed, &node("n1")), Err(Refusal::Recovery(_))));
+        assert!(matches!(judge(failed, &node("n1"), &Phase::Idle), Err(Refusal::Recovery(_))));
+    }
+
+    #[test]
+    fn what_came_by_a_killed_action_is_no_failed_guest() {
+        let failed = Plan {
+            failed: Some("start failed here: killed".to_owned()),
+            ..plan_to(Destination::Node(node("n3")))
+        };
+        let transfer = Transfer { epoch: Epoch(1), source: node("n2"), target: node("n1") };
+        let arrived = Phase::Arrived { transfer };
+        assert_eq!(judge(failed.clone(), &node("n1"), &arrived).unwrap().0, node("n3"));
+        let losing = Plan { losing: vec!["fs".to_owned()], ..failed.clone() };
+        assert!(matches!(judge(losing, &node("n1"), &arrived), Err(Refusal::Losing(_))));
+        let here_again = Plan { destination: Destination::Node(node("n1")), ..failed.clone() };
+        assert_eq!(judge(here_again, &node("n1"), &arrived).unwrap().0, node("n1"));
+        let nowhere = Plan { destination: Destination::Nowhere, ..failed };
+        assert!(matches!(judge(nowhere, &node("n1"), &arrived), Err(Refusal::NotElsewhere(_))));
     }
 }

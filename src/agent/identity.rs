@@ -92,9 +92,8 @@ pub(super) fn resolve(
                 error if error.is_missing() => ExitCode::NotInstalled,
                 ToolstackError::Command(_) | ToolstackError::Unreadable { .. } => ExitCode::Generic,
             };
-            Err(Failure::new(code, error).context(format!(
-                "resource {resource}: the name of the domain cannot be told; nothing was changed"
-            )))
+            Err(Failure::new(code, error)
+                .context(format!("the name of the domain cannot be told; nothing was changed")))
         }
     }
 }

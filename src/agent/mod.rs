@@ -78,6 +78,20 @@ impl Action {
         })
     }
 
+    /// Its name in the standard.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Monitor => "monitor",
+            Self::MigrateTo => "migrate_to",
+            Self::MigrateFrom => "migrate_from",
+            Self::ValidateAll => "validate-all",
+            Self::MetaData => "meta-data",
+            Self::Usage => "usage",
+        }
+    }
+
     /// The timeout that the metadata advises, for a caller that sets none.
     fn advised_timeout(self) -> Duration {
         Duration::from_secs(match self {

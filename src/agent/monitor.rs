@@ -8,20 +8,29 @@
 //! | crashed, or shut down and kept | | error |
 //! | frozen, or given away, and no transfer | | error: an interrupted migration |
 //! | arriving, or absent, while a stream to here is under way | | look again: it is about to run here |
-//! | arriving, with no transfer | | not running |
+//! | arriving, with no transfer | it was given to this node | error: whoever finishes it lets it run |
+//! | arriving, with no transfer | anything else | not running: it can only be destroyed |
 //! | absent, and xl's daemon for it lives | | look again: a reboot |
 //! | being created, rebooting, being destroyed | | look again |
 //! | rebooting, and no daemon of xl's to do it | | error |
 //! | absent | | not running |
 //! | xl did not answer | | error |
 //!
+//! A transfer that broke off here is settled first, as by a start or stop.
+//!
 //! In every state that lasts, monitor starts one process. Only a state that is about to change is looked at again.
+
+use std::time::Duration;
 
 use super::{Agent, LOOK_AGAIN};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Presence;
 use crate::handoff::Phase;
 use crate::ocf::exit_code::{ExitCode, Failure};
+use crate::transfer::settle;
+
+/// How long settling may take before it is judged how it stands.
+const SETTLE_LIMIT: Duration = Duration::from_secs(15);
 
 /// What one look says.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +73,15 @@ impl Agent {
     }
 
     fn look(&self) -> Result<Verdict, Failure> {
-        let phase = self.phase()?;
+        let mut phase = self.phase()?;
+        if phase.is_in_transfer() && !self.store.is_transferring(&self.domain) {
+            // What a killed process left is put right first; what cannot be is judged as it stands.
+            let limit = self.deadline.within(SETTLE_LIMIT);
+            if let Err(error) = settle::if_broken(self.root(), &self.store, &self.domain, limit) {
+                log::warn!("domain={} {error:#}", self.domain);
+            }
+            phase = self.phase()?;
+        }
         let presence = self.presence();
         let in_transfer = || self.store.is_transferring(&self.domain);
         Ok(judge(&presence, &phase, in_transfer, || self.toolstack.is_attended(&self.domain)))
@@ -105,6 +122,11 @@ pub fn judge(
         )),
         Presence::MigratedAway(_) => Verdict::Failed(format!(
             "it is {presence}, and no transfer is under way: a stop or start settles it, and so does xen-handoff recover"
+        )),
+        // It was given to this node, and whoever finishes it lets it run.
+        Presence::Incoming(_) if matches!(phase, Phase::Arriving { .. }) => Verdict::Failed(format!(
+            "it is {presence}, was given to this node, and does not run yet: a stop or start settles it, and so does \
+             xen-handoff recover"
         )),
         Presence::Incoming(_) | Presence::Absent if !matches!(presence, Presence::Absent) || !attended() => {
             Verdict::NotRunning
@@ -221,6 +243,9 @@ mod tests {
             Verdict::LookAgain(_)
         ));
         assert_eq!(judge(&Presence::Incoming(ID), &receiving, || false, || true), Verdict::NotRunning);
+        let arriving = Phase::Arriving { transfer: transfer() };
+        let given = judge(&Presence::Incoming(ID), &arriving, || false, || true);
+        assert!(matches!(given, Verdict::Failed(_)), "it will run");
         let arriving = Phase::Arriving { transfer: transfer() };
         assert!(matches!(judge(&Presence::Incoming(ID), &arriving, || true, || true), Verdict::LookAgain(_)));
     }

@@ -54,6 +54,8 @@ const NO_CLUSTER: &str = "the cluster manager of this node has gone";
 #[derive(Debug, Default)]
 struct Silence {
     of: Option<(NodeName, Instant)>,
+    /// A node that the cluster has lost is asked to be fenced once: without a fencing device it will not be.
+    asked_for_the_lost: bool,
 }
 
 /// What one round came to.
@@ -178,8 +180,8 @@ impl Agent {
         if ledger == LedgerSays::NoCluster && self.called_by_a_cluster() {
             ledger = LedgerSays::Unreadable(NO_CLUSTER.to_owned());
         }
-        let peers = match self.ask_peers(heard) {
-            Ok(peers) => peers,
+        let (peers, lost) = match self.ask_peers(heard) {
+            Ok(asked) => asked,
             Err(why) => return Ok(Round::Again(why)),
         };
         let inquiry = Inquiry {
@@ -204,31 +206,41 @@ impl Agent {
                     }
                     _ => None,
                 };
-                self.about_a_silent_source(source, silence);
+                self.about_a_silent_source(source, &lost, silence);
                 Ok(Round::Again(doubt.to_string()))
             }
         }
     }
 
-    /// `handoff_unreachable=fence`: a source that has been silent for long enough is fenced. Whether that is proof is
-    /// weighed in the next round.
-    fn about_a_silent_source(&self, source: Option<&NodeName>, silence: &mut Silence) {
-        let Some(source) = source else { return *silence = Silence::default() };
+    /// Has a silent source fenced: with `handoff_unreachable=fence` when it has been silent for long enough, and always when
+    /// the cluster has lost it and is about to fence it anyway, which it does not before this start has ended. Whether
+    /// that is proof is weighed in the next round.
+    fn about_a_silent_source(&self, source: Option<&NodeName>, lost: &[NodeName], silence: &mut Silence) {
+        let Some(source) = source else { return silence.of = None };
         if silence.of.as_ref().is_none_or(|(node, _)| node != source) {
             silence.of = Some((source.clone(), Instant::now()));
         }
-        let long_enough =
-            silence.of.as_ref().is_some_and(|(_, since)| since.elapsed() >= self.parameters.peer_timeout);
-        if self.parameters.unreachable != Unreachable::Fence || !long_enough {
+        let Some((_, since)) = &silence.of else { return };
+        let why = if lost.contains(source) && !silence.asked_for_the_lost {
+            silence.asked_for_the_lost = true;
+            "the cluster has lost it and waits for this start"
+        } else if self.parameters.unreachable == Unreachable::Fence
+            && since.elapsed() >= self.parameters.peer_timeout
+        {
+            "handoff_unreachable=fence"
+        } else {
             return;
-        }
-        log::warn!("domain={} {source} has made an offer and does not answer: fencing it", self.domain);
+        };
+        log::warn!(
+            "domain={} {source} has made an offer and does not answer: fencing it ({why})",
+            self.domain
+        );
         match self.cluster.fence(source, self.deadline.left() / 2) {
             Ok(()) => log::warn!("domain={} {source} was fenced", self.domain),
             Err(error) => log::error!("domain={} {source} could not be fenced: {error}", self.domain),
         }
         // Not again before it has had the time to come back.
-        *silence = Silence::default();
+        silence.of = None;
     }
 
     /// The open offers. One of this node, whose record knows of none, has ended: the host came up anew since.
@@ -297,19 +309,20 @@ impl Agent {
         self.environment.on_node.is_some()
     }
 
-    /// Asks every other node that has not said it already.
+    /// Asks every other node that has not said it already. Also gives the nodes that the cluster has lost.
     ///
     /// # Errors
     /// Why the other nodes are not known.
-    fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<Vec<PeerReport>, String> {
+    fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<(Vec<PeerReport>, Vec<NodeName>), String> {
         let peers = match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => peers,
             Err(ClusterError::NotRunning) if !self.called_by_a_cluster() => {
                 log::warn!("domain={} no cluster manager runs here: nobody else is asked", self.domain);
-                return Ok(heard);
+                return Ok((heard, Vec::new()));
             }
             Err(error) => return Err(format!("the other nodes cannot be told: {error}")),
         };
+        let lost = peers.iter().filter(|peer| peer.lost).map(|peer| peer.node.clone()).collect();
         let open: Vec<Peer> =
             peers.into_iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
         let nodes: Vec<NodeName> = open.iter().map(|peer| peer.node.clone()).collect();
@@ -327,7 +340,7 @@ impl Agent {
             };
             PeerReport { node: peer.node, says, cleared: peer.cleared }
         });
-        Ok(heard.into_iter().chain(asked).collect())
+        Ok((heard.into_iter().chain(asked).collect(), lost))
     }
 
     fn boot(&self, nobody: NobodyElse) -> Result<Round, Failure> {

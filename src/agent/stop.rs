@@ -9,7 +9,7 @@ use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::Plan;
 use crate::command;
 use crate::domain::Presence;
-use crate::handoff::evidence::Absence;
+use crate::handoff::evidence::{Absence, Recorded};
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::ShutdownTerms;
 use crate::handoff::{Effect, Epoch, Event, Offer, Phase};
@@ -22,6 +22,9 @@ use crate::transport::message::{Answer, Request};
 
 /// Time for an orderly shutdown where neither parameter nor timeout say one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(60);
+
+/// How long a write to this node's own ledger may take to be seen there.
+const READ_HERE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a stop did.
 #[derive(Debug)]
@@ -62,7 +65,13 @@ impl Agent {
             // Told "stopped" already, and being fetched right now.
             return Ok(Stopped::HandedOver { to: transfer.target.clone() });
         }
-        self.wait_for_transfer(self.deadline)?;
+        if let Err(failure) = self.wait_for_transfer(self.deadline) {
+            if !self.was_never_given()? {
+                return Err(failure);
+            }
+            log::error!("{failure}; it was never given to this node and is not here");
+            return Ok(Stopped::AlreadyAbsent);
+        }
         let phase = self.phase()?;
         if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
             return Err(self.generic(format!(
@@ -90,6 +99,17 @@ impl Agent {
             Err(refusal) => log::info!("domain={} node={} no handoff: {refusal}", self.domain, self.node),
         }
         self.end().map(Stopped::Ended)
+    }
+
+    /// A stream to this node broke off before GO, and left nothing. Where that cannot be put on record (a full disk), the record
+    /// goes on saying so, and a stop need not fail for it.
+    fn was_never_given(&self) -> Result<bool, Failure> {
+        if self.store.is_transferring(&self.domain) || !matches!(self.phase()?, Phase::Receiving { .. }) {
+            return Ok(false);
+        }
+        let presence = self.presence();
+        let attended = presence == Presence::Absent && self.toolstack.is_attended(&self.domain);
+        Ok(Absence::observe(&presence, attended).is_some())
     }
 
     /// None is here, and none shall arrive by what is on its way.
@@ -140,10 +160,11 @@ impl Agent {
         Ok(how)
     }
 
-    /// Offers the domain to the node that the cluster will start it on.
+    /// Offers the domain to the node that the cluster will start it on. That may be this one, where an action was killed while
+    /// the domain was on its way here: the start that follows then reclaims it.
     fn hand_over(&self, presence: &Presence, phase: &Phase) -> Result<NodeName, Refusal> {
         gates::before_asking(self, presence)?;
-        let (target, plan) = gates::plan(self)?;
+        let (target, plan) = gates::plan(self, phase)?;
         if let Phase::Offered { offer } = phase
             && offer.deadline > UnixTime::now()
         {
@@ -152,8 +173,8 @@ impl Agent {
             self.arm_deadline().map_err(|error| Refusal::NotRecorded(error.to_string()))?;
             return Ok(target);
         }
-        let mut connection = self.reach(&target)?;
-        self.offer(&target, &plan, &mut connection)?;
+        let connection = if target == self.node { None } else { Some(self.reach(&target)?) };
+        self.offer(&target, &plan, connection)?;
         Ok(target)
     }
 
@@ -173,7 +194,7 @@ impl Agent {
         }
     }
 
-    fn offer(&self, target: &NodeName, plan: &Plan, connection: &mut Connection) -> Result<(), Refusal> {
+    fn offer(&self, target: &NodeName, plan: &Plan, connection: Option<Connection>) -> Result<(), Refusal> {
         let not_recorded = |what: &dyn std::fmt::Display| Refusal::NotRecorded(what.to_string());
         let made_at = UnixTime::now();
         let offer = Offer {
@@ -195,12 +216,13 @@ impl Agent {
             survivors.push(target.clone());
         }
         let entry = Entry::Offer(offer);
-        let recorded = self
-            .cluster
-            .ledger()
-            .write(&entry, &survivors)
-            .map_err(|error| error.to_string())
-            .and_then(|()| read_back(connection, &entry, self.deadline));
+        let recorded =
+            self.cluster.ledger().write(&entry, &survivors).map_err(|error| error.to_string()).and_then(
+                |()| match connection {
+                    Some(mut connection) => read_back(&mut connection, &entry, self.deadline),
+                    None => self.read_here(&entry),
+                },
+            );
         let recorded = match recorded {
             Ok(recorded) => recorded,
             Err(why) => {
@@ -220,6 +242,17 @@ impl Agent {
         } else {
             Err(Refusal::NotRecorded("the record does not allow to report it".to_owned()))
         }
+    }
+
+    /// Where the start will be here, this node is the survivor that reads it.
+    fn read_here(&self, entry: &Entry) -> Result<Recorded, String> {
+        let look = || match self.cluster.ledger().entries(&self.domain) {
+            Ok(entries) => Recorded::observe(entry, &entries).map(Ok),
+            Err(why) => Some(Err(why.to_string())),
+        };
+        SystemClock
+            .wait_until(self.deadline.within(READ_HERE_LIMIT), LOOK_AGAIN, look)
+            .unwrap_or_else(|| Err("this node's ledger does not show it".to_owned()))
     }
 
     fn arm_deadline(&self) -> Result<(), command::CommandError> {

@@ -42,6 +42,11 @@ pub(super) fn clears(cib: &Element, resource: &str, node: &NodeName, online: boo
     }
 }
 
+/// Whether the cluster expects `node` to be a member: it has neither left in order nor been fenced.
+pub(super) fn is_expected(cib: &Element, node: &NodeName) -> bool {
+    state_of(cib, node).is_some_and(|state| state.get("expected") == Some("member"))
+}
+
 /// Whether `node` has not come back since it was fenced. A fencing erases the node's history of operations; a node that came
 /// back has one again (its probes), and keeps it when it then leaves in order.
 pub(super) fn stayed_away(cib: &Element, node: &NodeName) -> bool {

@@ -11,10 +11,12 @@ use crate::handoff::Effect;
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
 
+pub mod heartbeat;
 mod history;
 mod node_attributes;
 pub mod none;
 pub mod pacemaker;
+pub mod peer_files;
 mod plan;
 mod xml;
 
@@ -80,6 +82,9 @@ pub struct Peer {
     pub fenced_at: Option<UnixTime>,
     /// Whether the cluster's history says that the resource is not there.
     pub cleared: bool,
+    /// Whether it was lost: no member any more, and it did not leave in order. The cluster fences such a node as soon as
+    /// the actions that run have ended.
+    pub lost: bool,
 }
 
 /// A cluster manager.
@@ -122,11 +127,24 @@ pub trait ClusterView: fmt::Debug {
     }
 }
 
-/// The cluster manager of this node: Pacemaker if its tools are installed, else none.
+/// The cluster manager of this node: the one that is installed, the one that runs where both are, or none.
 pub fn detect(root: &Root) -> Rc<dyn ClusterView> {
+    let heartbeat = heartbeat::Heartbeat::is_set_up(root);
     if pacemaker::Pacemaker::is_installed(root) {
-        Rc::new(pacemaker::Pacemaker::new(root))
-    } else {
-        Rc::new(none::NoCluster)
+        if heartbeat && !pacemaker::daemon_lives() && heartbeat::Heartbeat::is_running() {
+            return Rc::new(heartbeat::Heartbeat::new(root));
+        }
+        return Rc::new(pacemaker::Pacemaker::new(root));
     }
+    if heartbeat { Rc::new(heartbeat::Heartbeat::new(root)) } else { Rc::new(none::NoCluster) }
+}
+
+/// Whether a process of this host has this name and command line. True where that cannot be told. Starts no process.
+fn any_process(is_it: impl Fn(&str, &str) -> bool) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    processes.flatten().any(|process| {
+        let read = |file| std::fs::read(process.path().join(file)).unwrap_or_default();
+        let (comm, line) = (read("comm"), read("cmdline"));
+        is_it(String::from_utf8_lossy(&comm).trim_end(), &String::from_utf8_lossy(&line))
+    })
 }

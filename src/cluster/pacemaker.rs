@@ -61,10 +61,7 @@ impl Pacemaker {
 
 /// Whether a pacemakerd runs on this host. Starts no process.
 pub(super) fn daemon_lives() -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
-    processes.flatten().any(|process| {
-        std::fs::read_to_string(process.path().join("comm")).is_ok_and(|comm| comm.trim_end() == "pacemakerd")
-    })
+    super::any_process(|comm, _| comm == "pacemakerd")
 }
 
 impl ClusterView for Pacemaker {
@@ -89,8 +86,9 @@ impl ClusterView for Pacemaker {
         let cib = Element::parse(&self.cib(LIMIT)?).map_err(unreadable)?;
         let mut peers = read_peers(&cib, me, resource).map_err(unreadable)?;
         for peer in peers.iter_mut().filter(|peer| !peer.online && history::stayed_away(&cib, &peer.node)) {
-            let history =
-                self.run("stonith_admin", &["--history", peer.node.as_str(), "--output-as=xml"], None, LIMIT);
+            // Without --verbose it keeps one fencing of a node, and not the last one (seen with 2.1.5).
+            let args = ["--history", peer.node.as_str(), "--verbose", "--output-as=xml"];
+            let history = self.run("stonith_admin", &args, None, LIMIT);
             peer.fenced_at = match history {
                 Ok(xml) => last_fencing(&xml, &peer.node),
                 Err(error) => {
@@ -146,7 +144,8 @@ fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<Peer>,
                 .is_some_and(|state| is_member(state.get("in_ccm")) && is_member(state.get("crmd")));
             let node = NodeName::new(name).map_err(|error| error.to_string())?;
             let cleared = history::clears(cib, resource, &node, online);
-            Ok(Peer { node, online, fenced_at: None, cleared })
+            let lost = !online && history::is_expected(cib, &node);
+            Ok(Peer { node, online, fenced_at: None, cleared, lost })
         })
         .collect()
 }

@@ -262,7 +262,7 @@ impl Store {
         serde_json::from_str(&std::fs::read_to_string(self.path(domain, "ended")).ok()?).ok()
     }
 
-    /// Notes that the push of `epoch` must not arrive here any more.
+    /// Notes that the push of `epoch`, the newest one to here that the ledger has, must not arrive here any more.
     ///
     /// # Errors
     /// [`RecordError::Io`].

@@ -29,6 +29,8 @@ pub struct Environment {
     pub migrate_source: Option<NodeName>,
     /// `OCF_RESKEY_CRM_meta_migrate_target`.
     pub migrate_target: Option<NodeName>,
+    /// `HA_CURHOST`: this node's name, where classic Heartbeat calls.
+    pub heartbeat_node: Option<String>,
     /// `OCF_CHECK_LEVEL`: 0 unless set.
     pub check_level: u32,
     /// `OCF_EXIT_REASON_PREFIX`, or the standard's `ocf-exit-reason:`.
@@ -73,6 +75,7 @@ impl Environment {
             interval: take("OCF_RESKEY_CRM_meta_interval").and_then(milliseconds),
             migrate_source: take("OCF_RESKEY_CRM_meta_migrate_source").and_then(node),
             migrate_target: take("OCF_RESKEY_CRM_meta_migrate_target").and_then(node),
+            heartbeat_node: take("HA_CURHOST"),
             check_level: take("OCF_CHECK_LEVEL").and_then(|text| text.parse().ok()).unwrap_or(0),
             exit_reason_prefix: take("OCF_EXIT_REASON_PREFIX"),
             log_file: take("HA_LOGFILE").map(PathBuf::from),

@@ -177,7 +177,8 @@ pub const PARAMETERS: [Parameter; 18] = [
         unique: false,
         short: "What a start does about a source that does not answer: wait or fence",
         long: "A start finds an offer, and the node that made it does not answer. wait: keep trying until the start's \
-               timeout, then fail with the reason; the domain is not booted. fence: once that node has been silent for \
+               timeout, then fail with the reason; the domain is not booted. (A source that the cluster has lost and is \
+               about to fence is fenced at once, since the cluster waits for the start.) fence: once that node has been silent for \
                handoff_peer_timeout, have the cluster fence it (stonith_admin), and boot the domain when that has \
                succeeded. A guest that was running there is lost then. Needs fencing to be configured.",
     },

@@ -57,10 +57,11 @@ pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()
         Phase::Sending { transfer, .. } | Phase::Settling { transfer, .. } => transfer,
         _ => anyhow::bail!("the record says {phase}"),
     };
+    let deadline = Deadline::after(LIMIT);
     let there = if dry_run {
-        look_there(root, &transfer.target, &record, domain)
+        look_there(root, &transfer.target, &record, domain, deadline)
     } else {
-        settle_there(root, &transfer.target, &record, domain)
+        settle_there(root, &transfer.target, &record, domain, deadline)
     };
     writeln!(out, "{:<11} {}", format!("{}:", transfer.target), described(&there))?;
     let plan = match resolve::at_source(&phase, &presence, Some(&there), UnixTime::now()) {
@@ -79,8 +80,8 @@ pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()
     if dry_run {
         return Ok(());
     }
-    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain);
-    match settle::source(root, &store, domain, Deadline::after(LIMIT), &ask)? {
+    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain, deadline);
+    match settle::source(root, &store, domain, deadline, &ask)? {
         AtSourceEnd::Undecided(why) => anyhow::bail!("not settled: {why}; nothing was changed"),
         end => Ok(writeln!(out, "done:       {end:?}")?),
     }

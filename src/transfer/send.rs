@@ -40,8 +40,9 @@ pub fn send(stream: Stream<'_>) -> anyhow::Result<Sent> {
         Err(error) => format!("{error:#}"),
     };
     let record = store.load(domain)?;
-    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain);
-    let end = settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
+    let deadline = Deadline::after(SETTLE_LIMIT);
+    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain, deadline);
+    let end = settle::source(root, &store, domain, deadline, &ask)?;
     log::info!("domain={domain} to={} sender={end:?} xl={said:?}", transfer.target);
     started?;
     Ok(Sent { end, said })

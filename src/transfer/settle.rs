@@ -178,7 +178,7 @@ pub fn if_broken(
             target(root, store, domain, deadline)?;
         }
         Phase::Sending { .. } | Phase::Settling { .. } => {
-            let ask = |broken: &Transfer| settle_there(root, &broken.target, &record, domain);
+            let ask = |broken: &Transfer| settle_there(root, &broken.target, &record, domain, deadline);
             source(root, store, domain, deadline, &ask)?;
         }
         _ => return Ok(false),

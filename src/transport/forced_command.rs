@@ -8,6 +8,7 @@
 //! | `resolve` | settles what a broken transfer left here ([`crate::transfer::settle`]), then as `presence` |
 //! | `reach` | dials the address that was given, with our own options and key, and hangs up |
 //! | `ledger` | reads the ledger; changes nothing |
+//! | `note`, `forget` | keeps or forgets an entry in this node's part of the ledger, a small file |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
 //!
@@ -21,10 +22,12 @@ use super::inquiry::settle_there;
 use super::message::{Address, Answer, Greeting, PROTOCOL, Request};
 use super::{read_line, ssh, write_line};
 use crate::clock::Deadline;
-use crate::cluster::{ClusterView, detect};
+use crate::cluster::peer_files::PeerFiles;
+use crate::cluster::{ClusterView, detect, heartbeat};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::SenderEnd;
 use crate::handoff::evidence::PeerSays;
+use crate::handoff::ledger::from_text;
 use crate::handoff::record::Store;
 use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
@@ -119,6 +122,10 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
             Request::Resolve { domain } => resolve(root, &domain)?,
             Request::Reach { back } => reach(root, &back),
             Request::Ledger { domain } => ledger(detect(root).as_ref(), &domain),
+            Request::Note { domain, line } => note(root, &domain, &line),
+            Request::Forget { domain, epoch } => {
+                done(PeerFiles::new(root).forget(&domain, epoch).map_err(|error| error.to_string()))
+            }
             Request::Claim { domain, transfer, back, ended, limit } => {
                 let claim = Claim { domain, transfer, back, ended, limit, boot: greeting.boot };
                 return give(root, &claim, from_caller, to_caller);
@@ -147,7 +154,20 @@ fn resolve(root: &Root, domain: &DomainName) -> anyhow::Result<Answer> {
     Ok(Answer::Stands { presence, phase, ended: store.last_end(domain) })
 }
 
+fn done(result: Result<(), String>) -> Answer {
+    result.map_or_else(refused, |()| Answer::Done)
+}
+
+fn note(root: &Root, domain: &DomainName, line: &str) -> Answer {
+    let kept = from_text(domain, line)
+        .and_then(|entry| PeerFiles::new(root).keep(&entry).map_err(|error| error.to_string()));
+    done(kept)
+}
+
 fn reach(root: &Root, back: &Address) -> Answer {
+    if heartbeat::is_leaving() {
+        return refused("this node is leaving the cluster too");
+    }
     match ssh::dial(root, back, Deadline::after(back.connect_timeout() + Duration::from_secs(5))) {
         Ok(_) => Answer::Reached,
         Err(error) => refused(error),
@@ -181,15 +201,16 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
     // A sender that was killed leaves its phase behind. The lock is ours, so nobody works on it any more. A claimant has
     // no copy: that is what a claim says.
     let record = store.load(domain)?;
+    let settled_by = Deadline::after(SETTLE_LIMIT);
     let ask = |broken: &Transfer| match (broken.target == transfer.target, Presence::Absent, Phase::Idle) {
-        (false, ..) => settle_there(root, &broken.target, &record, domain),
+        (false, ..) => settle_there(root, &broken.target, &record, domain, settled_by),
         (true, presence, phase) if record.peer_has_restarted(claim.boot.as_deref()) => {
             PeerSays::Restarted { presence, phase }
         }
         (true, presence, phase) => PeerSays::Stands { presence, phase, ended: claim.ended },
     };
     if record.state.is_in_transfer() {
-        settle::source(root, &store, domain, Deadline::after(SETTLE_LIMIT), &ask)?;
+        settle::source(root, &store, domain, settled_by, &ask)?;
     }
     let (presence, phase) = stands_by_itself(root, domain);
     let claimed = match &presence {

@@ -35,24 +35,42 @@ pub fn read_back(connection: &mut Connection, entry: &Entry, deadline: Deadline)
 }
 
 /// Where `node` is reached if nothing else is known: by its name, as root, at ssh's port.
-fn by_its_name(node: &NodeName) -> Address {
+pub(crate) fn by_its_name(node: &NodeName) -> Address {
     Address { node: node.clone(), host: node.clone(), user: "root".to_owned(), port: 22, connect_seconds: 5 }
 }
 
 /// Has `node` settle its end of a broken transfer of `domain`, and gives its word; or that it was fenced; or why there is
 /// no word. `record` is this node's, and says where the other end is reached and which life of its host it was in.
-pub fn settle_there(root: &Root, node: &NodeName, record: &Record, domain: &DomainName) -> PeerSays {
-    ask_there(root, node, record, &Request::Resolve { domain: domain.clone() })
+pub fn settle_there(
+    root: &Root,
+    node: &NodeName,
+    record: &Record,
+    domain: &DomainName,
+    deadline: Deadline,
+) -> PeerSays {
+    ask_there(root, node, record, deadline, &Request::Resolve { domain: domain.clone() })
 }
 
 /// The same without changing anything there.
-pub fn look_there(root: &Root, node: &NodeName, record: &Record, domain: &DomainName) -> PeerSays {
-    ask_there(root, node, record, &Request::Presence { domain: domain.clone() })
+pub fn look_there(
+    root: &Root,
+    node: &NodeName,
+    record: &Record,
+    domain: &DomainName,
+    deadline: Deadline,
+) -> PeerSays {
+    ask_there(root, node, record, deadline, &Request::Presence { domain: domain.clone() })
 }
 
-fn ask_there(root: &Root, node: &NodeName, record: &Record, request: &Request) -> PeerSays {
+fn ask_there(
+    root: &Root,
+    node: &NodeName,
+    record: &Record,
+    deadline: Deadline,
+    request: &Request,
+) -> PeerSays {
     let address = record.peer.clone().unwrap_or_else(|| by_its_name(node));
-    let deadline = Deadline::after(ANSWER_LIMIT);
+    let deadline = deadline.within(ANSWER_LIMIT);
     let answer = ssh::dial(root, &address, deadline).and_then(|mut connection| {
         let answer = connection.ask(request, deadline)?;
         Ok((answer, record.peer_has_restarted(connection.peer_boot())))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{DomainName, Presence};
 use crate::handoff::ledger::Entries;
-use crate::handoff::{Ended, Phase, Transfer};
+use crate::handoff::{Ended, Epoch, Phase, Transfer};
 use crate::host::{NodeName, Root};
 
 /// The version of this protocol. Both ends must speak the same.
@@ -81,6 +81,20 @@ pub enum Request {
         /// Which domain.
         domain: DomainName,
     },
+    /// Keep this entry of the ledger for me; only where the cluster manager keeps none itself.
+    Note {
+        /// Of which domain.
+        domain: DomainName,
+        /// The entry, as [`crate::handoff::ledger::to_text`] writes it.
+        line: String,
+    },
+    /// Forget the entry of this epoch.
+    Forget {
+        /// Of which domain.
+        domain: DomainName,
+        /// Which one.
+        epoch: Epoch,
+    },
     /// Let me fetch this domain. I have no copy of it.
     Claim {
         /// Which domain.
@@ -118,6 +132,8 @@ pub enum Answer {
         /// How the last stream that came here ended.
         ended: Option<Ended>,
     },
+    /// It is done.
+    Done,
     /// I have just reached you.
     Reached,
     /// My ledger has this.

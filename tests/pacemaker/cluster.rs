@@ -1,6 +1,7 @@
 //! A real Corosync and Pacemaker cluster on the nodes of a fabric, with the agents and the stand-in toolstack.
 
-use crate::fabric::{Fabric, key_pair};
+use crate::fabric::{Cable, Fabric, key_pair};
+use crate::faults::processes::of_role;
 use crate::spawn::{self, Said, command, until};
 use crate::{keeper, xml};
 use std::cell::RefCell;
@@ -10,6 +11,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
+/// A node's ssh host key; one key serves them all.
+pub(crate) const HOST_KEY: &str = "/etc/ssh/node_host_key";
+/// Since when a node has kept its ledger, by its own note.
+const SINCE: &str = "xen-handoff-since";
 const ONLINE: Duration = Duration::from_secs(40);
 const LEAVE: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(60);
@@ -35,6 +40,10 @@ pub(crate) struct Cluster {
     agent: Agent,
     /// Nodes whose pacemaker was told to go.
     leaving: RefCell<BTreeSet<String>>,
+    /// Nodes that the cluster had the power switch turn off, since the last reset.
+    fenced: RefCell<BTreeSet<String>>,
+    /// Whether the ledger was made to look old.
+    aged: RefCell<bool>,
 }
 
 #[derive(Debug)]
@@ -108,7 +117,14 @@ impl Cluster {
             host: key_pair(&scratch, "host-key"),
         };
         let agent = find_agent(&scratch);
-        let cluster = Cluster { fabric, keys, agent, leaving: RefCell::default() };
+        let cluster = Cluster {
+            fabric,
+            keys,
+            agent,
+            leaving: RefCell::default(),
+            fenced: RefCell::default(),
+            aged: RefCell::default(),
+        };
         std::fs::create_dir_all(cluster.fabric.shared().join("ctl")).expect("the test agent's knobs");
         for node in NODES {
             cluster.fabric.power_on(node);
@@ -151,7 +167,7 @@ impl Cluster {
         fabric.put(node, "/root/.ssh/id_ed25519", 0o600, &self.keys.root.0);
         fabric.put(node, "/root/.ssh/known_hosts", 0o600, &known);
         fabric.put(node, "/root/.ssh/authorized_keys", 0o600, forced + &self.keys.root.1);
-        fabric.put(node, "/etc/ssh/node_host_key", 0o600, &self.keys.host.0);
+        fabric.put(node, HOST_KEY, 0o600, &self.keys.host.0);
         let config = "Port 22\nHostKey /etc/ssh/node_host_key\nAuthorizedKeysFile .ssh/authorized_keys\n\
                       PermitRootLogin prohibit-password\nPasswordAuthentication no\n\
                       KbdInteractiveAuthentication no\nUsePAM no\nUseDNS no\nPidFile /run/sshd.pid\n\
@@ -197,6 +213,21 @@ impl Cluster {
              export PCMK_debug=no PCMK_logfile=/var/log/pacemaker/pacemaker.log PCMK_logfacility=daemon
              setsid pacemakerd </dev/null >>/var/log/pacemaker/console 2>&1 &",
         );
+    }
+
+    /// The service that every node has; without systemd the tests that want it start it.
+    pub(crate) fn start_guard(&self, node: &str) {
+        if of_role(self, node, "guard").is_empty() {
+            self.fabric.sh(node, "setsid /usr/sbin/xen-handoff guard </dev/null >/dev/null 2>&1 &");
+        }
+    }
+
+    /// Every node has kept its ledger for years, until the next reset.
+    pub(crate) fn age_ledger(&self) {
+        for node in NODES {
+            self.must(&["attrd_updater", "-p", "-n", SINCE, "-N", node, "-U", "1000000000"]);
+        }
+        *self.aged.borrow_mut() = true;
     }
 
     /// SIGTERM to pacemakerd, as `systemctl stop pacemaker` does; returns at once.
@@ -247,10 +278,29 @@ impl Cluster {
         let nodes: Vec<String> = NODES.iter().filter(asked).map(|n| (*n).to_owned()).collect();
         for node in &nodes {
             self.power_off(node);
+            self.fenced.borrow_mut().insert(node.clone());
             std::fs::remove_file(power.join(format!("request.{node}"))).expect("taking the request");
             std::fs::write(power.join(format!("done.{node}")), "").expect("answering the request");
         }
         nodes
+    }
+
+    pub(crate) fn was_fenced(&self, node: &str) -> bool {
+        self.fenced.borrow().contains(node)
+    }
+
+    /// Powers a node on again; its Pacemaker is not started.
+    pub(crate) fn power_on(&self, node: &str) {
+        self.fabric.power_on(node);
+        self.install(node);
+    }
+
+    /// Whether the rest of the cluster counts a node as a member.
+    pub(crate) fn is_online(&self, node: &str) -> bool {
+        let said = self.crm(&["crm_mon", "-1", "--output-as=xml"]);
+        xml::elements(&said.stdout)
+            .iter()
+            .any(|e| e.name == "node" && e.get("name") == node && e.get("online") == "true")
     }
 
     /// Cuts a node's power; its domains are gone, and the events say so.
@@ -267,9 +317,11 @@ impl Cluster {
         self.anybody().expect("a node of the cluster")
     }
 
+    /// One that has a way to the others, if there is any.
     fn anybody(&self) -> Option<String> {
-        let mut up = NODES.iter().filter(|n| self.fabric.is_up(n));
-        up.find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok()).map(|n| (*n).to_owned())
+        let mut up: Vec<&str> = NODES.into_iter().filter(|n| self.fabric.is_up(n)).collect();
+        up.sort_by_key(|n| self.fabric.is_pulled(n, Cable::Cluster));
+        up.into_iter().find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok()).map(str::to_owned)
     }
 
     /// A cluster command on whichever node is in the cluster.
@@ -293,16 +345,25 @@ impl Cluster {
     /// (`crm_resource --wait` asks the same, but only every two seconds.)
     pub(crate) fn settle(&self) {
         let settled = || {
-            let plan = self.crm(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
-            let elements = xml::elements(&plan.stdout);
-            let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
-            plan.ok()
-                && !planned
-                && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+            self.answer_fencing();
+            self.is_settled()
         };
         until(SETTLED, settled).unwrap_or_else(|_| {
             panic!("the cluster does not settle: {:?}\n{}", self.failures(), self.story_of_logs())
         });
+    }
+
+    /// Whether it has nothing left to do just now.
+    pub(crate) fn is_settled(&self) -> bool {
+        let plan = self.crm(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
+        let elements = xml::elements(&plan.stdout);
+        let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
+        plan.ok() && !planned && self.crm(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+    }
+
+    /// Whether its Pacemaker was told to go.
+    pub(crate) fn is_leaving(&self, node: &str) -> bool {
+        self.leaving.borrow().contains(node)
     }
 
     /// The designated controller; empty while there is none.
@@ -313,7 +374,14 @@ impl Cluster {
 
     /// Where the cluster believes a resource to be: nodes with its role, sorted.
     pub(crate) fn believed(&self, resource: &str) -> Vec<String> {
-        let said = self.must(&["crm_mon", "-1", "--output-as=xml"]);
+        let mut said = String::new();
+        // a node that is about to leave answers no more, and another one has to be asked
+        until(SETTLED, || {
+            let answer = self.crm(&["crm_mon", "-1", "--output-as=xml"]);
+            said.clone_from(&answer.stdout);
+            answer.ok()
+        })
+        .unwrap_or_else(|_| panic!("nobody answers crm_mon: {said}"));
         let me = format!("resource#{resource}");
         let mut nodes: Vec<String> = xml::elements(&said)
             .iter()
@@ -393,21 +461,36 @@ impl Cluster {
         syslog.lines().filter(|l| l.contains("xen-handoff[")).collect::<Vec<_>>().join("\n")
     }
 
+    /// What a story may have spoilt of a node's own: keys, clock, space in /run, processes that went astray.
+    fn put_right(&self, node: &str) {
+        self.fabric.sh(
+            node,
+            "rm -f /run/fill /etc/faketimerc
+             right=/usr/sbin/xen-handoff.right; [ ! -e $right ] || mv $right /usr/sbin/xen-handoff
+             for p in $(pidof xen-handoff Xen); do kill -9 $p; done 2>/dev/null; true",
+        );
+        if self.fabric.get(node, HOST_KEY) != self.keys.host.0 {
+            self.stop_sshd(node);
+        }
+        self.install_keys(node);
+    }
+
     /// Back to three nodes online, an empty configuration, no domain, no knob, empty logs.
     pub(crate) fn reset(&self) {
+        self.fenced.borrow_mut().clear();
         for node in NODES {
             if !self.fabric.is_up(node) {
-                self.fabric.power_on(node);
-                self.install(node);
+                self.power_on(node);
             }
             self.fabric.heal(node);
+            self.put_right(node);
             if self.leaving.borrow_mut().remove(node) {
                 self.wait_pacemaker_gone(node);
             }
             // without a domain, the stops that follow are quick
             self.fabric.sh(
                 node,
-                "cd /var/lib/xl-standin && rm -rf ctl/* && echo 3 >ctl/stream.mib
+                "cd /var/lib/xl-standin && rm -rf ctl/* held.* && echo 3 >ctl/stream.mib
                  ls domains | while read domain; do xl destroy ${domain%.json}; done",
             );
             if !self.fabric.on(node, &["pidof", "sshd"]).ok() {
@@ -418,6 +501,11 @@ impl Cluster {
             }
         }
         self.wait_online(&NODES);
+        if self.aged.take() {
+            for node in NODES {
+                self.must(&["attrd_updater", "-p", "-n", SINCE, "-N", node, "-D"]);
+            }
+        }
         let seed = self.fabric.shared().join("seed-config.xml");
         let section = |name: &str| {
             let open = SEED.find(&format!("<{name}>")).expect("the seed has the section");

@@ -16,6 +16,27 @@ const UP: Duration = Duration::from_secs(10);
 /// The environment inside a node is this and nothing else.
 const ENVIRONMENT: [&str; 4] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LC_ALL=C"];
 
+/// A node's two cables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cable {
+    /// The cluster's own network: Corosync, and whatever is reached by a node's plain name.
+    Cluster,
+    /// A second network: `NAME-m`.
+    Migration,
+}
+
+impl Cable {
+    pub(crate) const ALL: [Cable; 2] = [Cable::Cluster, Cable::Migration];
+
+    /// Its end at the switch and its end in the node.
+    fn ends(self, node: &str) -> (String, &'static str) {
+        match self {
+            Cable::Cluster => (format!("v{node}"), "eth0"),
+            Cable::Migration => (format!("m{node}"), "eth1"),
+        }
+    }
+}
+
 /// The switch, the shared folder, and the nodes on them.
 #[derive(Debug)]
 pub(crate) struct Fabric {
@@ -28,6 +49,7 @@ pub(crate) struct Fabric {
 #[derive(Debug)]
 struct Node {
     name: String,
+    pulled: Vec<Cable>,
     /// `unshare`; its standard input holds the node up.
     holder: Child,
     /// The node's first process, in our numbering.
@@ -54,14 +76,21 @@ impl Fabric {
         let ours = fs::read_link("/proc/self/ns/net").expect("our network namespace");
         let theirs = format!("/proc/{}/ns/net", fabric.switch.id());
         until(UP, || fs::read_link(&theirs).is_ok_and(|ns| ns != ours)).expect("the switch's namespace");
-        fabric.on_switch(&["link", "add", "br0", "type", "bridge", "mcast_snooping", "0"]);
-        fabric.on_switch(&["link", "set", "br0", "up"]);
+        for bridge in ["br0", "br1"] {
+            fabric.on_switch(&["link", "add", bridge, "type", "bridge", "mcast_snooping", "0"]);
+            fabric.on_switch(&["link", "set", bridge, "up"]);
+        }
         fabric
     }
 
     /// A folder that every node sees as `/shared`.
     pub(crate) fn shared(&self) -> PathBuf {
         self.work.path().join("shared")
+    }
+
+    /// A new folder of this fabric's own.
+    pub(crate) fn fresh_folder(&self) -> PathBuf {
+        tempfile::tempdir_in(self.work.path()).expect("a folder").keep()
     }
 
     /// The nodes that can be, up or not.
@@ -78,6 +107,10 @@ impl Fabric {
         format!("10.77.1.{}", 11 + place)
     }
 
+    fn migration_address(&self, name: &str) -> String {
+        self.address(name).replace("10.77.1.", "10.77.2.")
+    }
+
     /// Powers a node on: a fresh root, nothing running but the keeper.
     pub(crate) fn power_on(&self, name: &str) {
         let work = self.work.path().join(name);
@@ -85,13 +118,17 @@ impl Fabric {
         let console = fs::File::create(work.join("console")).expect("the node's console");
         let script = work.join("node-init.sh");
         fs::write(&script, include_str!("node-init.sh")).expect("the node's script");
-        let hosts: Vec<String> = self.names.iter().map(|n| format!("{} {n}", self.address(n))).collect();
+        let hosts: Vec<String> = self
+            .names
+            .iter()
+            .map(|n| format!("{} {n};{} {n}-m", self.address(n), self.migration_address(n)))
+            .collect();
         let mut unshare = command("unshare");
         unshare
             .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child"])
             .args(["--propagation", "private", "sh"])
             .arg(&script)
-            .args([name, &self.address(name)])
+            .args([name, &self.address(name), &self.migration_address(name)])
             .args([&work, &self.shared(), &self.work.path().join("keeper")])
             .arg(hosts.join(";"));
         let holder = spawn::start_held(&mut unshare, console);
@@ -103,13 +140,16 @@ impl Fabric {
             init != 0
         })
         .unwrap_or_else(|_| panic!("{name} did not start: {}", self.console(name)));
-        let (cable, target) = (format!("v{name}"), init.to_string());
-        self.on_switch(&["link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns", &target]);
-        self.on_switch(&["link", "set", &cable, "master", "br0", "up"]);
+        let target = init.to_string();
+        for (cable, bridge) in Cable::ALL.into_iter().zip(["br0", "br1"]) {
+            let (here, there) = cable.ends(name);
+            self.on_switch(&["link", "add", &here, "type", "veth", "peer", "name", there, "netns", &target]);
+            self.on_switch(&["link", "set", &here, "master", bridge, "up"]);
+        }
         fs::write(work.join("node/wired"), "").expect("wiring the node");
         until(UP, || work.join("node/ready").exists())
             .unwrap_or_else(|_| panic!("{name} did not come up: {}", self.console(name)));
-        self.nodes.borrow_mut().push(Node { name: name.to_owned(), holder, init });
+        self.nodes.borrow_mut().push(Node { name: name.to_owned(), pulled: vec![], holder, init });
     }
 
     /// Cuts a node's power: all its processes die at once, its root is gone.
@@ -122,19 +162,36 @@ impl Fabric {
         let _status = node.holder.wait();
         let work = self.work.path().join(name).join("node");
         fs::remove_dir_all(work).expect("removing the node's folder");
-        // the cable goes with the node's namespace, a little later
-        let cable = format!("v{name}");
-        until(UP, || !self.switch_command(&["link", "show", &cable]).ok()).expect("the cable to vanish");
+        // the cables go with the node's namespace, a little later
+        let is_there = |cable: Cable| self.switch_command(&["link", "show", &cable.ends(name).0]).ok();
+        until(UP, || !Cable::ALL.into_iter().any(is_there)).expect("the cables to vanish");
     }
 
-    /// Pulls the node's network cable.
+    /// Pulls the node's network cables.
     pub(crate) fn cut(&self, name: &str) {
-        self.on_switch(&["link", "set", &format!("v{name}"), "down"]);
+        Cable::ALL.into_iter().for_each(|cable| self.pull(name, cable));
     }
 
-    /// Plugs it in again.
+    /// Pulls one of them.
+    pub(crate) fn pull(&self, name: &str, cable: Cable) {
+        self.on_switch(&["link", "set", &cable.ends(name).0, "down"]);
+        for node in self.nodes.borrow_mut().iter_mut().filter(|n| n.name == name) {
+            node.pulled.push(cable);
+        }
+    }
+
+    pub(crate) fn is_pulled(&self, name: &str, cable: Cable) -> bool {
+        self.nodes.borrow().iter().any(|n| n.name == name && n.pulled.contains(&cable))
+    }
+
+    /// Plugs both in again.
     pub(crate) fn heal(&self, name: &str) {
-        self.on_switch(&["link", "set", &format!("v{name}"), "up"]);
+        for cable in Cable::ALL {
+            self.on_switch(&["link", "set", &cable.ends(name).0, "up"]);
+        }
+        for node in self.nodes.borrow_mut().iter_mut().filter(|n| n.name == name) {
+            node.pulled.clear();
+        }
     }
 
     /// What `words` says inside a node.

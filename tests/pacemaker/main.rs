@@ -2,6 +2,7 @@
 //!
 //! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
 //! ignored, with the reason on stderr. `PACEMAKER_CAPTURE=1` writes `tests/captured/pacemaker-VERSION/` anew.
+//! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead, and `-- soak` lets events rain.
 //! Two clusters serve all tests (`--test-threads 1`: one); how long a test took is said on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -10,9 +11,11 @@
 mod audit;
 mod cluster;
 mod fabric;
+mod faults;
 mod keeper;
 mod plan_table;
 mod pool;
+mod soak;
 mod spawn;
 mod standin_alone;
 mod stories;
@@ -31,6 +34,16 @@ const AT_ONCE: usize = 1;
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("node-keeper") {
         return keeper::run();
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((first, rest)) = words.split_first()
+        && let Some(run) = match first.as_str() {
+            "faults" => Some(faults::run as fn(&[String]) -> ExitCode),
+            "soak" => Some(soak::run as fn(&[String]) -> ExitCode),
+            _ => None,
+        }
+    {
+        return run(rest);
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(AT_ONCE));
@@ -51,6 +64,11 @@ fn skip(trial: Trial, needs_agent: bool) -> Trial {
     let why = WHY.get_or_init(|| say(cannot_run()));
     let no_agent = needs_agent && NO_AGENT.get_or_init(|| say(cluster::agent_missing())).is_some();
     trial.with_ignored_flag(why.is_some() || no_agent)
+}
+
+/// Why nothing that needs the agent can run here.
+fn skip_reason() -> Option<String> {
+    cannot_run().or_else(cluster::agent_missing)
 }
 
 fn say(reason: Option<String>) -> Option<String> {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # First process of a node: its own writable root over the machine's, its own /dev /run /tmp /proc, then the keeper.
-# Called by fabric.rs inside new namespaces:  node-init.sh NAME ADDRESS WORK SHARED KEEPER "ADDRESS NAME;..."
+# Called by fabric.rs inside new namespaces:  node-init.sh NAME ADDRESS MIGRATION-ADDRESS WORK SHARED KEEPER "ADDRESS NAME;..."
 set -eu
-name=$1 address=$2 work=$3 shared=$4 keeper=$5 hosts=$6
+name=$1 address=$2 migration=$3 work=$4 shared=$5 keeper=$6 hosts=$7
 
 hostname "$name"
 base=$work/root
@@ -21,7 +21,7 @@ mkdir dev/shm dev/pts
 mount -t tmpfs -o mode=1777 shm dev/shm          # libqb's rings
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
-mount -t tmpfs -o mode=755 run run
+mount -t tmpfs -o mode=755,size=16m run run
 mount -t tmpfs -o mode=1777 tmp tmp
 mkdir -p shared node old
 mount --bind "$shared" shared
@@ -42,8 +42,10 @@ echo "$name" >etc/hostname
 { echo 127.0.0.1 localhost; echo "$hosts" | tr ';' '\n'; } >etc/hosts
 : >etc/resolv.conf
 ip link set lo up
-# the other end of the cable appears when the fabric has plugged it in
+# the other ends of the cables appear when the fabric has plugged them in
 until [ -e /node/wired ]; do sleep 0.01; done
 ip address add "$address/24" dev eth0
+ip address add "$migration/24" dev eth1
 ip link set eth0 up
+ip link set eth1 up
 exec /keeper.d/keeper node-keeper

@@ -87,6 +87,16 @@ impl Host {
         Ok(Some(file))
     }
 
+    /// Says in `held.WHO` that somebody waits at a point, or no more.
+    pub(crate) fn note_held(&self, who: &str, point: Option<&str>) -> Result<()> {
+        let file = self.dir.join(format!("held.{who}"));
+        match point {
+            Some(point) => std::fs::write(&file, point),
+            None => std::fs::remove_file(&file),
+        }
+        .with_context(|| format!("noting {}", file.display()))
+    }
+
     /// Keeps a record of this call.
     pub(crate) fn note_call(&self, arguments: &[String]) -> Result<()> {
         let line = format!("{} {} {}\n", stamp(system::now_ns()), std::process::id(), arguments.join(" "));

@@ -14,6 +14,7 @@
 //! | `hostname` | the host's name in the events (default: the kernel's) |
 //! | `events` | every change of any domain (or `$XL_STANDIN_EVENTS`; may be a symbolic link to a shared file) |
 //! | `commands` | every call: time, pid, arguments |
+//! | `held.migrate`, `held.receive` | the point that a `.hold` makes somebody wait at, while it does |
 //! | `ctl/` | the knobs, below |
 //! | `../../log/xen/xl-NAME.log` | held open by the monitor daemon of a domain, as by real `xl` |
 //!
@@ -39,6 +40,7 @@
 //! | `NAME.no-suspend` | the guest does not suspend for a migration: fails after so many seconds (1) |
 //! | `destroy.seconds` | how long a domain takes to be gone (0.04), first `--ps--`, then as `(null)` |
 //! | `create.no-memory` | building a domain fails for want of memory |
+//! | `create.no-disk` | building a domain fails since one of its disks is not there; the text is its path |
 //! | `memory-mib` | the host's memory (16384) |
 //! | `stream.mib`, `stream.mib-per-second` | size and rate of a migration stream (8, 16) |
 //! | `stream.last-seconds` | length of stop-and-copy (0.05) |
@@ -297,6 +299,13 @@ fn build(host: &Host, domain: Domain) -> Result<u32, String> {
              memory\nlibxl: error: libxl_dom.c:586:libxl__build_dom: xc_dom_boot_mem_init failed: Operation not \
              supported\nlibxl: error: libxl_create.c:1690:domcreate_rebuild_done: Domain {domid}:cannot (re-)build \
              domain: -3\nlibxl: error: libxl_domain.c:1183:libxl__destroy_domid: Domain {domid}:Non-existant domain"
+        ));
+    }
+    if let Some(path) = host.knob("create.no-disk") {
+        return Err(format!(
+            "libxl: error: libxl_device.c:361:libxl__device_disk_set_backend: Disk vdev=xvda failed to stat: {path}: No \
+             such file or directory\nlibxl: error: libxl_create.c:1690:domcreate_rebuild_done: Domain {domid}:cannot \
+             (re-)build domain: -3"
         ));
     }
     locked.add(Domain { domid, ..domain }).map_err(|e| format!("{e:#}"))?;

@@ -1,0 +1,165 @@
+//! Classic Heartbeat's way to call us: a script in `resource.d` that gets its arguments first and its action last.
+//!
+//! A line of `haresources` says `node1 xen-handoff::x0::/etc/xen/x0.cfg::handoff_timeout=600`; Heartbeat splits it at `::` and
+//! runs `/etc/ha.d/resource.d/xen-handoff x0 /etc/xen/x0.cfg handoff_timeout=600 start`. What follows is the same agent with the
+//! same parameters; only where they are read, and how the answer to `status` is given, differs.
+//!
+//! Heartbeat judges `status` by its text, not by its exit status: whatever holds `running` runs, unless it says `not running`.
+//! Before every start it asks for the status and skips the start of what runs. So "I cannot tell" must not read as running
+//! there (nothing would be started, and nobody would know), and a start that follows is careful by itself.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::agent::{self, Action};
+use crate::cluster::peer_files::PeerFiles;
+use crate::handoff::ledger::Ledger;
+use crate::host::{NodeName, Root};
+use crate::ocf::environment::Environment;
+use crate::ocf::exit_code::{ExitCode, Failure};
+use crate::ocf::parameters::PARAMETERS;
+
+/// The folder that Heartbeat looks for scripts in. Called from there, the executable is Heartbeat's.
+pub const FOLDER: &str = "resource.d";
+/// How to call it.
+pub const USAGE: &str = "usage: xen-handoff NAME [CONFIG] [PARAMETER=VALUE ...] start|stop|status";
+/// An argument that is no parameter of the agent: Heartbeat itself has no limit for any action.
+const TIMEOUT: &str = "timeout";
+
+/// LSB's exit status of a `status` that found the service stopped.
+const STATUS_STOPPED: u8 = 3;
+/// ... and of one that cannot tell.
+const STATUS_UNKNOWN: u8 = 4;
+
+/// Carries out what Heartbeat asks for. Gives the process's exit status and, if it failed, why.
+///
+/// # Errors
+/// The agent's own [`Failure`], for the log; its exit status for Heartbeat is 1.
+pub fn run(arguments: &[String], environment: &Environment) -> Result<u8, Failure> {
+    let refused = |what: String| Failure::new(ExitCode::Arguments, format!("{what}; {USAGE}"));
+    let (action, environment) = read(arguments, environment).map_err(refused)?;
+    match action {
+        Action::Start | Action::Stop => agent::run(action.name(), &environment).map(|_| 0),
+        _ => {
+            keep_a_ledger(&environment);
+            Ok(status(&environment))
+        }
+    }
+}
+
+/// Heartbeat asks every node for the status of every line before the node joins: from then on its ledger is kept without a
+/// gap, and a takeover that comes later can rely on it.
+fn keep_a_ledger(environment: &Environment) {
+    if let Err(why) = PeerFiles::new(&environment.root).age() {
+        log::warn!("this node keeps no ledger: {why}");
+    }
+}
+
+/// Says how it stands, in the words that Heartbeat looks for and no other.
+fn status(environment: &Environment) -> u8 {
+    let (word, status) = match agent::run(Action::Monitor.name(), environment) {
+        Ok(ExitCode::Success) => ("running", 0),
+        Ok(_) => ("stopped", STATUS_STOPPED),
+        Err(failure) if failure.code == ExitCode::Degraded => ("running", 0),
+        Err(failure) => {
+            log::error!("{failure}");
+            ("unknown", STATUS_UNKNOWN)
+        }
+    };
+    // Nobody reads it: nothing is lost.
+    let _ = writeln!(std::io::stdout(), "{word}");
+    status
+}
+
+/// The action, and the environment that the agent would find under an OCF caller.
+fn read(arguments: &[String], environment: &Environment) -> Result<(Action, Environment), String> {
+    let [name, middle @ .., action] = arguments else {
+        return Err("name and action are missing".to_owned());
+    };
+    let action = match action.as_str() {
+        "start" => Action::Start,
+        "stop" => Action::Stop,
+        "status" | "monitor" => Action::Monitor,
+        other => return Err(format!("no such action: {other:?}")),
+    };
+    let mut environment = environment.clone();
+    environment.resource = Some(name.clone());
+    environment.parameters.insert("name".to_owned(), name.clone());
+    for (at, argument) in middle.iter().enumerate() {
+        match argument.split_once('=') {
+            Some((TIMEOUT, seconds)) => {
+                let seconds = seconds
+                    .parse()
+                    .map_err(|_| format!("{argument:?}: {seconds:?} is no number of seconds"))?;
+                environment.timeout = Some(Duration::from_secs(seconds));
+            }
+            Some((parameter, _)) if PARAMETERS.iter().all(|known| known.name != parameter) => {
+                return Err(format!("{argument:?}: there is no parameter {parameter}"));
+            }
+            Some((parameter, value)) => {
+                environment.parameters.insert(parameter.to_owned(), value.to_owned());
+            }
+            None if at == 0 => {
+                environment.parameters.insert("xmfile".to_owned(), argument.clone());
+            }
+            None => return Err(format!("{argument:?} is neither the configuration nor PARAMETER=VALUE")),
+        }
+    }
+    if !environment.parameters.contains_key("xmfile") {
+        let file = usual_config(&environment.root, name);
+        environment.parameters.insert("xmfile".to_owned(), file.to_string_lossy().into_owned());
+    }
+    // Heartbeat names the node in what it starts; a person who tries the script by hand does not.
+    environment.on_node = environment.heartbeat_node.clone().and_then(|node| NodeName::new(node).ok());
+    Ok((action, environment))
+}
+
+/// Where a domain's configuration usually lies: with the ending on Debian, without it on CentOS.
+fn usual_config(root: &Root, name: &str) -> PathBuf {
+    let with_ending = root.join(&format!("/etc/xen/{name}.cfg"));
+    let without = root.join(&format!("/etc/xen/{name}"));
+    if !with_ending.is_file() && without.is_file() { without } else { with_ending }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn called(text: &str) -> Result<(Action, Environment), String> {
+        let environment = Environment { heartbeat_node: Some("n1".to_owned()), ..Environment::default() };
+        read(&words(text), &environment)
+    }
+
+    #[test]
+    fn a_line_of_haresources_becomes_what_an_ocf_caller_would_set() {
+        let (action, set) = called("x0 /etc/xen/x0.cfg handoff_timeout=600 timeout=900 stop").unwrap();
+        assert_eq!(action, Action::Stop);
+        assert_eq!(set.resource.as_deref(), Some("x0"));
+        assert_eq!(set.parameters["xmfile"], "/etc/xen/x0.cfg");
+        assert_eq!(set.parameters["handoff_timeout"], "600");
+        assert_eq!((set.timeout, set.parameters.get("timeout")), (Some(Duration::from_secs(900)), None));
+        assert_eq!(set.on_node.as_ref().map(NodeName::as_str), Some("n1"));
+        let (_, short) = called("x0 start").unwrap();
+        assert_eq!(short.parameters["xmfile"], "/etc/xen/x0.cfg");
+    }
+
+    #[test]
+    fn a_call_that_makes_no_sense_is_refused_with_the_word_that_is_wrong() {
+        assert!(called("").is_err() && called("start").is_err());
+        assert!(called("x0 reload").unwrap_err().contains("reload"));
+        assert!(called("x0 /etc/xen/x0.cfg more start").unwrap_err().contains("more"));
+        assert!(called("x0 handoff_timeoud=600 start").unwrap_err().contains("handoff_timeoud"));
+        assert!(called("x0 timeout=soon start").unwrap_err().contains("soon"));
+    }
+
+    #[test]
+    fn by_hand_there_is_no_cluster_that_calls() {
+        let (_, set) = read(&words("x0 stop"), &Environment::default()).unwrap();
+        assert_eq!(set.on_node, None);
+    }
+}
