@@ -11,8 +11,8 @@ use super::drive::{Drive, Ended};
 use super::mutation::{Mutation, Rules};
 use super::promise::{Broken, Promise, hold};
 use super::world::{
-    Action, Belief, Chain, Cluster, History, Host, KeeperAt, Ledger, Member, NODES, Node, Note, Stand, StartAt,
-    StopAt, World, name,
+    Action, Belief, Chain, Cluster, History, Host, KeeperAt, Ledger, Member, NODES, Node, Note, Stand,
+    StartAt, StopAt, World, name,
 };
 
 /// What the cluster and its people may do next.
@@ -368,7 +368,8 @@ impl Drive<'_> {
 /// Whether the guard of `node` finds an offer that nobody keeps.
 pub(super) fn guard_acts(world: &World, rules: Rules, node: Node) -> bool {
     let host = &world.hosts[node];
-    let kept = host.stand.offer().is_none_or(|paper| host.keeper.is_some_and(|keeper| keeper.epoch == paper.epoch));
+    let kept =
+        host.stand.offer().is_none_or(|paper| host.keeper.is_some_and(|keeper| keeper.epoch == paper.epoch));
     // A stop that has only just made the offer arms it itself; the guard is not that fast.
     let being_made = matches!(host.action, Some(Action::Stop { .. }));
     host.up && host.stand.is_offered_away() && !kept && !being_made && !rules.mutated(Mutation::NoGuard)

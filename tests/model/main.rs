@@ -218,12 +218,11 @@ fn schedules(count: u64) -> usize {
 /// A shortest schedule to every ending that is not "it runs", with what happens when it heals.
 fn endings() -> ExitCode {
     for (about, bounds, _) in searches() {
-        let limit = Limit { states: 200_000, heal_every: 1, fenced_before: false, tolerates: Ending::Unsettled };
+        let limit =
+            Limit { states: 200_000, heal_every: 1, fenced_before: false, tolerates: Ending::Unsettled };
         let search = explore(bounds, Rules::default(), limit);
         println!("search: {about}: {}", sorted(&search));
-        for (ending, schedule) in
-            search.examples.iter().filter(|(ending, _)| **ending != Ending::Runs)
-        {
+        for (ending, schedule) in search.examples.iter().filter(|(ending, _)| **ending != Ending::Runs) {
             println!("  {ending:?}:");
             let mut world = world::World::begin(bounds);
             for &deed in schedule {
