@@ -34,10 +34,14 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(15);
 
 /// What one look says.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub enum Verdict {
+    /// It runs here.
     Runs,
+    /// It runs here, and somebody should look at it.
     Degraded(String),
+    /// It is cleanly stopped here, or so the cluster was told.
     NotRunning,
+    /// Neither.
     Failed(String),
     /// It is about to change; the text says what it is now.
     LookAgain(String),
@@ -84,7 +88,9 @@ impl Agent {
     }
 }
 
-fn judge(
+/// Judges one look, as the table above says. `in_transfer`: whether somebody holds the transfer lock; `attended`: whether
+/// xl's daemon for the domain lives.
+pub fn judge(
     presence: &Presence,
     phase: &Phase,
     in_transfer: impl Fn() -> bool,

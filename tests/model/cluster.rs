@@ -3,22 +3,23 @@
 //!
 //! What it never does is Pacemaker's own promise, and ours stand on it: it starts the resource only when it believes it
 //! stopped on every other node, and a node that it has lost counts as stopped only once it has been fenced. (That it believes
-//! wrongly after an interrupted migration is the stale-history hazard, [`Deed::Forget`].) A cluster with
-//! `stonith-enabled=false` breaks that promise by itself.
+//! wrongly after an interrupted migration is the stale-history hazard, [`Deed::Forget`]; that it does not fence at all is
+//! [`Deed::Presume`].)
 
 use super::deed::Deed;
 use super::drive::{Drive, Ended};
-use super::mutation::Mutation;
+use super::mutation::{Mutation, Rules};
 use super::promise::{Broken, Promise, hold};
 use super::world::{
-    Action, Belief, Chain, Host, KeeperAt, Ledger, Member, NODES, Node, Note, Stand, StartAt, StopAt, World,
-    name,
+    Action, Belief, Chain, Cluster, History, Host, KeeperAt, Ledger, Member, NODES, Node, Note, Stand,
+    StartAt, StopAt, World, name,
 };
 
 /// What the cluster and its people may do next.
 pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
     let Cluster { belief, member, migration, .. } = world.cluster;
-    let idle = world.hosts.iter().all(|host| host.action.is_none());
+    // What a node does that the cluster no longer sees, nobody waits for.
+    let idle = (0..NODES).all(|node| world.hosts[node].action.is_none() || member[node] != Member::In);
     for node in 0..NODES {
         let host = &world.hosts[node];
         let present = member[node] == Member::In;
@@ -63,9 +64,10 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
                 out.push(Deed::Leave(node));
             }
         }
-        if present && belief[node] == Belief::Blocked && host.action.is_none() {
+        if present && matches!(belief[node], Belief::Blocked | Belief::Unsure) && host.action.is_none() {
             out.push(Deed::CleanUp(node));
         }
+        // An action that outlives its manager is waited for. (A second one beside it is left out.)
         if !present && host.up && !world.is_isolated(node) && host.action.is_none() {
             out.push(Deed::Join(node));
         }
@@ -74,8 +76,12 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
         }
         let survivor = others().any(|other| member[other] == Member::In && world.hosts[other].up);
         let unclean = member[node] == Member::Lost && belief[node] != Belief::Stopped;
-        if survivor && (unclean || present && belief[node] == Belief::Blocked) && world.left.faults > 0 {
+        let blocked = present && belief[node] == Belief::Blocked;
+        if survivor && (unclean || blocked) && world.left.faults > 0 || asked_to_fence(world, node) {
             out.push(Deed::Fence(node));
+        }
+        if survivor && unclean && world.left.presumes > 0 {
+            out.push(Deed::Presume(node));
         }
         if let Some((_, target, Chain::Sent | Chain::Failed)) = migration
             && target == node
@@ -92,7 +98,11 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
     }
 }
 
-use super::world::Cluster;
+/// Whether a start waits for this node to be fenced.
+fn asked_to_fence(world: &World, node: Node) -> bool {
+    let waits = |host: &Host| host.action == Some(Action::Start(StartAt::Fencing(node)));
+    world.left.fences > 0 && world.hosts.iter().any(waits)
+}
 
 /// The cluster reads how `action` on `node` has ended.
 ///
@@ -130,6 +140,14 @@ pub(super) fn heard(
         }
     };
     let cluster = &mut drive.world.cluster;
+    if cluster.headless[node] {
+        return Ok(());
+    }
+    // A node that is not seen keeps its operations, and tells them when it is seen again.
+    cluster.history[node] = match (action, ended) {
+        (Action::Stop { .. }, Ended::Success) | (Action::Probe, Ended::NotRunning) => History::Clear,
+        _ => History::Other,
+    };
     if cluster.member[node] == Member::In {
         cluster.belief[node] = belief;
     }
@@ -202,18 +220,21 @@ impl Drive<'_> {
             Deed::Start(node) => {
                 self.world.left.starts -= 1;
                 self.world.cluster.migration = None;
-                self.world.hosts[node].action = Some(Action::Start(StartAt::Round));
+                self.begins(node, Action::Start(StartAt::Round));
             }
             Deed::Stop(node, plan) => {
                 self.world.left.stops -= 1;
-                self.world.hosts[node].action = Some(Action::Stop { plan, at: StopAt::Begin });
+                self.begins(node, Action::Stop { plan, at: StopAt::Begin });
             }
             Deed::MigrateTo(node, target) => {
-                self.world.hosts[node].action = Some(Action::MigrateTo { target, pushing: false });
+                self.begins(node, Action::MigrateTo { target, pushing: false });
             }
-            Deed::MigrateFrom(node) => self.world.hosts[node].action = Some(Action::MigrateFrom),
+            Deed::MigrateFrom(node) => self.begins(node, Action::MigrateFrom),
             Deed::Probe(node) => self.world.hosts[node].action = Some(Action::Probe),
-            Deed::CleanUp(node) => self.world.cluster.belief[node] = Belief::Unsure,
+            Deed::CleanUp(node) => {
+                self.world.cluster.belief[node] = Belief::Unsure;
+                self.world.cluster.history[node] = History::Nothing;
+            }
             Deed::Leave(node) => {
                 self.world.left.leaves -= 1;
                 self.world.cluster.member[node] = Member::Out;
@@ -221,12 +242,16 @@ impl Drive<'_> {
             }
             Deed::Join(node) => {
                 self.drop_attributes(node);
-                self.world.cluster.member[node] = Member::In;
-                self.world.cluster.belief[node] = Belief::Unsure;
-                if self.rules.repaired(super::known::Known::FencedAndBack)
-                    && !self.rules.mutated(Mutation::FencedEver)
-                {
-                    self.world.cluster.fenced_at[node] = None;
+                let cluster = &mut self.world.cluster;
+                if cluster.member[node] == Member::Out || cluster.headless[node] {
+                    // Its Pacemaker has begun anew, and looks before it says anything.
+                    cluster.history[node] = History::Nothing;
+                }
+                cluster.member[node] = Member::In;
+                cluster.headless[node] = false;
+                cluster.belief[node] = Belief::Unsure;
+                if !self.rules.mutated(Mutation::FencedAndBack) && !self.rules.mutated(Mutation::FencedEver) {
+                    cluster.fenced_at[node] = None;
                 }
             }
             Deed::Lose(node) => {
@@ -237,11 +262,21 @@ impl Drive<'_> {
                 }
             }
             Deed::Fence(node) => {
-                self.world.left.faults -= 1;
+                if asked_to_fence(self.world, node) {
+                    self.world.left.fences -= 1;
+                } else {
+                    self.world.left.faults -= 1;
+                }
                 let at = self.world.tick();
                 self.crash(node)?;
                 self.world.cluster.fenced_at[node] = Some(at);
                 self.world.cluster.member[node] = Member::Lost;
+                self.world.cluster.belief[node] = Belief::Stopped;
+                self.world.cluster.history[node] = History::Nothing;
+                settle_migration(self.world);
+            }
+            Deed::Presume(node) => {
+                self.world.left.presumes -= 1;
                 self.world.cluster.belief[node] = Belief::Stopped;
                 settle_migration(self.world);
             }
@@ -261,6 +296,23 @@ impl Drive<'_> {
         Ok(())
     }
 
+    fn begins(&mut self, node: Node, action: Action) {
+        self.world.hosts[node].action = Some(action);
+        // On record from its begin, as pending.
+        self.world.cluster.history[node] = History::Other;
+    }
+
+    /// A migrate_to that never ends leaves its target to be stopped.
+    fn target_unsure(&mut self, node: Node) {
+        let cluster = &mut self.world.cluster;
+        if let Some(Action::MigrateTo { target, .. }) = self.world.hosts[node].action
+            && cluster.belief[target] == Belief::Stopped
+            && cluster.member[target] == Member::In
+        {
+            cluster.belief[target] = Belief::Unsure;
+        }
+    }
+
     fn drop_attributes(&mut self, node: Node) {
         self.world.ledger.slot[node] = None;
         self.world.ledger.note[node] = Note::None;
@@ -271,8 +323,17 @@ impl Drive<'_> {
     /// # Errors
     /// None today.
     pub(super) fn crash(&mut self, node: Node) -> Result<(), Broken> {
+        self.target_unsure(node);
         self.world.hosts[node] = Host::fresh(false);
+        self.world.cluster.headless[node] = false;
         self.drop_attributes(node);
+        for host in &mut self.world.hosts {
+            if let Stand::Sending(way, _) | Stand::Settling(way, _) = host.stand
+                && way.target() == node
+            {
+                host.peer_restarted = true;
+            }
+        }
         for place in 0..self.world.streams.len() {
             self.lose_host(place, node)?;
         }
@@ -288,10 +349,30 @@ impl Drive<'_> {
         heard(self, node, action, Ended::Failure)
     }
 
+    /// Pacemaker is killed. The action that it began goes on; nobody hears of its end.
+    pub(super) fn kill_manager(&mut self, node: Node) {
+        self.drop_attributes(node);
+        self.target_unsure(node);
+        let cluster = &mut self.world.cluster;
+        (cluster.member[node], cluster.belief[node]) = (Member::Lost, Belief::Unsure);
+        cluster.history[node] = History::Other;
+        cluster.headless[node] = true;
+    }
+
     /// Somebody kills the keeper.
     pub(super) fn kill_keeper(&mut self, node: Node) {
         self.world.hosts[node].keeper = None;
     }
+}
+
+/// Whether the guard of `node` finds an offer that nobody keeps.
+pub(super) fn guard_acts(world: &World, rules: Rules, node: Node) -> bool {
+    let host = &world.hosts[node];
+    let kept =
+        host.stand.offer().is_none_or(|paper| host.keeper.is_some_and(|keeper| keeper.epoch == paper.epoch));
+    // A stop that has only just made the offer arms it itself; the guard is not that fast.
+    let being_made = matches!(host.action, Some(Action::Stop { .. }));
+    host.up && host.stand.is_offered_away() && !kept && !being_made && !rules.mutated(Mutation::NoGuard)
 }
 
 /// Whether the keeper on `node` has something to do.
@@ -302,9 +383,9 @@ pub(super) fn keeper_acts(world: &World, node: Node, under_stream: bool) -> bool
         KeeperAt::Watch => {
             let ours = host.stand.offer().is_some_and(|paper| paper.epoch == keeper.epoch);
             let due = world.has_expired(keeper.epoch) && (under_stream || !world.is_transferring(node));
-            // In `Offering` and `Settling` an expiry changes nothing.
-            let changes =
-                matches!(host.stand, Stand::Offered(_) | Stand::Withdrawing(_) | Stand::Sending(..));
+            // In any other phase an expiry changes nothing; what broke off is settled ([`Deed::Settle`]).
+            let changes = matches!(host.stand, Stand::Offered(_) | Stand::Withdrawing(_))
+                || under_stream && matches!(host.stand, Stand::Sending(..) | Stand::Settling(..));
             !ours || due && changes
         }
         KeeperAt::Quench | KeeperAt::Verify => true,

@@ -2,14 +2,14 @@
 //! what the world is then, and whether every promise held.
 
 use super::cluster::{self, keeper_acts};
-use super::drive::{Drive, Ended};
+use super::drive::{Drive, Ended, looks_again};
 use super::flow::{self, Part, Process};
-use super::known::{Known, Rules};
-use super::mutation::Mutation;
+use super::mutation::{Mutation, Rules};
 use super::promise::{self, Broken};
+use super::settle;
 use super::world::{
-    Action, Heard, Host, KeeperAt, Look, Member, Moment, NODES, Node, Note, Stand, StartAt, StopAt, World,
-    name,
+    Action, Heard, Host, KeeperAt, Look, Member, Moment, NODES, Node, Note, Reading, Settler, Stand, StartAt,
+    StopAt, World, name,
 };
 use std::fmt;
 
@@ -34,6 +34,8 @@ pub(super) enum Deed {
     Lose(Node),
     /// Fencing succeeds. (Where it fails or there is none, this does not come.)
     Fence(Node),
+    /// The cluster presumes a lost node to be stopped that nobody has fenced.
+    Presume(Node),
     /// Stale history: the cluster counts a migration's target as stopped, without a stop.
     Forget(Node),
     /// attrd restarts on all nodes at once.
@@ -46,6 +48,11 @@ pub(super) enum Deed {
     GiveUp(Node),
     /// The keeper on a node goes on.
     Keep(Node),
+    /// The guard of a node, which systemd keeps alive, starts a keeper for an offer that has none.
+    Guard(Node),
+    /// Whoever settles a broken transfer on a node goes on: an action, the keeper, the guard, the stream's own process, the
+    /// far end of a claim or a question, a person.
+    Settle(Node),
     /// A stream goes on.
     Flow(usize, Part),
     /// A host stops in the middle of everything.
@@ -59,6 +66,10 @@ pub(super) enum Deed {
     /// The action is killed (at the cluster's time-out, say).
     KillAction(Node),
     KillKeeper(Node),
+    /// Whoever settles there is killed, if that is none of the stream's own processes.
+    KillSettler(Node),
+    /// A node's cluster manager is killed; the action that it began lives on.
+    KillManager(Node),
     Kill(usize, Process),
     /// The deadline of an offer has passed.
     Expire(Moment),
@@ -90,12 +101,15 @@ impl fmt::Display for Deed {
             Self::Join(node) => write!(f, "cluster: {} joins", name(node)),
             Self::Lose(node) => write!(f, "cluster: {} is lost", name(node)),
             Self::Fence(node) => write!(f, "cluster: {} is fenced", name(node)),
+            Self::Presume(node) => write!(f, "cluster: {} is presumed stopped, without fencing", name(node)),
             Self::Forget(node) => write!(f, "cluster: forgets that {} was a migration's target", name(node)),
             Self::Wipe => f.write_str("attrd restarts on all nodes at once"),
             Self::Act(node) => write!(f, "{}: the action goes on", name(node)),
             Self::Ask(node, peer) => write!(f, "{}: start asks {}", name(node), name(peer)),
             Self::GiveUp(node) => write!(f, "{}: the action gives up at its deadline", name(node)),
             Self::Keep(node) => write!(f, "{}: the keeper goes on", name(node)),
+            Self::Guard(node) => write!(f, "{}: the guard starts a keeper", name(node)),
+            Self::Settle(node) => write!(f, "{}: settling goes on", name(node)),
             Self::Flow(place, part) => write!(f, "stream {place}: {part:?}"),
             Self::Crash(node) => write!(f, "{} crashes", name(node)),
             Self::Boot(node) => write!(f, "{} comes up", name(node)),
@@ -103,6 +117,8 @@ impl fmt::Display for Deed {
             Self::Heal(node) => write!(f, "the link {}-{} heals", link(node).0, link(node).1),
             Self::KillAction(node) => write!(f, "{}: the action is killed", name(node)),
             Self::KillKeeper(node) => write!(f, "{}: the keeper is killed", name(node)),
+            Self::KillSettler(node) => write!(f, "{}: whoever settles is killed", name(node)),
+            Self::KillManager(node) => write!(f, "{}: the cluster manager is killed", name(node)),
             Self::Kill(place, process) => write!(f, "stream {place}: {process:?} is killed"),
             Self::Expire(epoch) => write!(f, "the deadline of offer {epoch} passes"),
             Self::TimePasses => f.write_str("more time passes than an offer may live"),
@@ -119,6 +135,10 @@ impl Deed {
                 matches!(before.hosts[node].action, Some(Action::Stop { at: StopAt::Quench, .. }))
             }
             Self::Keep(node) => before.hosts[node].keeper.is_some_and(|keeper| keeper.at == KeeperAt::Quench),
+            // What its target took with it may have been newer than this.
+            Self::Settle(node) => {
+                before.hosts[node].settler == Some(Settler::Destroy) && before.hosts[node].peer_restarted
+            }
             _ => false,
         }
     }
@@ -133,8 +153,11 @@ impl Deed {
                 | Self::Cut(_)
                 | Self::KillAction(_)
                 | Self::KillKeeper(_)
+                | Self::KillSettler(_)
+                | Self::KillManager(_)
                 | Self::Kill(..)
                 | Self::Fence(_)
+                | Self::Presume(_)
                 | Self::Forget(_)
                 | Self::Wipe
                 | Self::Leave(_)
@@ -155,11 +178,16 @@ pub(super) fn deeds(world: &World, rules: Rules) -> Vec<Deed> {
 
 /// The deeds that processes do by themselves.
 pub(super) fn progress(world: &World, rules: Rules, out: &mut Vec<Deed>) {
+    for node in 0..NODES {
+        if world.hosts[node].settler.is_some() || settle::decide(world, rules, node).is_some() {
+            out.push(Deed::Settle(node));
+        }
+    }
     let mut parts = Vec::new();
     for place in 0..world.streams.len() {
         parts.clear();
         let refusals = world.left.refusals > 0 && world.left.faults > 0;
-        flow::parts(world, place, refusals, &mut parts);
+        flow::parts(world, rules, place, refusals, &mut parts);
         out.extend(parts.iter().map(|&part| Deed::Flow(place, part)));
     }
     for node in 0..NODES {
@@ -167,17 +195,21 @@ pub(super) fn progress(world: &World, rules: Rules, out: &mut Vec<Deed>) {
         if keeper_acts(world, node, rules.mutated(Mutation::ExpireUnderStream)) {
             out.push(Deed::Keep(node));
         }
+        if cluster::guard_acts(world, rules, node) {
+            out.push(Deed::Guard(node));
+        }
     }
 }
 
 fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
     let host = &world.hosts[node];
     let Some(action) = host.action else { return };
-    let free = !world.is_transferring(node) && Drive::can_settle(world, node);
+    // What waits for the transfer also settles it, as far as that can be done now.
+    let free = !world.is_transferring(node) && settle::decide(world, rules, node).is_none();
     match action {
-        Action::Start(StartAt::Asking(knows, _)) => {
+        Action::Start(StartAt::Asking(knows, reading)) => {
             let open = |peer: &Node| *peer != node && knows.heard[*peer] == Heard::NotAsked;
-            let asks: Vec<Node> = (0..NODES).filter(open).collect();
+            let asks: Vec<Node> = (0..NODES).filter(open).filter(|_| reading != Reading::NoCluster).collect();
             if asks.is_empty() {
                 out.push(Deed::Act(node));
             }
@@ -202,12 +234,11 @@ fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
             out.push(if free { Deed::Act(node) } else { Deed::GiveUp(node) });
         }
         Action::Probe => {
-            let busy = host.stand.is_in_transfer() && world.is_transferring(node);
-            let again = matches!(host.look(), Look::Paused | Look::Away | Look::Incoming)
-                && busy
-                && !host.stand.is_offered_away()
-                && !matches!(host.stand, Stand::Receiving(_));
+            let again = looks_again(world, rules, node);
             out.push(if again { Deed::GiveUp(node) } else { Deed::Act(node) });
+        }
+        Action::Stop { at: StopAt::LookAgain, .. } => {
+            out.push(if free { Deed::Act(node) } else { Deed::GiveUp(node) });
         }
         Action::Start(_) | Action::Stop { .. } => out.push(Deed::Act(node)),
     }
@@ -221,7 +252,7 @@ fn round_comes_on(world: &World, node: Node) -> bool {
         Look::Running => !matches!(host.stand, Stand::Withdrawing(_)),
         Look::Absent => true,
         Look::Paused | Look::Frozen => true,
-        Look::Incoming => matches!(host.stand, Stand::Receiving(_)),
+        Look::Incoming => false,
         Look::Away => !unsettled(host.stand),
     }
 }
@@ -261,6 +292,12 @@ fn faults(world: &World, rules: Rules, out: &mut Vec<Deed>) {
             if host.keeper.is_some() {
                 out.push(Deed::KillKeeper(node));
             }
+            if settle::settled_by_another(world, node) {
+                out.push(Deed::KillSettler(node));
+            }
+        }
+        if left.managers > 0 && world.cluster.member[node] == Member::In {
+            out.push(Deed::KillManager(node));
         }
     }
     if left.faults > 0 && left.kills > 0 {
@@ -268,8 +305,10 @@ fn faults(world: &World, rules: Rules, out: &mut Vec<Deed>) {
             out.extend(flow::living(world, place).into_iter().map(|process| Deed::Kill(place, process)));
         }
     }
-    let ended = world.hosts.iter().all(|host| host.stand.offer().is_none());
-    if world.ledger.note.contains(&Note::Young) && (ended || !rules.repaired(Known::ExpiredIsNotEnded)) {
+    // Somebody sees to it that an offer ends in time; but nobody can say how long it takes to settle what broke off.
+    let open = |stand: Stand| stand.offer().is_some() && !matches!(stand, Stand::Settling(..));
+    let ended = world.hosts.iter().all(|host| !open(host.stand)) && world.streams == [None, None];
+    if world.ledger.note.contains(&Note::Young) && (ended || rules.mutated(Mutation::ExpiredIsEnded)) {
         out.push(Deed::TimePasses);
     }
 }
@@ -298,6 +337,7 @@ fn apply(world: &mut World, deed: Deed, rules: Rules) -> Result<(), Broken> {
         | Deed::Join(_)
         | Deed::Lose(_)
         | Deed::Fence(_)
+        | Deed::Presume(_)
         | Deed::Forget(_)
         | Deed::Wipe => drive.order(deed)?,
         Deed::Act(node) => drive.act(node)?,
@@ -307,6 +347,11 @@ fn apply(world: &mut World, deed: Deed, rules: Rules) -> Result<(), Broken> {
             cluster::heard(&mut drive, node, action, Ended::Failure)?;
         }
         Deed::Keep(node) => drive.keep(node)?,
+        Deed::Guard(node) => {
+            let epoch = drive.world.hosts[node].stand.offer().unwrap().epoch;
+            drive.arm(node, epoch);
+        }
+        Deed::Settle(node) => drive.settle(node)?,
         Deed::Flow(place, part) => {
             if part == Part::Refuse {
                 drive.world.left.refusals -= 1;
@@ -336,6 +381,16 @@ fn apply(world: &mut World, deed: Deed, rules: Rules) -> Result<(), Broken> {
             drive.world.left.faults -= 1;
             drive.kill_keeper(node);
         }
+        Deed::KillSettler(node) => {
+            drive.world.left.kills -= 1;
+            drive.world.left.faults -= 1;
+            drive.kill_settler(node);
+        }
+        Deed::KillManager(node) => {
+            drive.world.left.managers -= 1;
+            drive.world.left.faults -= 1;
+            drive.kill_manager(node);
+        }
         Deed::Kill(place, process) => {
             drive.world.left.kills -= 1;
             drive.world.left.faults -= 1;
@@ -346,7 +401,8 @@ fn apply(world: &mut World, deed: Deed, rules: Rules) -> Result<(), Broken> {
             drive.world.expired |= 1 << epoch;
         }
         Deed::TimePasses => {
-            drive.world.expired = u32::MAX;
+            drive.world.long_ago = drive.world.clock;
+            drive.world.expired = (1 << (drive.world.clock + 1)) - 1;
             for note in &mut drive.world.ledger.note {
                 if *note == Note::Young {
                     *note = Note::Old;

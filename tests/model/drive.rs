@@ -1,21 +1,22 @@
 //! The agent's drivers, deed by deed, as `src/agent/`, `src/tool/keep.rs` and `src/transport/forced_command.rs` have them: what
 //! they look at, which event they make of it, which effects they carry out, and in which order. A host may crash and any
-//! process may be killed between two deeds. What decides is the real code: `step`, and the evidence types.
+//! process may be killed between two deeds. What decides is the real code: `step`, `resolve`, and the evidence types.
 
-use super::known::{Known, Rules};
-use super::mutation::{self, Mutation};
+use super::mutation::{self, Mutation, Rules};
 use super::promise::{Broken, Promise, hold};
 use super::world::{
-    Action, Copy, Heard, Keeper, KeeperAt, Knows, Look, Member, Moment, NODES, Node, Note, Ours, Paper,
-    Reading, Ready, Receiver, Report, Run, Sender, Stand, StartAt, StopAt, Stream, Way, World, name,
+    Action, Belief, Copy, Entry, Go, Heard, History, Keeper, KeeperAt, Knows, LONGEST_OFFER, Look, Member,
+    Moment, NODES, Node, Note, Ours, Paper, Peer, Reading, Ready, Receiver, Report, Run, Sender, Settler,
+    Stand, StartAt, StopAt, Stream, Way, World, Written, moment, name, time,
 };
-use super::world::{Go, LONGEST_OFFER};
 use std::time::Duration;
+use xen_handoff::agent::monitor::{Verdict, judge};
 use xen_handoff::domain::Presence;
-use xen_handoff::handoff::event::{OutOfOrder, ReceiverEnd, SenderEnd};
+use xen_handoff::handoff::event::OutOfOrder;
 use xen_handoff::handoff::evidence::{
     Absence, Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays, Recorded,
 };
+use xen_handoff::handoff::ledger::{self, Entries};
 use xen_handoff::handoff::{Effect, Event};
 
 /// How a worker of an action ended.
@@ -42,69 +43,73 @@ pub(super) struct Drive<'a> {
     pub(super) rules: Rules,
 }
 
-type Done = Result<(), Broken>;
+pub(super) type Done = Result<(), Broken>;
 
 impl Drive<'_> {
-    /// The real step, put on record. Without `erase`, effects on the ledger are the caller's, who may forget them.
-    pub(super) fn advance(
-        &mut self,
-        node: Node,
-        event: Event,
-        erase: bool,
-    ) -> Result<Vec<Effect>, OutOfOrder> {
+    /// The real step, put on record; its effects on the ledger are carried out.
+    pub(super) fn advance(&mut self, node: Node, event: Event) -> Result<Vec<Effect>, OutOfOrder> {
         let host = &mut self.world.hosts[node];
-        let (phase, effects) = mutation::step(self.rules.mutation, host.stand.phase(), event)?;
+        let (phase, effects) = mutation::step(self.rules, host.stand.phase(), event)?;
         host.stand = Stand::of(&phase);
-        if erase {
-            for effect in &effects {
-                if let Effect::EraseLedger(epoch) = effect {
-                    self.erase(node, Moment::try_from(epoch.0).unwrap());
-                }
+        if !matches!(host.stand, Stand::Sending(..) | Stand::Settling(..)) {
+            host.peer_restarted = false;
+        }
+        for effect in &effects {
+            if let Effect::EraseLedger(epoch) = effect {
+                self.erase(node, moment(*epoch));
             }
         }
         Ok(effects)
     }
 
     pub(super) fn erase(&mut self, by: Node, epoch: Moment) {
-        for node in self.visible(by) {
-            if self.world.ledger.slot[node].is_some_and(|paper| paper.epoch == epoch) {
+        for node in self.world.visible(by) {
+            if self.world.ledger.slot[node].is_some_and(|entry| entry.epoch() == epoch) {
                 self.world.ledger.slot[node] = None;
             }
         }
     }
 
-    /// Under whose names `by` sees attributes: the members of its part of the cluster.
-    fn visible(&self, by: Node) -> Vec<Node> {
-        match self.world.cluster.member[by] {
-            Member::In => (0..NODES).filter(|&node| self.world.cluster.member[node] == Member::In).collect(),
-            Member::Lost => vec![by],
-            Member::Out => vec![],
+    /// Writes `entry` for every survivor that `by` sees.
+    pub(super) fn write(&mut self, by: Node, entry: Entry) {
+        for survivor in self.world.visible(by).into_iter().filter(|&survivor| survivor != by) {
+            self.world.ledger.slot[survivor] = Some(entry);
         }
     }
 
-    /// The repair of [`Known::PushNotInLedger`]: whoever starts the domain must hear the target of this push.
-    pub(super) fn note_push(&mut self, way: Way) {
-        if self.rules.repaired(Known::PushNotInLedger) {
-            for node in self.visible(way.source()) {
-                self.world.ledger.slot[node] = Some(Paper::new(way.target(), way.epoch));
-            }
-        }
+    /// What `by` reads in its ledger, the newest first.
+    pub(super) fn entries(&self, by: Node) -> Vec<Entry> {
+        let mut entries: Vec<Entry> =
+            self.world.visible(by).into_iter().filter_map(|node| self.world.ledger.slot[node]).collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.epoch()));
+        entries.dedup();
+        entries
     }
 
-    fn offers(&self, by: Node) -> Vec<Paper> {
-        let mut offers: Vec<Paper> =
-            self.visible(by).into_iter().filter_map(|node| self.world.ledger.slot[node]).collect();
-        offers.sort_by_key(|offer| std::cmp::Reverse(offer.epoch));
-        offers.dedup();
-        offers
+    /// The real evidence that `at` reads `entry` in its own ledger.
+    pub(super) fn read_back(&self, at: Node, entry: Entry) -> Option<Recorded> {
+        let mut there = self.entries(at);
+        if self.rules.mutated(Mutation::SkipLedgerWrite) || self.rules.mutated(Mutation::PushNotInLedger) {
+            there.push(entry);
+        }
+        Recorded::observe(&real(entry), &gather(there))
     }
 
     /// What the toolstack shows on `node`.
     pub(super) fn look(&self, node: Node) -> Look {
-        match self.world.hosts[node].look() {
-            Look::Incoming | Look::Away if self.rules.mutated(Mutation::OverlookSuffixes) => Look::Absent,
-            look => look,
-        }
+        seen(self.world, self.rules, node)
+    }
+
+    /// The copy on `node` comes to run.
+    pub(super) fn let_run(&mut self, node: Node, by: &str) -> Done {
+        let was_stale = self.world.let_run(node);
+        let other = (0..NODES).find(|&other| other != node && self.world.hosts[other].runs());
+        hold(Promise::P1NeverTwo, other.is_none(), || {
+            format!("{by} lets it run on {} while it runs on {}", name(node), name(other.unwrap()))
+        })?;
+        hold(Promise::StaleIsNeverResumed, !was_stale, || {
+            format!("{by} lets the copy on {} run, and another has run since it was suspended", name(node))
+        })
     }
 
     fn end_action(&mut self, node: Node, ended: Ended) -> Done {
@@ -117,64 +122,14 @@ impl Drive<'_> {
         Ok(())
     }
 
-    // ---- settling what a killed process left behind -------------------------------------------------------------
-
-    /// Whether `settle` would come to an end: xl's receiver, if it was given GO, is waited for.
-    pub(super) fn can_settle(world: &World, node: Node) -> bool {
-        let pending = world
-            .streams
-            .iter()
-            .flatten()
-            .any(|stream| stream.way.target() == node && stream.receiver.lives());
-        let given = matches!(world.hosts[node].stand, Stand::Arriving(_));
-        !(given && pending && matches!(world.hosts[node].look(), Look::Incoming | Look::Paused))
-    }
-
-    /// `transfer::send::settle_abandoned`. Its effects are not carried out.
-    pub(super) fn settle_sender(&mut self, node: Node) {
-        let settling = match self.world.hosts[node].stand {
-            Stand::Sending(..) => false,
-            Stand::Settling(..) => true,
-            _ => return,
-        };
-        let end = match self.look(node) {
-            Look::Running => SenderEnd::StillHere,
-            Look::Frozen if !settling => SenderEnd::StillHere,
-            Look::Absent if settling => SenderEnd::Moved,
-            _ => SenderEnd::Undecided,
-        };
-        self.advance(node, Event::SenderEnded(end), false).unwrap();
-    }
-
-    /// `transfer::receive::settle_abandoned`.
-    pub(super) fn settle_receiver(&mut self, node: Node) {
-        if matches!(self.world.hosts[node].stand, Stand::Receiving(_) | Stand::Arriving(_)) {
-            let end = self.find_out_receiver(node);
-            self.advance(node, Event::ReceiverEnded(end), false).unwrap();
-        }
-    }
-
-    /// `transfer::receive::find_out`.
-    pub(super) fn find_out_receiver(&mut self, node: Node) -> ReceiverEnd {
-        let never_given = matches!(self.world.hosts[node].stand, Stand::Receiving(_));
-        if self.look(node) == Look::Incoming && never_given {
-            self.world.hosts[node].incoming = None;
-        }
-        match self.look(node) {
-            Look::Running => ReceiverEnd::Running,
-            Look::Absent => ReceiverEnd::Nothing,
-            _ => ReceiverEnd::Undecided,
-        }
-    }
-
     // ---- the cluster's actions ----------------------------------------------------------------------------------
 
-    /// The next deed of the action on `node`.
+    /// The next deed of the action on `node`. (Whoever comes here has waited for the transfer, and has settled what can be.)
     pub(super) fn act(&mut self, node: Node) -> Done {
         match self.world.hosts[node].action.unwrap() {
             Action::Start(at) => self.start(node, at),
             Action::Stop { plan, at } => self.stop(node, plan, at),
-            Action::MigrateTo { target, .. } => self.migrate_to(node, target),
+            Action::MigrateTo { target, .. } => self.announce(node, target),
             Action::MigrateFrom => self.migrate_from(node),
             Action::Probe => self.probe(node),
         }
@@ -185,20 +140,23 @@ impl Drive<'_> {
             StartAt::Round => self.round(node),
             StartAt::Acquire(knows) => self.acquire(node, knows),
             StartAt::Fetching(_) => unreachable!("a start that fetches waits for its worker"),
+            StartAt::Peers(knows, reading) => self.list_peers(node, knows, reading),
             StartAt::Asking(knows, reading) => self.conclude(node, knows, reading),
+            // It was fenced meanwhile, or that failed: the next round sees.
+            StartAt::Fencing(_) => self.go_to(node, Action::Start(StartAt::Round)),
+            // xl refuses a second domain of the same name.
+            StartAt::Proven if self.world.hosts[node].own.is_some() => self.end_action(node, Ended::Failure),
             StartAt::Proven => {
-                self.world.hosts[node].own = {
-                    self.world.boots += 1;
-                    Some(Copy { boot: self.world.boots, run: Run::Running })
-                };
+                self.world.boots += 1;
+                self.world.hosts[node].own =
+                    Some(Copy { boot: self.world.boots, run: Run::Running, stale: false });
+                self.let_run(node, "a boot")?;
                 self.end_action(node, Ended::Success)
             }
         }
     }
 
     fn round(&mut self, node: Node) -> Done {
-        self.settle_sender(node);
-        self.settle_receiver(node);
         let stand = self.world.hosts[node].stand;
         match self.look(node) {
             Look::Running => {
@@ -207,7 +165,7 @@ impl Drive<'_> {
                     Stand::Arrived(_) | Stand::Idle | Stand::Left(_) | Stand::Claiming(_) => Event::Confirmed,
                     _ => return Ok(()), // again
                 };
-                match self.advance(node, event, true) {
+                match self.advance(node, event) {
                     Ok(effects) if effects.contains(&Effect::ReportRunning) => {
                         self.end_action(node, Ended::Success)
                     }
@@ -220,7 +178,7 @@ impl Drive<'_> {
                 }
                 if stand.offer().is_some() {
                     let absence = self.absence(node);
-                    if self.advance(node, Event::DomainGone(absence), true).is_err() {
+                    if self.advance(node, Event::DomainGone(absence)).is_err() {
                         return self.end_action(node, Ended::Failure);
                     }
                 }
@@ -238,45 +196,77 @@ impl Drive<'_> {
     }
 
     fn acquire(&mut self, node: Node, mut knows: Knows) -> Done {
-        let offers = self.offers(node);
+        let offers: Vec<Paper> = self.entries(node).into_iter().filter_map(offer_of).collect();
         for own in offers.iter().filter(|offer| offer.source() == node) {
             self.erase(node, own.epoch);
         }
         let untried =
             offers.into_iter().find(|offer| offer.source() != node && knows.tried & (1 << offer.epoch) == 0);
         let Some(offer) = untried else {
+            // Read after the claims: an offer may have come or gone meanwhile.
             let reading = self.read_ledger(node);
-            return self.go_to(node, Action::Start(StartAt::Asking(knows, reading)));
+            return self.go_to(node, Action::Start(StartAt::Peers(knows, reading)));
         };
         knows.tried |= 1 << offer.epoch;
-        let granted = self.advance(node, Event::OfferFound(offer.offer()), true);
+        let granted = self.advance(node, Event::OfferFound(offer.offer()));
         if !granted.is_ok_and(|effects| effects.iter().any(|effect| matches!(effect, Effect::Claim(_)))) {
             return self.end_action(node, Ended::Failure);
         }
         self.go_to(node, Action::Start(StartAt::Fetching(knows)))?;
         let way = Way::new(offer.epoch, offer.source(), node);
-        let mut stream = self.new_stream(way, true);
-        stream.at_target = Ours::Runs;
-        self.put(stream, node)
+        self.employ(Stream { says_ended: self.world.hosts[node].ended, ..new_stream(way, true) }, node)
     }
 
     fn read_ledger(&mut self, node: Node) -> Reading {
-        let mut offers = [None; NODES];
-        let others = self.offers(node).into_iter().filter(|offer| offer.source() != node);
-        for (place, offer) in offers.iter_mut().zip(others) {
-            *place = Some(offer);
+        if self.world.cluster.headless[node] {
+            return Reading::NoCluster;
         }
-        let visible = self.visible(node);
+        let mut entries = [None; NODES];
+        let own_offer = |entry: &Entry| offer_of(*entry).is_some_and(|offer| offer.source() == node);
+        let others = self.entries(node).into_iter().filter(|entry| !own_offer(entry));
+        for (place, entry) in entries.iter_mut().zip(others) {
+            *place = Some(entry);
+        }
+        let visible = self.world.visible(node);
         let note = &mut self.world.ledger.note;
-        let old = if self.rules.repaired(Known::AgeOfOldestNote) {
-            note[node] == Note::Old
-        } else {
+        let old = if self.rules.mutated(Mutation::AgeOfOldestNote) {
             visible.iter().any(|&node| note[node] == Note::Old)
+        } else {
+            note[node] == Note::Old
         };
         if note[node] == Note::None {
             note[node] = Note::Young;
         }
-        Reading { offers, old: old || self.rules.mutated(Mutation::TrustYoungLedger) }
+        Reading::Read { entries, old: old || self.rules.mutated(Mutation::TrustYoungLedger) }
+    }
+
+    /// The CIB and the fencing history, once a round.
+    fn list_peers(&mut self, node: Node, mut knows: Knows, reading: Reading) -> Done {
+        let cluster = &self.world.cluster;
+        if cluster.headless[node] {
+            // Nobody tells who the others are.
+            let next = if self.blind() && reading == Reading::NoCluster {
+                StartAt::Asking(knows, reading)
+            } else {
+                StartAt::Round
+            };
+            return self.go_to(node, Action::Start(next));
+        }
+        for peer in (0..NODES).filter(|&peer| peer != node) {
+            let member = cluster.member[peer] == Member::In;
+            knows.peers[peer] = Peer {
+                fenced: cluster.fenced_at[peer].filter(|_| !member),
+                cleared: match cluster.history[peer] {
+                    History::Clear => true,
+                    // expected="down": left in order, or fenced.
+                    History::Nothing => {
+                        cluster.member[peer] == Member::Out || !member && cluster.fenced_at[peer].is_some()
+                    }
+                    History::Other => false,
+                },
+            };
+        }
+        self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
     }
 
     /// A start asks one peer.
@@ -284,50 +274,82 @@ impl Drive<'_> {
         let Some(Action::Start(StartAt::Asking(mut knows, reading))) = self.world.hosts[node].action else {
             unreachable!("only a start asks")
         };
-        let member = self.world.cluster.member[peer] == Member::In;
         knows.heard[peer] = if self.world.reaches(node, peer) && !self.rules.mutated(Mutation::AskNobody) {
-            let stand = self.world.hosts[peer].stand;
-            let about_to = self.world.is_transferring(peer) && !stand.is_in_transfer();
-            if about_to && self.rules.repaired(Known::FetchNotYetOnRecord) {
-                Heard::AboutTo
-            } else {
-                Heard::Stands(self.look(peer), stand)
+            match self.stands(peer) {
+                Some((look, stand)) => Heard::Stands(look, stand),
+                None => Heard::AboutTo,
             }
         } else {
-            match self.world.cluster.fenced_at[peer] {
-                Some(at) if !member => Heard::Fenced(at),
-                _ => Heard::Silent { member },
-            }
+            knows.peers[peer].fenced.map_or(Heard::Silent, Heard::Fenced)
         };
         self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
+    }
+
+    pub(super) fn stands(&self, node: Node) -> Option<(Look, Stand)> {
+        stands(self.world, self.rules, node)
+    }
+
+    fn blind(&self) -> bool {
+        self.rules.mutated(Mutation::BlindWithoutManager)
     }
 
     /// Weighs what was heard, by the real [`NobodyElse::conclude`], and puts the proof on record.
     fn conclude(&mut self, node: Node, knows: Knows, reading: Reading) -> Done {
         let again = Action::Start(StartAt::Round);
         match self.weigh(node, knows, reading) {
-            Err(_) => self.go_to(node, again),
-            Ok(nobody) => match self.advance(node, Event::BootProven(nobody), true) {
-                Ok(effects) if effects.iter().any(|effect| matches!(effect, Effect::Boot(_))) => {
-                    let others = || (0..NODES).filter(|&other| other != node);
-                    let holder = others().find(|&other| self.may_run(other));
-                    hold(Promise::P2ProofBeforeBoot, holder.is_none(), || {
-                        format!("{} boots it while {} has it", name(node), name(holder.unwrap()))
-                    })?;
-                    self.go_to(node, Action::Start(StartAt::Proven))
+            Err(Doubt::Silent { node: silent, .. }) if self.world.left.fences > 0 => {
+                let silent = (0..NODES).find(|&peer| name(peer) == silent);
+                let offers_it = |peer: &Node| match reading {
+                    Reading::Read { entries, .. } => entries
+                        .iter()
+                        .flatten()
+                        .any(|&entry| offer_of(entry).is_some_and(|offer| offer.source() == *peer)),
+                    Reading::NoCluster => false,
+                };
+                match silent.filter(offers_it) {
+                    Some(peer) => self.go_to(node, Action::Start(StartAt::Fencing(peer))),
+                    None => self.go_to(node, again),
                 }
-                Ok(_) => self.go_to(node, again),
-                Err(_) => self.end_action(node, Ended::Failure),
-            },
+            }
+            Err(_) => self.go_to(node, again),
+            Ok(nobody) => {
+                if let Reading::Read { entries, .. } = reading {
+                    // All of them are accounted for.
+                    entries.iter().flatten().for_each(|entry| self.erase(node, entry.epoch()));
+                }
+                let absent = self.look(node) == Look::Absent && !self.world.is_transferring(node);
+                if !absent && !self.rules.mutated(Mutation::BootWithoutALook) {
+                    return self.go_to(node, again);
+                }
+                match self.advance(node, Event::BootProven(nobody)) {
+                    Ok(effects) if effects.iter().any(|effect| matches!(effect, Effect::Boot(_))) => {
+                        let holder = (0..NODES).find(|&holder| self.may_run(holder));
+                        hold(Promise::P2ProofBeforeBoot, holder.is_none(), || {
+                            format!("{} boots it while {} has it", name(node), name(holder.unwrap()))
+                        })?;
+                        self.go_to(node, Action::Start(StartAt::Proven))
+                    }
+                    Ok(_) => self.go_to(node, again),
+                    Err(_) => self.end_action(node, Ended::Failure),
+                }
+            }
         }
     }
 
     fn weigh(&self, node: Node, knows: Knows, reading: Reading) -> Result<NobodyElse, Doubt> {
-        let offers = reading.offers.iter().flatten().map(|paper| paper.offer()).collect();
-        let age = Duration::from_secs(if reading.old { LONGEST_OFFER + 1 } else { LONGEST_OFFER });
+        let ledger = match reading {
+            Reading::Read { entries, old } => LedgerSays::Entries {
+                entries: gather(entries.into_iter().flatten()),
+                age: Duration::from_secs(if old { LONGEST_OFFER + 1 } else { LONGEST_OFFER }),
+            },
+            Reading::NoCluster if self.blind() => LedgerSays::NoCluster,
+            // Ordered by the cluster, so there is one.
+            Reading::NoCluster => LedgerSays::Unreadable("the cluster manager has gone".to_owned()),
+        };
         let silent = || PeerSays::Silent("no answer".to_owned());
+        let deaf = self.rules.mutated(Mutation::AskNobody);
         let peers: Vec<PeerReport> = (0..NODES)
-            .filter(|&peer| peer != node)
+            .filter(|&peer| peer != node && (!self.blind() || knows.heard[peer] != Heard::NotAsked))
             .map(|peer| {
                 let says = match knows.heard[peer] {
                     Heard::Stands(look, stand) => {
@@ -340,41 +362,36 @@ impl Drive<'_> {
                     Heard::Fenced(_) if self.rules.mutated(Mutation::FencedEver) => {
                         PeerSays::Fenced(xen_handoff::clock::UnixTime(u64::MAX))
                     }
-                    Heard::Fenced(at) => PeerSays::Fenced(super::world::time(at)),
-                    Heard::Silent { .. } | Heard::NotAsked if self.rules.mutated(Mutation::BootOnSilence) => {
+                    Heard::Fenced(at) => PeerSays::Fenced(time(at)),
+                    Heard::Silent | Heard::NotAsked if self.rules.mutated(Mutation::BootOnSilence) => {
                         PeerSays::Stands {
                             presence: Look::Absent.presence(),
                             phase: Stand::Idle.phase(),
                             ended: None,
                         }
                     }
-                    Heard::Silent { .. } | Heard::NotAsked => silent(),
+                    Heard::Silent | Heard::NotAsked => silent(),
                 };
-                PeerReport { node: name(peer), says }
+                let cleared = knows.peers[peer].cleared || deaf || self.rules.mutated(Mutation::SilentMember);
+                PeerReport { node: name(peer), says, cleared }
             })
             .collect();
         let sent_to = knows.sent_to.map(|way| name(way.target()));
-        let nobody = NobodyElse::conclude(&Inquiry {
-            ledger: &LedgerSays::Offers { offers, age },
+        NobodyElse::conclude(&Inquiry {
+            here: &name(node),
+            ledger: &ledger,
             longest_offer: Duration::from_secs(LONGEST_OFFER),
             peers: &peers,
             sent_to: sent_to.as_ref(),
-        })?;
-        let deaf = self.rules.mutated(Mutation::BootOnSilence) || self.rules.mutated(Mutation::AskNobody);
-        let silent_member = knows.heard.iter().position(|heard| *heard == Heard::Silent { member: true });
-        match silent_member {
-            Some(peer) if self.rules.repaired(Known::SilentMember) && !deaf => Err(Doubt::Silent {
-                node: name(peer),
-                because: "it is a member".to_owned(),
-                silence: "no answer".to_owned(),
-            }),
-            _ => Ok(nobody),
-        }
+        })
     }
 
     /// Whether `node` has a copy that runs, or that comes to run without anybody's further decision.
     fn may_run(&self, node: Node) -> bool {
         let mut streams = self.world.streams.iter().flatten();
+        if matches!(self.world.hosts[node].settler, Some(Settler::TakeBack | Settler::Finish)) {
+            return true;
+        }
         match self.world.hosts[node].look() {
             Look::Running => true,
             Look::Absent => false,
@@ -399,6 +416,12 @@ impl Drive<'_> {
         let next = |at| Action::Stop { plan, at };
         match at {
             StopAt::Begin => self.stop_begins(node, plan),
+            StopAt::LookAgain => {
+                if self.look(node) == Look::Absent {
+                    return self.end_action(node, Ended::Success);
+                }
+                self.stop_begins(node, plan)
+            }
             StopAt::Gates => {
                 let Some(target) = plan.filter(|_| self.look(node) == Look::Running) else {
                     return self.go_to(node, next(StopAt::End));
@@ -406,7 +429,7 @@ impl Drive<'_> {
                 if let Stand::Offered(paper) = stand
                     && !self.world.has_expired(paper.epoch)
                 {
-                    if self.rules.repaired(Known::NobodyKeepsIt) {
+                    if !self.rules.mutated(Mutation::SecondStopArmsNothing) {
                         self.arm(node, paper.epoch);
                     }
                     return self.end_action(node, Ended::Success);
@@ -416,7 +439,7 @@ impl Drive<'_> {
                 }
                 let epoch = self.world.tick();
                 let offer = Paper::new(node, epoch);
-                match self.advance(node, Event::OfferMade(offer.offer()), true) {
+                match self.advance(node, Event::OfferMade(offer.offer())) {
                     Ok(effects) if effects.contains(&Effect::ReportStopped) => {
                         self.end_action(node, Ended::Success)
                     }
@@ -433,25 +456,19 @@ impl Drive<'_> {
                     return self.not_recorded(node, plan);
                 }
                 if !self.rules.mutated(Mutation::SkipLedgerWrite) {
-                    for survivor in self.visible(node).into_iter().filter(|&survivor| survivor != node) {
-                        self.world.ledger.slot[survivor] = Some(paper);
-                    }
+                    self.write(node, Entry::Offer(paper));
                 }
                 self.go_to(node, next(StopAt::ReadBack(target)))
             }
             StopAt::ReadBack(target) => {
                 let Stand::Offering(paper) = stand else { return self.go_to(node, next(StopAt::End)) };
-                let mut read = if self.world.reaches(node, target) { self.offers(target) } else { vec![] };
-                if self.rules.mutated(Mutation::SkipLedgerWrite) {
-                    read.push(paper);
-                }
-                let read: Vec<_> = read.into_iter().map(Paper::offer).collect();
-                let Some(recorded) = Recorded::observe(&paper.offer(), &read) else {
+                let recorded = self.read_back(target, Entry::Offer(paper));
+                let Some(recorded) = recorded.filter(|_| self.world.reaches(node, target)) else {
                     return self.not_recorded(node, plan);
                 };
-                match self.advance(node, Event::OfferRecorded(recorded), true) {
+                match self.advance(node, Event::OfferRecorded(recorded)) {
                     Ok(_) => {
-                        let there = self.offers(target).contains(&paper);
+                        let there = self.entries(target).contains(&Entry::Offer(paper));
                         hold(Promise::P3OfferOutlivesItsSource, there, || {
                             format!("{} cannot read the offer of {}", name(target), name(node))
                         })?;
@@ -468,7 +485,7 @@ impl Drive<'_> {
                 }
                 self.end_action(node, Ended::Success)
             }
-            StopAt::End => match self.advance(node, Event::StopOrdered, self.erases_early()) {
+            StopAt::End => match self.advance(node, Event::StopOrdered) {
                 Ok(effects) if effects.contains(&Effect::ShutDown) => self.go_to(node, next(StopAt::Quench)),
                 _ => self.end_action(node, Ended::Failure),
             },
@@ -482,7 +499,7 @@ impl Drive<'_> {
                 let Some(absence) = Absence::observe(&seen.presence(), false) else {
                     return self.end_action(node, Ended::Failure);
                 };
-                match self.advance(node, Event::DomainGone(absence), true) {
+                match self.advance(node, Event::DomainGone(absence)) {
                     Ok(_) => self.end_action(node, Ended::Success),
                     Err(_) => self.end_action(node, Ended::Failure),
                 }
@@ -500,8 +517,6 @@ impl Drive<'_> {
             }
             return self.end_action(node, Ended::Success);
         }
-        self.settle_sender(node);
-        self.settle_receiver(node);
         let stand = self.world.hosts[node].stand;
         if matches!(stand, Stand::Settling(..) | Stand::Arriving(_)) {
             return self.end_action(node, Ended::Failure);
@@ -510,53 +525,72 @@ impl Drive<'_> {
             let ended = match stand {
                 Stand::Left(way) => self.account_for_left(node, way, plan)?,
                 Stand::Idle => Ended::Success,
-                _ => match self.advance(node, Event::DomainGone(absence), true) {
+                _ => match self.advance(node, Event::DomainGone(absence)) {
                     Ok(_) => Ended::Success,
                     Err(_) => Ended::Failure,
                 },
             };
+            if ended == Ended::Success && self.refuse_pushes(node) {
+                return self.go_to(node, next(StopAt::LookAgain));
+            }
             return self.end_action(node, ended);
         }
-        if matches!(stand, Stand::Left(_)) && self.advance(node, Event::Confirmed, true).is_err() {
+        if matches!(stand, Stand::Left(_)) && self.advance(node, Event::Confirmed).is_err() {
             return self.end_action(node, Ended::Failure);
         }
         self.go_to(node, next(StopAt::Gates))
+    }
+
+    /// What is still being pushed to here shall not arrive any more.
+    fn refuse_pushes(&mut self, node: Node) -> bool {
+        let to_here =
+            |entry: Entry| matches!(entry, Entry::Push(way) if way.target() == node).then_some(entry.epoch());
+        let pushes: Vec<Moment> = self.entries(node).into_iter().filter_map(to_here).collect();
+        if self.rules.mutated(Mutation::StopRefusesNothing) {
+            return false;
+        }
+        for &epoch in &pushes {
+            self.world.hosts[node].refused = Some(epoch);
+        }
+        !pushes.is_empty()
     }
 
     fn account_for_left(&mut self, node: Node, way: Way, plan: Option<Node>) -> Result<Ended, Broken> {
         let target = way.target();
         let planned = plan == Some(target);
         if !planned && !self.rules.mutated(Mutation::StopIgnoresLeft) {
-            if !self.world.reaches(node, target) {
-                return Ok(Ended::Failure);
-            }
-            if self.look(target) != Look::Absent || self.world.hosts[target].stand.is_in_transfer() {
-                return Ok(Ended::Success);
+            let answer = self.world.reaches(node, target).then(|| self.stands(target));
+            match answer {
+                Some(Some((Look::Absent, stand))) if !stand.is_in_transfer() => {}
+                Some(_) => return Ok(Ended::Success),
+                None if self.was_lost_since(node, way) => {}
+                None => return Ok(Ended::Failure),
             }
         }
         hold(Promise::P6StopMeansStop, planned || !self.world.hosts[target].runs(), || {
             format!("{} counts the copy as gone that runs on {}", name(node), name(target))
         })?;
-        self.advance(node, Event::LeftAccounted, true).unwrap();
-        if !planned {
-            // Where it is planned to run, the target's own action takes the push out of the ledger.
+        self.advance(node, Event::LeftAccounted).unwrap();
+        if !planned || self.rules.mutated(Mutation::PlannedIsAccounted) {
             self.erase(node, way.epoch);
         }
         Ok(Ended::Success)
     }
 
-    /// The repair of [`Known::ErasedBeforeGone`] leaves the offer in the ledger until [`Event::DomainGone`] erases it.
-    fn erases_early(&self) -> bool {
-        !self.rules.repaired(Known::ErasedBeforeGone)
+    fn was_lost_since(&self, node: Node, way: Way) -> bool {
+        let cluster = &self.world.cluster;
+        let away = cluster.member[way.target()] != Member::In && !cluster.headless[node];
+        away && cluster.fenced_at[way.target()].is_some_and(|at| at > way.epoch)
     }
 
     fn not_recorded(&mut self, node: Node, plan: Option<Node>) -> Done {
-        let _withdrawn = self.advance(node, Event::OfferNotRecorded, self.erases_early());
+        let _withdrawn = self.advance(node, Event::OfferNotRecorded);
         self.go_to(node, Action::Stop { plan, at: StopAt::End })
     }
 
-    fn arm(&mut self, node: Node, epoch: Moment) {
+    pub(super) fn arm(&mut self, node: Node, epoch: Moment) {
         let keeper = &mut self.world.hosts[node].keeper;
+        // A second one for the same offer stands by; it is what `Deed::Guard` brings back.
         if keeper.is_none_or(|keeper| keeper.epoch != epoch) {
             *keeper = Some(Keeper { epoch, at: KeeperAt::Watch });
         }
@@ -581,49 +615,40 @@ impl Drive<'_> {
         Ok(())
     }
 
-    fn migrate_to(&mut self, node: Node, target: Node) -> Done {
-        self.settle_sender(node);
-        self.settle_receiver(node);
+    /// `migrate_to` writes to the ledger where a copy may be from now on.
+    fn announce(&mut self, node: Node, target: Node) -> Done {
         let host = &self.world.hosts[node];
-        if self.look(node) != Look::Running || host.stand.offer().is_some() {
+        let member = self.world.cluster.member[node] == Member::In;
+        if self.look(node) != Look::Running || host.stand.offer().is_some() || !member {
             return self.end_action(node, Ended::Failure);
         }
         let epoch = self.world.tick();
         self.world.left.moves = self.world.left.moves.saturating_sub(1);
+        let way = Way::new(epoch, node, target);
+        if !self.rules.mutated(Mutation::PushNotInLedger) {
+            self.write(node, Entry::Push(way));
+        }
         self.go_to(node, Action::MigrateTo { target, pushing: true })?;
-        let mut stream = self.new_stream(Way::new(epoch, node, target), false);
-        stream.at_source = Ours::Runs;
-        self.put(stream, node)
+        self.employ(new_stream(way, false), node)
     }
 
     fn migrate_from(&mut self, node: Node) -> Done {
-        self.settle_sender(node);
-        self.settle_receiver(node);
         if self.look(node) != Look::Running && !self.rules.mutated(Mutation::MigrateFromBlind) {
             return self.end_action(node, Ended::Failure);
         }
-        match self.advance(node, Event::Confirmed, true) {
+        match self.advance(node, Event::Confirmed) {
             Ok(effects) if effects.contains(&Effect::ReportRunning) => self.end_action(node, Ended::Success),
             _ => self.end_action(node, Ended::Failure),
         }
     }
 
-    /// `monitor`, judged as `src/agent/monitor.rs` does.
+    /// `monitor`: the real [`judge`].
     fn probe(&mut self, node: Node) -> Done {
-        let stand = self.world.hosts[node].stand;
-        let offered = stand.is_offered_away();
-        let busy = stand.is_in_transfer() && self.world.is_transferring(node);
-        let ended = match self.look(node) {
-            Look::Running if offered && self.rules.mutated(Mutation::MonitorTellsOffered) => Ended::Success,
-            Look::Running | Look::Paused | Look::Frozen | Look::Away if offered => Ended::NotRunning,
-            Look::Running => Ended::Success,
-            Look::Frozen if busy => Ended::Success,
-            Look::Paused | Look::Away | Look::Incoming if busy => match stand {
-                Stand::Receiving(_) => Ended::NotRunning,
-                _ => return Ok(()), // looks again
-            },
-            Look::Paused | Look::Frozen | Look::Away => Ended::Failure,
-            Look::Incoming | Look::Absent => Ended::NotRunning,
+        let ended = match verdict(self.world, self.rules, node) {
+            Verdict::Runs | Verdict::Degraded(_) => Ended::Success,
+            Verdict::NotRunning => Ended::NotRunning,
+            Verdict::Failed(_) => Ended::Failure,
+            Verdict::LookAgain(_) => return Ok(()),
         };
         self.end_action(node, ended)
     }
@@ -640,12 +665,7 @@ impl Drive<'_> {
                     self.world.hosts[node].keeper = None;
                     return Ok(());
                 }
-                if matches!(self.world.hosts[node].stand, Stand::Sending(..))
-                    && !self.world.is_transferring(node)
-                {
-                    self.settle_sender(node);
-                }
-                let effects = self.advance(node, Event::OfferExpired, false).unwrap();
+                let effects = self.advance(node, Event::OfferExpired).unwrap();
                 if effects.contains(&Effect::ShutDown) {
                     self.keeper_goes_to(node, KeeperAt::Quench);
                 }
@@ -655,11 +675,11 @@ impl Drive<'_> {
                 let host = &self.world.hosts[node];
                 let withdrawn =
                     matches!(host.stand, Stand::Withdrawing(paper) if paper.epoch == keeper.epoch);
-                if host.own.is_some() && !withdrawn && self.rules.repaired(Known::KeeperOutlivesOffer) {
+                if host.own.is_some() && !withdrawn && !self.rules.mutated(Mutation::KeeperOutlivesOffer) {
                     self.world.hosts[node].keeper = None;
                     return Ok(());
                 }
-                let claimed = self.world.cluster.belief[node] == super::world::Belief::Started;
+                let claimed = self.world.cluster.belief[node] == Belief::Started;
                 hold(Promise::P5AnOfferEnds, host.own.is_none() || withdrawn && !claimed, || {
                     format!("the keeper on {} shuts down what is not on offer", name(node))
                 })?;
@@ -671,7 +691,7 @@ impl Drive<'_> {
                 self.world.hosts[node].keeper = None;
                 if let Some(absence) = Absence::observe(&self.look(node).presence(), false) {
                     // Refused only where the record has gone on; the keeper then says so and ends.
-                    let _gone = self.advance(node, Event::DomainGone(absence), true);
+                    let _gone = self.advance(node, Event::DomainGone(absence));
                 }
                 Ok(())
             }
@@ -684,26 +704,23 @@ impl Drive<'_> {
         }
     }
 
-    // ---- streams ------------------------------------------------------------------------------------------------
+    // ---- workers ------------------------------------------------------------------------------------------------
 
-    fn new_stream(&self, way: Way, pull: bool) -> Stream {
-        Stream {
-            way,
-            pull,
-            boot: 0,
-            open: false,
-            at_source: Ours::NotYet,
-            sender: Sender::NotYet,
-            relay: false,
-            at_target: Ours::NotYet,
-            receiver: Receiver::NotYet,
-            ready: Ready::Unsaid,
-            go: Go::Unsaid,
-            report: Report::Unsaid,
+    /// An action starts a worker, and leaves it the transfer lock.
+    fn employ(&mut self, mut stream: Stream, node: Node) -> Done {
+        let late = self.rules.mutated(Mutation::WorkerLocksLate)
+            || stream.pull && self.rules.mutated(Mutation::DropEpochCheck);
+        let begun = if late { Ours::Spawned } else { Ours::Runs };
+        // A claimant has no copy: that is what a claim says.
+        let has_one = stream.pull && self.look(node) != Look::Absent;
+        if begun == Ours::Runs && (self.world.is_transferring(node) || has_one) {
+            return self.word(node, Word::Failed);
         }
-    }
-
-    fn put(&mut self, stream: Stream, node: Node) -> Done {
+        if stream.pull {
+            stream.at_target = begun
+        } else {
+            stream.at_source = begun
+        }
         match self.world.streams.iter_mut().find(|place| place.is_none()) {
             Some(place) => {
                 *place = Some(stream);
@@ -741,4 +758,80 @@ impl Drive<'_> {
     fn claimed(&self, node: Node) -> Option<Paper> {
         if let Stand::Claiming(paper) = self.world.hosts[node].stand { Some(paper) } else { None }
     }
+}
+
+/// What the toolstack shows on `node`.
+pub(super) fn seen(world: &World, rules: Rules, node: Node) -> Look {
+    match world.hosts[node].look() {
+        Look::Incoming | Look::Away if rules.mutated(Mutation::OverlookSuffixes) => Look::Absent,
+        look => look,
+    }
+}
+
+/// `forced_command::stands`: nothing can be said while somebody holds the lock who has nothing on record yet.
+pub(super) fn stands(world: &World, rules: Rules, node: Node) -> Option<(Look, Stand)> {
+    let stand = world.hosts[node].stand;
+    let about_to = world.is_transferring(node) && !stand.is_in_transfer();
+    (!about_to || rules.mutated(Mutation::LockIsNoAnswer)).then(|| (seen(world, rules, node), stand))
+}
+
+/// What a monitor would say.
+fn verdict(world: &World, rules: Rules, node: Node) -> Verdict {
+    let phase = match world.hosts[node].stand {
+        stand if stand.is_offered_away() && rules.mutated(Mutation::MonitorTellsOffered) => Stand::Idle,
+        Stand::Claiming(_) | Stand::Receiving(_) if rules.mutated(Mutation::ProbeOverlooksFetch) => {
+            Stand::Idle
+        }
+        stand => stand,
+    };
+    let look = seen(world, rules, node);
+    if look == Look::Incoming
+        && matches!(world.hosts[node].stand, Stand::Arriving(_))
+        && !world.is_transferring(node)
+        && !rules.mutated(Mutation::ProbeOverlooksGiven)
+    {
+        return Verdict::Failed("it was given to this node".to_owned());
+    }
+    judge(&look.presence(), &phase.phase(), || world.is_transferring(node), || look == Look::Running)
+}
+
+/// Whether a monitor looks again rather than answer.
+pub(super) fn looks_again(world: &World, rules: Rules, node: Node) -> bool {
+    matches!(verdict(world, rules, node), Verdict::LookAgain(_))
+}
+
+fn new_stream(way: Way, pull: bool) -> Stream {
+    Stream {
+        way,
+        pull,
+        boot: 0,
+        open: false,
+        at_source: Ours::NotYet,
+        sender: Sender::NotYet,
+        relay: false,
+        at_target: Ours::NotYet,
+        receiver: Receiver::NotYet,
+        ready: Ready::Unsaid,
+        go: Go::Unsaid,
+        report: Report::Unsaid,
+        entry: Written::Yes,
+        says_ended: None,
+    }
+}
+
+fn offer_of(entry: Entry) -> Option<Paper> {
+    if let Entry::Offer(paper) = entry { Some(paper) } else { None }
+}
+
+/// The real entry.
+fn real(entry: Entry) -> ledger::Entry {
+    match entry {
+        Entry::Offer(paper) => ledger::Entry::Offer(paper.offer()),
+        Entry::Push(way) => ledger::Entry::Push(way.push()),
+    }
+}
+
+/// The real [`Entries::gather`].
+fn gather(entries: impl IntoIterator<Item = Entry>) -> Entries {
+    Entries::gather(entries.into_iter().map(|entry| Ok(real(entry))))
 }

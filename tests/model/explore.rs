@@ -2,8 +2,8 @@
 //! a 64-bit fingerprint: among some millions of worlds, the chance that two share one is about one in a million.
 
 use super::deed::{Deed, after, deeds};
-use super::known::Rules;
 use super::liveness::{self, Ending};
+use super::mutation::Rules;
 use super::promise::{Broken, Promise};
 use super::world::{Left, NODES, World};
 use std::collections::HashMap;
@@ -76,6 +76,8 @@ pub(super) struct Limit {
     pub(super) heal_every: usize,
     /// Begins with nodes that were all fenced once, and came back.
     pub(super) fenced_before: bool,
+    /// The worst ending that these bounds may lead to when all heals.
+    pub(super) tolerates: Ending,
 }
 
 /// Searches every world that can come from the beginning within `bounds`.
@@ -87,7 +89,6 @@ pub(super) fn explore(bounds: Left, rules: Rules, limit: Limit) -> Search {
     let mut seen: HashMap<u64, Option<(u64, Deed)>> = HashMap::new();
     seen.insert(fingerprint(&first), None);
     let mut search = Search { complete: true, ..Search::default() };
-    let faultless = bounds.faults == 0 && bounds.leaves == 0;
     let mut ring = vec![first];
     while !ring.is_empty() && search.found.is_none() {
         let mut next_ring = Vec::new();
@@ -96,8 +97,8 @@ pub(super) fn explore(bounds: Left, rules: Rules, limit: Limit) -> Search {
             search.states += 1;
             if limit.heal_every > 0 && search.states.is_multiple_of(limit.heal_every) {
                 match liveness::heal(&world, rules) {
-                    Ok(ending) if faultless && ending > Ending::Stopped => {
-                        let what = format!("{ending:?} without any fault");
+                    Ok(ending) if ending > limit.tolerates => {
+                        let what = format!("the end is {ending:?}");
                         let broken = Broken { promise: Promise::Liveness, what };
                         search.found = Some(Found { broken, schedule: path(&seen, print) });
                         return search;

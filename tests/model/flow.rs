@@ -7,19 +7,25 @@
 //! has goes on. A report other than "it runs" gives the domain back to the sender.
 
 use super::drive::{Drive, Word};
-use super::mutation::Mutation;
-use super::promise::{Broken, Promise, hold};
+use super::mutation::{Mutation, Rules};
+use super::promise::Broken;
+use super::settle;
 use super::world::{
-    Copy, Go, Incoming, Look, Ours, Ready, Receiver, Report, Run, Sender, Stand, Stream, World, name,
+    Away, Copy, Entry, Go, Incoming, Look, Node, Ours, Ready, Receiver, Report, Run, Sender, Stream, World,
+    Written,
 };
-use xen_handoff::handoff::event::{ReceiverEnd, SenderEnd};
-use xen_handoff::handoff::evidence::SourceQuiet;
+use xen_handoff::handoff::evidence::{Recorded, SourceQuiet};
+use xen_handoff::handoff::ledger::{self, Entries};
 use xen_handoff::handoff::{Effect, Event};
 use xen_handoff::transfer::message::GO;
 
 /// The next thing that one of those who have a hand in a stream does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Part {
+    /// A worker takes the transfer lock (only where it did not get it from the action that started it).
+    Lock,
+    /// `push` has the target read the push back from its ledger.
+    ReadBack,
     /// The far end answers a claim or a push: granted or refused.
     Answer,
     /// `push` puts its begin on record and starts `xl migrate`.
@@ -60,10 +66,10 @@ pub(super) enum Part {
     SenderSeesEnd,
     /// `xl migrate-receive` sees its stream end.
     ReceiverSeesEnd,
-    /// Our process at the source puts the end on record.
-    NoteSent,
-    /// Our process at the target puts the end on record.
-    NoteReceived,
+    /// Our process at the source finds nothing that decides, and says so. (What it finds otherwise is a [`super::deed::Deed::Settle`].)
+    SentUndecided,
+    /// The same at the target.
+    ReceivedUndecided,
     /// The connection ends: it is cut, or one of those who hold it has gone.
     Break,
 }
@@ -79,9 +85,8 @@ pub(super) enum Process {
 }
 
 /// The parts that can come next in the stream at `place`.
-pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<Part>) {
+pub(super) fn parts(world: &World, rules: Rules, place: usize, refusals: bool, out: &mut Vec<Part>) {
     let Some(stream) = &world.streams[place] else { return };
-    let (source, target) = (&world.hosts[stream.way.source()], &world.hosts[stream.way.target()]);
     let mut may = |part, holds: bool| {
         if holds {
             out.push(part);
@@ -95,12 +100,11 @@ pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<P
     } else {
         stream.at_source == Ours::Runs && stream.at_target == Ours::NotYet
     };
-    let far = if stream.pull { stream.way.source() } else { stream.way.target() };
-    let near = if stream.pull { stream.way.target() } else { stream.way.source() };
-    // The far end waits where it has to settle what another stream left and cannot yet.
-    let blocked = world.reaches(near, far) && !world.is_transferring(far) && !Drive::can_settle(world, far);
-    may(Part::Answer, waits && !blocked);
-    let granted = stream.at_source == Ours::Runs && stream.at_target == Ours::Runs;
+    may(Part::Lock, stream.at_source == Ours::Spawned || stream.at_target == Ours::Spawned);
+    may(Part::ReadBack, waits && stream.entry == Written::Yes && !stream.pull);
+    may(Part::Answer, waits && (stream.pull || stream.entry == Written::ReadBack));
+    // Once granted, it begins, also where the connection has ended meanwhile.
+    let granted = stream.at_source == Ours::Runs && stream.at_target != Ours::NotYet;
     may(Part::Send, !stream.pull && granted && stream.sender == Sender::NotYet);
     let opened = stream.open && stream.at_target == Ours::Runs && stream.at_source != Ours::NotYet;
     may(Part::Receive, opened && stream.receiver == Receiver::NotYet);
@@ -152,9 +156,19 @@ pub(super) fn parts(world: &World, place: usize, refusals: bool, out: &mut Vec<P
             && !go_may_come,
     );
     let sender_over = matches!(stream.sender, Sender::Exited { .. } | Sender::Killed);
-    may(Part::NoteSent, stream.at_source == Ours::Runs && sender_over && source.up);
+    may(
+        Part::SentUndecided,
+        stream.at_source == Ours::Runs
+            && sender_over
+            && settle::waits_in_vain(world, rules, stream.way.source()),
+    );
     let receiver_over = matches!(stream.receiver, Receiver::Exited | Receiver::Killed);
-    may(Part::NoteReceived, stream.at_target == Ours::Runs && receiver_over && target.up);
+    may(
+        Part::ReceivedUndecided,
+        stream.at_target == Ours::Runs
+            && receiver_over
+            && settle::waits_in_vain(world, rules, stream.way.target()),
+    );
     let begun = stream.at_source != Ours::NotYet && stream.at_target != Ours::NotYet;
     let never_sent = stream.sender == Sender::NotYet && stream.at_source != Ours::Runs;
     let carrier_gone =
@@ -172,11 +186,20 @@ impl Drive<'_> {
         let (from, to) = (stream.way.source(), stream.way.target());
         let mut word = None;
         match part {
+            Part::Lock => word = self.lock(&mut stream),
+            Part::ReadBack => {
+                let read =
+                    self.world.reaches(from, to) && self.read_back(to, Entry::Push(stream.way)).is_some();
+                if read {
+                    stream.entry = Written::ReadBack;
+                } else {
+                    word = self.never_begun(&mut stream);
+                }
+            }
             Part::Answer if stream.pull => word = self.give(place, &mut stream),
             Part::Answer => word = self.take(place, &mut stream),
             Part::Send => {
-                if self.advance(from, Event::Pushed(stream.way.transfer()), true).is_ok() {
-                    self.note_push(stream.way);
+                if self.advance(from, Event::Pushed(stream.way.transfer(), recorded(&stream))).is_ok() {
                     self.send(&mut stream);
                 } else {
                     stream.at_source = Ours::Over;
@@ -184,10 +207,10 @@ impl Drive<'_> {
                 }
             }
             Part::Receive => {
-                if self.advance(to, Event::StreamOpened(stream.way.transfer()), true).is_ok() {
+                if self.advance(to, Event::StreamOpened(stream.way.transfer())).is_ok() {
                     stream.receiver = Receiver::Receiving;
                     self.world.hosts[to].incoming =
-                        Some(Incoming { boot: stream.boot, maker: place, given: false });
+                        Some(Incoming { boot: stream.boot, stale: false, maker: place, given: false });
                 } else {
                     (stream.at_target, stream.open) = (Ours::Over, false);
                     word = stream.pull.then_some((to, Word::Failed));
@@ -204,7 +227,7 @@ impl Drive<'_> {
             Part::NoteReady => {
                 if self.rules.mutated(Mutation::SkipSettling)
                     || self
-                        .advance(from, Event::ReadySeen, true)
+                        .advance(from, Event::ReadySeen)
                         .is_ok_and(|effects| effects.contains(&Effect::ForwardReady))
                 {
                     stream.ready = Ready::Noted;
@@ -215,7 +238,7 @@ impl Drive<'_> {
             Part::ShowReady => (stream.ready, stream.sender) = (Ready::Shown, Sender::SawReady),
             Part::RenameAway => {
                 let host = &mut self.world.hosts[from];
-                host.away = host.own.take().map(|own| own.boot);
+                host.away = host.own.take().map(|own| Away { boot: own.boot, stale: own.stale });
                 stream.sender = Sender::Renamed;
             }
             Part::SayGo => (stream.sender, stream.go) = (Sender::SaidGo, Go::OnWire),
@@ -223,7 +246,7 @@ impl Drive<'_> {
             Part::NoteGo => {
                 let quiet = SourceQuiet::observe(GO).unwrap();
                 if self.rules.mutated(Mutation::SkipArriving)
-                    || self.advance(to, Event::GoArrived(quiet), true).is_ok_and(|effects| {
+                    || self.advance(to, Event::GoArrived(quiet)).is_ok_and(|effects| {
                         effects.iter().any(|effect| matches!(effect, Effect::DeliverGo(_)))
                     })
                 {
@@ -240,12 +263,18 @@ impl Drive<'_> {
             }
             Part::RenameHere => {
                 let host = &mut self.world.hosts[to];
-                host.own = host.incoming.take().map(|copy| Copy { boot: copy.boot, run: Run::Paused });
-                stream.receiver = Receiver::Renamed;
+                if let Some(copy) = host.incoming.take() {
+                    host.own = Some(Copy { boot: copy.boot, run: Run::Paused, stale: copy.stale });
+                    stream.receiver = Receiver::Renamed;
+                } else {
+                    // Its copy has another name by now: it takes that for a failure, and destroys it.
+                    self.world.hosts[to].own = None;
+                    self.report(&mut stream, false);
+                }
             }
             Part::Unpause => {
-                if let Some(own) = &mut self.world.hosts[to].own {
-                    own.run = Run::Running;
+                if self.world.hosts[to].own.is_some() {
+                    self.let_run(to, "the receiver")?;
                 }
                 stream.receiver = Receiver::Unpaused;
             }
@@ -263,23 +292,23 @@ impl Drive<'_> {
                 let moved = stream.report == Report::AtSource { runs: true };
                 let host = &mut self.world.hosts[from];
                 let copy = host.away.take();
-                if !moved {
-                    host.own = copy.map(|boot| Copy { boot, run: Run::Running });
+                if let Some(copy) = copy.filter(|_| !moved) {
+                    host.own = Some(Copy { boot: copy.boot, run: Run::Frozen, stale: copy.stale });
+                    self.let_run(from, "the sender")?;
                 }
                 stream.sender = Sender::Exited { moved };
             }
             Part::SenderSeesEnd => {
-                if matches!(stream.sender, Sender::Copying | Sender::Suspended)
-                    && let Some(own) = &mut self.world.hosts[from].own
-                {
-                    own.run = Run::Running;
+                let frozen = self.world.hosts[from].own.is_some_and(|own| own.run == Run::Frozen);
+                if stream.sender == Sender::Suspended && frozen {
+                    self.let_run(from, "the sender")?;
                 }
                 stream.sender = Sender::Exited { moved: false };
                 stream.relay = false;
             }
             Part::ReceiverSeesEnd => self.receiver_sees_end(place, &mut stream),
-            Part::NoteSent => word = self.note_sent(&mut stream)?,
-            Part::NoteReceived => word = self.note_received(&mut stream),
+            Part::SentUndecided => return self.undecided(from),
+            Part::ReceivedUndecided => return self.undecided(to),
             Part::Break => {
                 stream.open = false;
                 if stream.go == Go::OnWire {
@@ -306,7 +335,7 @@ impl Drive<'_> {
         }
     }
 
-    fn put_back(&mut self, place: usize, mut stream: Stream) {
+    pub(super) fn put_back(&mut self, place: usize, mut stream: Stream) {
         if !stream.open && !stream.sender.lives() {
             // The relay has nobody left on either side.
             stream.relay = false;
@@ -339,6 +368,7 @@ impl Drive<'_> {
             .iter()
             .enumerate()
             .any(|(other, stream)| other != place && stream.as_ref().is_some_and(|stream| stream.locks(node)))
+            || self.world.hosts[node].settler.is_some()
     }
 
     fn send(&mut self, stream: &mut Stream) {
@@ -358,11 +388,10 @@ impl Drive<'_> {
             (stream.at_target, stream.at_source) = (Ours::Over, Ours::Over);
             return Some((to, Word::Refused(None)));
         }
-        self.settle_sender(from);
         let (look, stand) = (self.look(from), self.world.hosts[from].stand);
         let claimed = look == Look::Running
             && self
-                .advance(from, Event::Claimed(stream.way.transfer()), true)
+                .advance(from, Event::Claimed(stream.way.transfer()))
                 .is_ok_and(|effects| effects.iter().any(|effect| matches!(effect, Effect::Send(_))));
         if !claimed {
             (stream.at_target, stream.at_source) = (Ours::Over, Ours::Over);
@@ -377,14 +406,10 @@ impl Drive<'_> {
     /// `serve`, verb `receive`.
     fn take(&mut self, place: usize, stream: &mut Stream) -> Option<(usize, Word)> {
         let (from, to) = (stream.way.source(), stream.way.target());
-        let mut granted = self.world.reaches(from, to) && !self.busy_elsewhere(place, to);
-        if granted {
-            self.settle_receiver(to);
-            granted = self.look(to) == Look::Absent;
-        }
-        if !granted {
-            (stream.at_target, stream.at_source) = (Ours::Over, Ours::Over);
-            return Some((from, Word::Failed));
+        let free = self.world.reaches(from, to) && !self.busy_elsewhere(place, to);
+        let refused = self.world.hosts[to].refused == Some(stream.way.epoch);
+        if !free || refused || self.look(to) != Look::Absent {
+            return self.never_begun(stream);
         }
         stream.at_target = Ours::Runs;
         stream.open = true;
@@ -392,65 +417,25 @@ impl Drive<'_> {
         None
     }
 
-    /// `transfer::send::find_out`, its record, and what `serve` or `push` do after it.
-    fn note_sent(&mut self, stream: &mut Stream) -> Result<Option<(usize, Word)>, Broken> {
-        let from = stream.way.source();
-        let succeeded = stream.sender == Sender::Exited { moved: true };
-        let end = match self.look(from) {
-            Look::Absent if succeeded => SenderEnd::Moved,
-            Look::Running if !succeeded => SenderEnd::StillHere,
-            _ => SenderEnd::Undecided,
-        };
-        (stream.at_source, stream.relay) = (Ours::Over, false);
-        if end == SenderEnd::Undecided {
-            let host = &mut self.world.hosts[from];
-            if self.rules.mutated(Mutation::ResumeOnSilence)
-                && let Some(boot) = host.away.take()
-            {
-                host.own = Some(Copy { boot, run: Run::Running });
-            }
-            if self.rules.mutated(Mutation::DestroyOnSilence) {
-                host.away = None;
-            }
+    /// A worker that began without the transfer lock takes it, and reads what it needs only then.
+    fn lock(&mut self, stream: &mut Stream) -> Option<(usize, Word)> {
+        let node = if stream.pull { stream.way.target() } else { stream.way.source() };
+        let ours = if stream.pull { &mut stream.at_target } else { &mut stream.at_source };
+        if self.world.is_transferring(node) {
+            *ours = Ours::Over;
+            return Some((node, Word::Failed));
         }
-        let noted = self.advance(from, Event::SenderEnded(end), false).is_ok();
-        if stream.pull {
-            if noted && self.world.hosts[from].stand == Stand::Idle {
-                self.erase(from, stream.way.epoch);
-            }
-            return Ok(None);
-        }
-        if end == SenderEnd::StillHere {
-            self.erase(from, stream.way.epoch);
-        }
-        let word = match end {
-            _ if !noted => Word::Failed,
-            SenderEnd::Moved => Word::Moved,
-            SenderEnd::StillHere => Word::Failed,
-            SenderEnd::Undecided => Word::Undecided,
-        };
-        let remembered = matches!(self.world.hosts[from].stand, Stand::Left(_));
-        hold(Promise::RecordAgrees, word != Word::Moved || remembered, || {
-            format!("{} has pushed it away, and its record does not say where to", name(from))
-        })?;
-        Ok(Some((from, word)))
+        *ours = Ours::Runs;
+        stream.says_ended = self.world.hosts[node].ended;
+        None
     }
 
-    /// `transfer::receive::find_out` and its record.
-    fn note_received(&mut self, stream: &mut Stream) -> Option<(usize, Word)> {
-        let to = stream.way.target();
-        let end = self.find_out_receiver(to);
-        stream.at_target = Ours::Over;
-        let noted = self.advance(to, Event::ReceiverEnded(end), true).is_ok();
-        stream.pull.then_some((
-            to,
-            match end {
-                _ if !noted => Word::Failed,
-                ReceiverEnd::Running => Word::Moved,
-                ReceiverEnd::Nothing => Word::Failed,
-                ReceiverEnd::Undecided => Word::Undecided,
-            },
-        ))
+    /// A push that has sent nothing takes its entry out of the ledger.
+    fn never_begun(&mut self, stream: &mut Stream) -> Option<(usize, Word)> {
+        let from = stream.way.source();
+        (stream.at_target, stream.at_source) = (Ours::Over, Ours::Over);
+        self.erase(from, stream.way.epoch);
+        Some((from, Word::Failed))
     }
 
     /// SIGKILL of one process of a stream.
@@ -460,13 +445,23 @@ impl Drive<'_> {
         let mut word = None;
         match process {
             Process::AtSource => {
+                if !matches!(stream.sender, Sender::NotYet) && !stream.sender.lives() {
+                    self.kill_settler(from);
+                }
                 stream.at_source = Ours::Killed;
                 word = (!stream.pull).then_some((from, Word::Undecided));
             }
             Process::Sender => stream.sender = Sender::Killed,
             Process::Relay => stream.relay = false,
             Process::AtTarget => {
+                if !matches!(stream.receiver, Receiver::NotYet) && !stream.receiver.lives() {
+                    self.kill_settler(to);
+                }
                 stream.at_target = Ours::Killed;
+                // xl's receiver dies with its pipe (`PR_SET_PDEATHSIG`).
+                if stream.receiver.lives() && !self.rules.mutated(Mutation::FinishUnderReceiver) {
+                    stream.receiver = Receiver::Killed;
+                }
                 word = stream.pull.then_some((to, Word::Undecided));
             }
             Process::Receiver => stream.receiver = Receiver::Killed,
@@ -484,6 +479,18 @@ impl Drive<'_> {
     }
 }
 
+/// What `push` has read back, once more: the evidence itself is no data of the model.
+fn recorded(stream: &Stream) -> Recorded {
+    let push = stream.way.push();
+    let there = Entries { pushes: vec![push.clone()], ..Entries::default() };
+    Recorded::observe(&ledger::Entry::Push(push), &there).unwrap()
+}
+
+/// Whether an `xl migrate-receive` lives on `node`.
+pub(super) fn receiver_lives(world: &World, node: Node) -> bool {
+    world.streams.iter().flatten().any(|stream| stream.way.target() == node && stream.receiver.lives())
+}
+
 /// The processes of the stream at `place` that live.
 pub(super) fn living(world: &World, place: usize) -> Vec<Process> {
     let Some(stream) = &world.streams[place] else { return vec![] };
@@ -493,10 +500,10 @@ pub(super) fn living(world: &World, place: usize) -> Vec<Process> {
             living.push(process);
         }
     };
-    may(Process::AtSource, stream.at_source == Ours::Runs);
+    may(Process::AtSource, matches!(stream.at_source, Ours::Runs | Ours::Spawned));
     may(Process::Sender, stream.sender.lives());
     may(Process::Relay, stream.relay);
-    may(Process::AtTarget, stream.at_target == Ours::Runs);
+    may(Process::AtTarget, matches!(stream.at_target, Ours::Runs | Ours::Spawned));
     may(Process::Receiver, stream.receiver.lives());
     living
 }

@@ -2,7 +2,7 @@
 //! would, one thing at a time. Within [`STEPS`] deeds it must come to an end that a person can live with.
 
 use super::deed::{Deed, after, deeds, progress};
-use super::known::Rules;
+use super::mutation::Rules;
 use super::promise::{Broken, Promise};
 use super::world::{Action, Belief, Look, NODES, Stand, StartAt, World};
 
@@ -22,29 +22,48 @@ pub(super) enum Ending {
     Runs,
     /// No copy is anywhere, and the cluster knows.
     Stopped,
+    /// One copy runs, and its node's record says how it came; but the cluster had been told "stopped" before it came, and
+    /// nobody starts the domain any more: a push that outlives its migrate_to and the target's stop.
+    Adrift,
     /// Both ends of a stream were killed around GO: it is suspended or undecided, and every action says so.
     Unsettled,
 }
 
-/// Lets `world` heal, and demands an end.
+/// What the people want while it heals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// It is to run.
+    Runs,
+    /// It was disabled meanwhile: nobody starts it any more.
+    Stops,
+}
+
+/// Lets `world` heal, once for each wish, and demands an end.
 ///
 /// # Errors
 /// The promise that broke on the way, [`Promise::Liveness`] if there is no end, and the way.
 pub(super) fn heal(world: &World, rules: Rules) -> Result<Ending, (Broken, Vec<Deed>)> {
-    let (last, way) = let_heal(world, rules);
-    match last {
-        Ok(world) => ending(&world).map_err(|broken| (broken, way)),
-        Err(broken) => Err((broken, way)),
-    }
+    let one = |wish| {
+        let (last, way) = let_heal(world, rules, wish);
+        match last {
+            Ok(world) => ending(&world, wish).map_err(|broken| (broken, way)),
+            Err(broken) => Err((broken, way)),
+        }
+    };
+    let disabled = one(Wish::Stops)?;
+    one(Wish::Runs).map(|ending| if disabled > Ending::Stopped { disabled } else { ending })
 }
 
 /// The world when nothing more happens in it, and how it came there.
-pub(super) fn let_heal(world: &World, rules: Rules) -> (Result<World, Broken>, Vec<Deed>) {
+pub(super) fn let_heal(world: &World, rules: Rules, wish: Wish) -> (Result<World, Broken>, Vec<Deed>) {
     let mut world = world.clone();
     let mut way = vec![];
     world.left.faults = 0;
     (world.left.starts, world.left.stops, world.left.expiries, world.left.moves) = (40, 40, 8, 0);
-    (world.left.refusals, world.left.leaves) = (0, 0);
+    (world.left.refusals, world.left.leaves, world.left.managers, world.left.fences) = (0, 0, 0, 0);
+    if wish == Wish::Stops {
+        world.left.starts = 0;
+    }
     let (mut starts, mut rounds, mut cleanups) = (0, 0, 0);
     // A probe that failed is answered by a stop, not by a probe.
     let mut probed = [false; NODES];
@@ -95,7 +114,10 @@ fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool
             first(&|deed| *deed == Deed::Stop(source, Some(target)))
         })
         .or_else(|| first(&|deed| matches!(deed, Deed::Probe(node) if !probed[*node])))
-        .or_else(|| first(&|deed| cleanup && matches!(deed, Deed::CleanUp(_))))
+        .or_else(|| {
+            let blocked = |node: usize| world.cluster.belief[node] == Belief::Blocked;
+            first(&|deed| cleanup && matches!(deed, Deed::CleanUp(node) if blocked(*node)))
+        })
         .or_else(|| {
             let unsure = |node: usize| world.cluster.belief[node] == Belief::Unsure;
             let twice = world.cluster.belief.iter().filter(|&&belief| belief == Belief::Started).count() > 1;
@@ -110,7 +132,7 @@ fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool
         })
 }
 
-fn ending(world: &World) -> Result<Ending, Broken> {
+fn ending(world: &World, wish: Wish) -> Result<Ending, Broken> {
     let running: Vec<usize> = (0..NODES).filter(|&node| world.hosts[node].runs()).collect();
     let believed: Vec<usize> =
         (0..NODES).filter(|&node| world.cluster.belief[node] == Belief::Started).collect();
@@ -123,8 +145,17 @@ fn ending(world: &World) -> Result<Ending, Broken> {
         Ok(Ending::Unsettled)
     } else if !running.is_empty() && running == believed {
         Ok(Ending::Runs)
-    } else if bare && believed.is_empty() && world.cluster.belief.contains(&Belief::Blocked) {
+    } else if bare
+        && believed.is_empty()
+        && (wish == Wish::Stops || world.cluster.belief.contains(&Belief::Blocked))
+    {
         Ok(Ending::Stopped)
+    } else if wish == Wish::Stops
+        && believed.is_empty()
+        && running.len() == 1
+        && matches!(world.hosts[running[0]].stand, Stand::Arrived(_))
+    {
+        Ok(Ending::Adrift)
     } else {
         let stands: Vec<Stand> = world.hosts.iter().map(|host| host.stand).collect();
         let what =

@@ -2,10 +2,24 @@
 //! promise catches is a hole in the model, and fails the run.
 
 use super::explore::Limit;
+use super::liveness::Ending;
 use super::promise::Promise;
 use super::world::Left;
 use xen_handoff::handoff::event::{OutOfOrder, SenderEnd};
 use xen_handoff::handoff::{Effect, Event, Phase, Transfer};
+
+/// What bends the drivers in one run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules {
+    /// A break that the search must notice.
+    pub(super) mutation: Option<Mutation>,
+}
+
+impl Rules {
+    pub(super) fn mutated(self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+}
 
 /// One break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +35,7 @@ pub(super) enum Mutation {
     ExpireUnderStream,
     /// `step` leaves the offer standing when it is reclaimed.
     ReclaimKeepsOffer,
-    /// `step` grants a claim whatever its epoch.
+    /// `step` grants a claim whatever its epoch, and a worker takes the lock late. (Either guard alone is enough.)
     DropEpochCheck,
     /// The relay shows *ready* to xl without a word in the record.
     SkipSettling,
@@ -39,7 +53,7 @@ pub(super) enum Mutation {
     ForgetLeft,
     /// stop takes the silence of a push's target for "accounted for".
     StopIgnoresLeft,
-    /// start takes silence for "none here". (This, and the next, also take away the repair of `Known::SilentMember`.)
+    /// start takes silence for "none here".
     BootOnSilence,
     /// start asks nobody but the sources of offers.
     AskNobody,
@@ -61,6 +75,51 @@ pub(super) enum Mutation {
     BrokenStreamStaysOpen,
     /// migrate_from reports a domain that has not come to run.
     MigrateFromBlind,
+    /// The ledger's age is the *oldest* note of any node: a source keeps its own while each survivor's Pacemaker restarts, one
+    /// after the other, and takes the offer with it.
+    AgeOfOldestNote,
+    /// A ledger is trusted although an offer that has expired may still take its time to end.
+    ExpiredIsEnded,
+    /// A fencing counts although the node has come back since, and left again.
+    FencedAndBack,
+    /// Where a push goes is on the source's record alone.
+    PushNotInLedger,
+    /// A second stop of an offered domain returns success without a look whether a keeper lives.
+    SecondStopArmsNothing,
+    /// The keeper shuts down whatever runs here under that name, also what was booted here after the offer's end.
+    KeeperOutlivesOffer,
+    /// A withdrawn offer is taken out of the ledger when the guest's shutdown begins, not when it has ended.
+    ErasedBeforeGone,
+    /// A node whose transfer lock is held, with nothing on record yet, answers "none here".
+    LockIsNoAnswer,
+    /// Whoever is silent is no obstacle to a boot unless the ledger names him.
+    SilentMember,
+    /// A probe does not wait for the worker that is about to bring the domain.
+    ProbeOverlooksFetch,
+    /// A worker does not get the transfer lock from the action that starts it, but takes it when it comes to it.
+    WorkerLocksLate,
+    /// A start that the cluster ordered believes that there is no cluster when its manager has died.
+    BlindWithoutManager,
+    /// A stop takes a push out of the ledger whose target the cluster plans to use, unheard.
+    PlannedIsAccounted,
+    /// A probe says "not running" of a copy that was given to its node, and that nobody has finished yet.
+    ProbeOverlooksGiven,
+    /// A stop that finds none does not refuse a push that is still on its way to its node.
+    StopRefusesNothing,
+    /// A start does not look again, under the transfer lock, before it boots.
+    BootWithoutALook,
+    /// A source resumes its copy however long ago its offer has ended.
+    ResumeHoweverLate,
+    /// Nobody restarts the keeper of an offer.
+    NoGuard,
+    /// "None here" from the target is enough to resume the source's copy, however the transfer ended there.
+    AbsentIsEnough,
+    /// The target notes of every copy that has ended that it never ran.
+    EndedNeverRan,
+    /// The target's end is finished while xl's receiver still lives.
+    FinishUnderReceiver,
+    /// The source destroys what waits for its target's word as soon as it can reach it.
+    DiscardLightly,
 }
 
 /// Every mutant and its catcher.
@@ -90,17 +149,36 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::BrokenStreamEndsOffer, Promise::RecordAgrees),
     (Mutation::BrokenStreamStaysOpen, Promise::Liveness),
     (Mutation::MigrateFromBlind, Promise::RecordAgrees),
+    (Mutation::AgeOfOldestNote, Promise::P2ProofBeforeBoot),
+    (Mutation::ExpiredIsEnded, Promise::P2ProofBeforeBoot),
+    (Mutation::FencedAndBack, Promise::P2ProofBeforeBoot),
+    (Mutation::PushNotInLedger, Promise::P2ProofBeforeBoot),
+    (Mutation::SecondStopArmsNothing, Promise::P5AnOfferEnds),
+    (Mutation::KeeperOutlivesOffer, Promise::P5AnOfferEnds),
+    (Mutation::ErasedBeforeGone, Promise::P2ProofBeforeBoot),
+    (Mutation::LockIsNoAnswer, Promise::P2ProofBeforeBoot),
+    (Mutation::SilentMember, Promise::P2ProofBeforeBoot),
+    (Mutation::ProbeOverlooksFetch, Promise::P2ProofBeforeBoot),
+    (Mutation::WorkerLocksLate, Promise::P4NeverLostToAMove),
+    (Mutation::BlindWithoutManager, Promise::P2ProofBeforeBoot),
+    (Mutation::PlannedIsAccounted, Promise::P2ProofBeforeBoot),
+    (Mutation::ProbeOverlooksGiven, Promise::P2ProofBeforeBoot),
+    (Mutation::StopRefusesNothing, Promise::Liveness),
+    (Mutation::BootWithoutALook, Promise::P2ProofBeforeBoot),
+    (Mutation::ResumeHoweverLate, Promise::P2ProofBeforeBoot),
+    (Mutation::NoGuard, Promise::Liveness),
+    (Mutation::AbsentIsEnough, Promise::StaleIsNeverResumed),
+    (Mutation::EndedNeverRan, Promise::StaleIsNeverResumed),
+    (Mutation::FinishUnderReceiver, Promise::P4NeverLostToAMove),
+    (Mutation::DiscardLightly, Promise::P4NeverLostToAMove),
 ];
 
 /// The real [`xen_handoff::handoff::step`], bent by a mutation where there is one.
 ///
 /// # Errors
 /// As the real one.
-pub(super) fn step(
-    mutation: Option<Mutation>,
-    phase: Phase,
-    event: Event,
-) -> Result<(Phase, Vec<Effect>), OutOfOrder> {
+pub(super) fn step(rules: Rules, phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrder> {
+    let mutation = rules.mutation;
     let before = phase.clone();
     let event = match (mutation, &phase, event) {
         (Some(Mutation::DropEpochCheck), Phase::Offered { offer }, Event::Claimed(stale)) => {
@@ -126,6 +204,11 @@ pub(super) fn step(
             effects.push(Effect::ShutDown);
         }
         (Some(Mutation::ReclaimKeepsOffer), _, Event::Reclaimed) => after = before,
+        (Some(Mutation::ErasedBeforeGone), _, _) => {
+            if let Phase::Withdrawing { offer } = &after {
+                effects.push(Effect::EraseLedger(offer.epoch));
+            }
+        }
         (Some(Mutation::ForgetLeft), _, _) if matches!(after, Phase::Left { .. }) => after = Phase::Idle,
         (
             Some(Mutation::BrokenStreamStaysOpen),
@@ -161,7 +244,7 @@ impl Mutation {
             Self::StopIgnoresLeft | Self::BootOnSilence => {
                 Left { faults: 2, cuts: 1, forgets: 1, leaves: 1, ..few }
             }
-            Self::AskNobody => Left { faults: 1, kills: 1, starts: 2, ..few },
+            Self::AskNobody | Self::SilentMember => Left { faults: 2, cuts: 2, presumes: 1, ..few },
             Self::FencedEver => Left { faults: 1, cuts: 1, leaves: 1, ..few },
             Self::TrustYoungLedger => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
             Self::StopUnderStream => Left { stops: 2, faults: 1, kills: 1, ..few },
@@ -169,12 +252,39 @@ impl Mutation {
             Self::OverlookSuffixes | Self::BrokenStreamEndsOffer | Self::BrokenStreamStaysOpen => {
                 Left { faults: 1, kills: 1, stops: 2, ..few }
             }
+            Self::AgeOfOldestNote => Left { faults: 1, cuts: 1, leaves: 2, ..few },
+            Self::ExpiredIsEnded => Left { faults: 2, cuts: 1, wipes: 1, ..few },
+            Self::FencedAndBack => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
+            Self::PushNotInLedger | Self::PlannedIsAccounted => {
+                Left { faults: 2, cuts: 1, forgets: 1, ..few }
+            }
+            Self::SecondStopArmsNothing => Left { faults: 1, kills: 1, stops: 2, ..few },
+            Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, starts: 2, ..few },
+            Self::ErasedBeforeGone => Left { faults: 1, cuts: 1, expiries: 1, ..few },
+            Self::LockIsNoAnswer => Left { faults: 1, managers: 1, presumes: 1, starts: 2, ..few },
+            Self::WorkerLocksLate => Left { faults: 1, kills: 1, starts: 2, ..few },
+            Self::ProbeOverlooksFetch => Left { faults: 2, kills: 1, cuts: 1, starts: 2, ..few },
+            Self::BlindWithoutManager => Left { faults: 1, managers: 1, ..few },
+            Self::NoGuard => Left { faults: 1, kills: 1, expiries: 1, starts: 0, ..few },
+            Self::AbsentIsEnough | Self::EndedNeverRan => {
+                Left { faults: 2, cuts: 1, kills: 1, stops: 2, starts: 2, ..few }
+            }
+            Self::ProbeOverlooksGiven => Left { faults: 2, kills: 1, cuts: 1, starts: 2, stops: 1, ..few },
+            Self::StopRefusesNothing => Left { faults: 1, kills: 1, ..few },
+            Self::BootWithoutALook => Left { faults: 1, kills: 1, ..few },
+            Self::ResumeHoweverLate => Left { faults: 2, cuts: 1, wipes: 1, ..few },
+            Self::FinishUnderReceiver => Left { faults: 1, kills: 1, ..few },
+            Self::DiscardLightly => Left { faults: 2, kills: 2, ..few },
         }
     }
 
     /// How far to search.
     pub(super) fn limit(self) -> Limit {
-        let heal_every = usize::from(self == Self::BrokenStreamStaysOpen);
-        Limit { states: 3_000_000, heal_every, fenced_before: self == Self::FencedEver }
+        let heal_every = usize::from(matches!(
+            self,
+            Self::BrokenStreamStaysOpen | Self::NoGuard | Self::StopRefusesNothing
+        ));
+        let fenced_before = matches!(self, Self::FencedEver | Self::FencedAndBack);
+        Limit { states: 3_000_000, heal_every, fenced_before, tolerates: Ending::Stopped }
     }
 }

@@ -2,7 +2,7 @@
 //! moment, and the driver that comes to that moment raises them itself ([`Broken`]).
 
 use super::deed::Deed;
-use super::world::{Belief, Boot, Go, Member, Receiver, Report, Sender, Stand, World, name};
+use super::world::{Belief, Boot, Go, Member, Receiver, Sender, Stand, World, name};
 use std::fmt;
 
 /// A promise that the search watches.
@@ -18,6 +18,8 @@ pub(super) enum Promise {
     /// A guest ends by a host's crash, a stop that means it, or its offer's end, and never by a migration; and
     /// nothing is shut down under a stream.
     P4NeverLostToAMove,
+    /// A suspended copy is never let run once another copy of the domain has run since: its memory is older than the disks.
+    StaleIsNeverResumed,
     /// When stop has made an offer somebody watches its deadline, and the deadline ends only what is on offer.
     P5AnOfferEnds,
     /// After a stop that succeeded no copy is here, or it is offered; what a push sent away is accounted for.
@@ -41,6 +43,7 @@ impl fmt::Display for Promise {
             Self::P2ProofBeforeBoot => "P2 proof before a cold boot",
             Self::P3OfferOutlivesItsSource => "P3 an offer outlives its source",
             Self::P4NeverLostToAMove => "P4 a guest is never lost to a failed move",
+            Self::StaleIsNeverResumed => "a stale image is never resumed",
             Self::P5AnOfferEnds => "P5 an offer ends",
             Self::P6StopMeansStop => "P6 stop means stop",
             Self::OneEpoch => "one stream, one offer",
@@ -77,9 +80,11 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
     })?;
     for boot in 0..=before.boots {
         let lost = can_go_on(before, boot) && !can_go_on(after, boot);
-        hold(Promise::P4NeverLostToAMove, !lost || deed.may_end_a_guest(before), || {
-            format!("no copy of incarnation {boot} can go on any more")
-        })?;
+        hold(
+            Promise::P4NeverLostToAMove,
+            !lost || deed.may_end_a_guest(before) || given_up(before, boot),
+            || format!("no copy of incarnation {boot} can go on any more"),
+        )?;
     }
     for stream in after.streams.iter().flatten() {
         let source = after.hosts[stream.way.source()].stand;
@@ -130,19 +135,23 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
     Ok(())
 }
 
-/// Whether a copy of this incarnation runs, or could be made to: a suspended one at the source that has not been told "it
-/// runs over there", or one at the target whose receiver was given GO.
+/// Whether all that is left of this incarnation is a suspended copy whose offer has ended longer ago than an offer may live: a start
+/// may trust a ledger that was lost meanwhile, and boot.
+fn given_up(world: &World, boot: Boot) -> bool {
+    world.hosts.iter().all(|host| {
+        let long_ago = matches!(host.stand, Stand::Settling(_, Some(paper)) if paper.epoch <= world.long_ago);
+        let here =
+            host.own.is_some_and(|own| own.boot == boot) || host.away.is_some_and(|copy| copy.boot == boot);
+        !here || long_ago
+    })
+}
+
+/// Whether a copy of this incarnation runs, or could be made to: one that no other has overtaken, suspended at the source,
+/// or at the target with GO.
 fn can_go_on(world: &World, boot: Boot) -> bool {
-    let moved = |node| {
-        world.streams.iter().flatten().any(|stream| {
-            let told =
-                matches!(stream.report, Report::OnWire { runs: true } | Report::AtSource { runs: true });
-            stream.way.source() == node && told
-        })
-    };
-    world.hosts.iter().enumerate().any(|(node, host)| {
-        host.own.is_some_and(|own| own.boot == boot)
-            || host.away == Some(boot) && !moved(node)
-            || host.incoming.is_some_and(|copy| copy.boot == boot && copy.given)
+    world.hosts.iter().any(|host| {
+        host.own.is_some_and(|own| own.boot == boot && !own.stale)
+            || host.away.is_some_and(|copy| copy.boot == boot && !copy.stale)
+            || host.incoming.is_some_and(|copy| copy.boot == boot && copy.given && !copy.stale)
     })
 }

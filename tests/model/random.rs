@@ -4,8 +4,8 @@
 
 use super::deed::{Deed, after, deeds};
 use super::explore::Found;
-use super::known::Rules;
 use super::liveness;
+use super::mutation::Rules;
 use super::promise::Broken;
 use super::world::{Left, World};
 
@@ -44,6 +44,9 @@ pub(super) const BOUNDS: Left = Left {
     wipes: 1,
     refusals: 1,
     expiries: 3,
+    managers: 1,
+    fences: 1,
+    presumes: 1,
 };
 /// The longest schedule.
 const LENGTH: usize = 300;

@@ -6,7 +6,7 @@
 
 use xen_handoff::clock::UnixTime;
 use xen_handoff::domain::{Copy as Sighted, DomainId, DomainName, Presence, RunState, Sighting};
-use xen_handoff::handoff::{Epoch, Offer, Phase, Transfer};
+use xen_handoff::handoff::{Epoch, Offer, Phase, Push, Ran, Transfer};
 use xen_handoff::host::NodeName;
 
 /// The number of nodes: a source, a target, a second survivor. Any of them may play any part.
@@ -67,12 +67,22 @@ pub(super) enum Run {
 pub(super) struct Copy {
     pub(super) boot: Boot,
     pub(super) run: Run,
+    /// Another copy has run since this one stood still: its memory is older than the disks.
+    pub(super) stale: bool,
+}
+
+/// A copy called `--migratedaway`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Away {
+    pub(super) boot: Boot,
+    pub(super) stale: bool,
 }
 
 /// A copy called `--incoming`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Incoming {
     pub(super) boot: Boot,
+    pub(super) stale: bool,
     /// The receiver that made it, by its stream's place: it destroys this copy and no other.
     pub(super) maker: usize,
     /// Whether that receiver was given GO.
@@ -86,9 +96,58 @@ pub(super) struct Host {
     pub(super) stand: Stand,
     pub(super) own: Option<Copy>,
     pub(super) incoming: Option<Incoming>,
-    pub(super) away: Option<Boot>,
+    pub(super) away: Option<Away>,
     pub(super) action: Option<Action>,
     pub(super) keeper: Option<Keeper>,
+    /// How the last stream that it received came to its end.
+    pub(super) ended: Option<Ended>,
+    /// Who settles a broken transfer here, and what he has decided. He holds the transfer lock.
+    pub(super) settler: Option<Settler>,
+    /// A push that a stop has refused here.
+    pub(super) refused: Option<Moment>,
+    /// The host that this node sends to, or has sent to, has gone down since: its boot id is another one.
+    pub(super) peer_restarted: bool,
+}
+
+/// The real [`xen_handoff::handoff::Ended`] in a few bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) epoch: Moment,
+    pub(super) ran: Ran,
+}
+
+impl std::hash::Hash for Ended {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.epoch, self.ran as u8).hash(state);
+    }
+}
+
+/// What somebody who settles a broken transfer is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Settler {
+    /// Source: give the copy its name back, then resume it.
+    TakeBack,
+    /// Source: destroy the copy, which is a stale one, or may be.
+    Destroy,
+    /// Source: put it on record.
+    Sent(Sent),
+    /// Target: destroy what was never given.
+    DestroyIncoming,
+    /// Target: rename what was given, then let it run.
+    Finish,
+    /// Target: note how the stream ended, before the record goes on.
+    Note { runs: bool },
+    /// Target: put it on record.
+    Received { runs: bool },
+}
+
+/// How a sender's end is put on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Sent {
+    Moved,
+    StillHere,
+    /// It was never given away, and is gone.
+    Gone,
 }
 
 /// The cluster's action on a node, and how far it has come.
@@ -106,9 +165,20 @@ pub(super) enum Action {
 pub(super) struct Knows {
     /// The offers that it has claimed in vain, as a set of moments.
     pub(super) tried: u32,
+    /// What the cluster said of each peer, once the ledger had been read.
+    pub(super) peers: [Peer; NODES],
     /// Where its own record says that the domain was sent.
     pub(super) sent_to: Option<Way>,
     pub(super) heard: [Heard; NODES],
+}
+
+/// What the cluster says of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Peer {
+    /// Fenced then, and it has stayed away.
+    pub(super) fenced: Option<Moment>,
+    /// The history of operations clears it.
+    pub(super) cleared: bool,
 }
 
 /// How far a start has come.
@@ -120,17 +190,25 @@ pub(super) enum StartAt {
     Acquire(Knows),
     /// A worker fetches it.
     Fetching(Knows),
-    /// The peers are asked, with this reading of the ledger.
+    /// The ledger was read; the cluster is asked who there is.
+    Peers(Knows, Reading),
+    /// The peers are asked.
     Asking(Knows, Reading),
+    /// It has asked the cluster to fence this node, the silent source of an offer.
+    Fencing(Node),
     /// The proof is on record; `xl create` comes next.
     Proven,
 }
 
 /// What a start read in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Reading {
-    pub(super) offers: [Option<Paper>; NODES],
-    pub(super) old: bool,
+pub(super) enum Reading {
+    Read {
+        entries: [Option<Entry>; NODES],
+        old: bool,
+    },
+    /// The cluster manager of this node has died meanwhile.
+    NoCluster,
 }
 
 /// What a start heard from one peer.
@@ -142,10 +220,7 @@ pub(super) enum Heard {
     /// It holds its transfer lock, and nothing is on record yet.
     AboutTo,
     Fenced(Moment),
-    /// No answer; whether the cluster counts it as a member.
-    Silent {
-        member: bool,
-    },
+    Silent,
 }
 
 /// How far a stop has come.
@@ -159,6 +234,8 @@ pub(super) enum StopAt {
     End,
     Quench,
     Verify,
+    /// Nothing was here, and a push to here was refused: was it on its way already?
+    LookAgain,
 }
 
 /// The process that watches over an offer's deadline.
@@ -191,6 +268,8 @@ pub(super) enum Look {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Ours {
     NotYet,
+    /// A worker that has begun and does not hold the transfer lock yet (only with that mutation).
+    Spawned,
     Runs,
     /// It ended by itself: what it has written still arrives.
     Over,
@@ -270,12 +349,39 @@ pub(super) struct Stream {
     pub(super) ready: Ready,
     pub(super) go: Go,
     pub(super) report: Report,
+    /// A push: whether the ledger has it, and the target has read it back.
+    pub(super) entry: Written,
+    /// A claim: what the claimant says of the last stream that it received.
+    pub(super) says_ended: Option<Ended>,
+}
+
+/// How far a push has got with the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Written {
+    Yes,
+    ReadBack,
+}
+
+/// What lies in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Entry {
+    Offer(Paper),
+    Push(Way),
+}
+
+impl Entry {
+    pub(super) fn epoch(self) -> Moment {
+        match self {
+            Self::Offer(paper) => paper.epoch,
+            Self::Push(way) => way.epoch,
+        }
+    }
 }
 
 /// attrd's memory: what it holds under each node's name, and each node's note of when it first looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Ledger {
-    pub(super) slot: [Option<Paper>; NODES],
+    pub(super) slot: [Option<Entry>; NODES],
     pub(super) note: [Note; NODES],
 }
 
@@ -299,6 +405,17 @@ pub(super) enum Belief {
     Blocked,
 }
 
+/// The cluster's record of operations on a node: what the last one says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum History {
+    /// A stop that succeeded, or a probe that found none.
+    Clear,
+    /// None at all: cleaned up, fenced, or newly joined.
+    Nothing,
+    /// Anything else.
+    Other,
+}
+
 /// Whether a node is in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Member {
@@ -314,6 +431,9 @@ pub(super) enum Member {
 pub(super) struct Cluster {
     pub(super) belief: [Belief; NODES],
     pub(super) member: [Member; NODES],
+    pub(super) history: [History; NODES],
+    /// Nodes whose cluster manager was killed: nobody there answers for it until it has come back.
+    pub(super) headless: [bool; NODES],
     /// The last fencing of each node that succeeded.
     pub(super) fenced_at: [Option<Moment>; NODES],
     /// A migration that is not settled by its last stop, from where to where.
@@ -355,6 +475,12 @@ pub(super) struct Left {
     pub(super) refusals: u8,
     /// Deadlines that pass.
     pub(super) expiries: u8,
+    /// Cluster managers that are killed, each under whatever runs.
+    pub(super) managers: u8,
+    /// Fencings that a start may ask for (`handoff_unreachable=fence`).
+    pub(super) fences: u8,
+    /// Lost nodes that the cluster presumes stopped without having fenced them (`stonith-enabled=false`).
+    pub(super) presumes: u8,
 }
 
 /// All there is.
@@ -370,6 +496,8 @@ pub(super) struct World {
     pub(super) boots: Boot,
     /// The offers whose deadline has passed, as a set of moments.
     pub(super) expired: u32,
+    /// What was offered until then has ended long ago: longer than an offer may live.
+    pub(super) long_ago: Moment,
     pub(super) left: Left,
 }
 
@@ -386,8 +514,13 @@ fn place(name: &NodeName) -> Node {
     }
 }
 
-fn moment(epoch: Epoch) -> Moment {
-    Moment::try_from(epoch.0).unwrap()
+/// A moment as an epoch: it is one of the same clock, in milliseconds.
+pub(super) fn epoch(moment: Moment) -> Epoch {
+    Epoch(time(moment).0 * 1000)
+}
+
+pub(super) fn moment(epoch: Epoch) -> Moment {
+    Moment::try_from(epoch.0 / 1000 - time(0).0).unwrap()
 }
 
 /// A moment as the fencer and the offers write it.
@@ -414,7 +547,7 @@ impl Paper {
         Offer {
             domain: DomainName::new("x0").unwrap(),
             source: name(self.source()),
-            epoch: Epoch(self.epoch.into()),
+            epoch: epoch(self.epoch),
             made_at: time(self.epoch),
             deadline: UnixTime(time(self.epoch).0 + LONGEST_OFFER),
         }
@@ -440,7 +573,12 @@ impl Way {
 
     /// The real transfer.
     pub(super) fn transfer(self) -> Transfer {
-        Transfer { epoch: Epoch(self.epoch.into()), source: name(self.source()), target: name(self.target()) }
+        Transfer { epoch: epoch(self.epoch), source: name(self.source()), target: name(self.target()) }
+    }
+
+    /// The real push.
+    pub(super) fn push(self) -> Push {
+        Push { domain: DomainName::new("x0").unwrap(), transfer: self.transfer(), made_at: time(self.epoch) }
     }
 
     fn of(transfer: &Transfer) -> Self {
@@ -522,7 +660,19 @@ impl Look {
 impl Host {
     /// A host that has just come up.
     pub(super) fn fresh(up: bool) -> Self {
-        Self { up, stand: Stand::Idle, own: None, incoming: None, away: None, action: None, keeper: None }
+        Self {
+            up,
+            stand: Stand::Idle,
+            own: None,
+            incoming: None,
+            away: None,
+            action: None,
+            keeper: None,
+            ended: None,
+            settler: None,
+            refused: None,
+            peer_restarted: false,
+        }
     }
 
     /// The real [`Sighting::presence`] of what is here.
@@ -566,8 +716,8 @@ impl Stream {
 
     /// Whether nobody has a hand in it any more.
     pub(super) fn is_over(&self) -> bool {
-        self.at_source != Ours::Runs
-            && self.at_target != Ours::Runs
+        !matches!(self.at_source, Ours::Runs | Ours::Spawned)
+            && !matches!(self.at_target, Ours::Runs | Ours::Spawned)
             && !self.relay
             && !self.sender.lives()
             && !self.receiver.lives()
@@ -590,7 +740,7 @@ impl World {
     /// The domain runs on n1, as the cluster believes.
     pub(super) fn begin(left: Left) -> Self {
         let mut hosts = [Host::fresh(true), Host::fresh(true), Host::fresh(true)];
-        hosts[0].own = Some(Copy { boot: 0, run: Run::Running });
+        hosts[0].own = Some(Copy { boot: 0, run: Run::Running, stale: false });
         Self {
             hosts,
             streams: [None, None],
@@ -599,12 +749,15 @@ impl World {
             cluster: Cluster {
                 belief: [Belief::Started, Belief::Stopped, Belief::Stopped],
                 member: [Member::In; NODES],
+                history: [History::Other, History::Clear, History::Clear],
+                headless: [false; NODES],
                 fenced_at: [None; NODES],
                 migration: None,
             },
             clock: 1,
             boots: 0,
             expired: 0,
+            long_ago: 0,
             left,
         }
     }
@@ -614,6 +767,16 @@ impl World {
         self.hosts[one].up && self.hosts[other].up && (one == other || !self.cut[NODES - one - other])
     }
 
+    /// Under whose names `by` sees attributes: the members of its part of the cluster.
+    pub(super) fn visible(&self, by: Node) -> Vec<Node> {
+        match self.cluster.member[by] {
+            _ if self.cluster.headless[by] => vec![],
+            Member::In => (0..NODES).filter(|&node| self.cluster.member[node] == Member::In).collect(),
+            Member::Lost => vec![by],
+            Member::Out => vec![],
+        }
+    }
+
     /// Whether both links of `node` are cut.
     pub(super) fn is_isolated(&self, node: Node) -> bool {
         (0..NODES).filter(|&other| other != node).all(|other| self.cut[NODES - node - other])
@@ -621,7 +784,33 @@ impl World {
 
     /// Whether somebody holds the transfer lock of `node`.
     pub(super) fn is_transferring(&self, node: Node) -> bool {
-        self.streams.iter().flatten().any(|stream| stream.locks(node))
+        let host = &self.hosts[node];
+        // A start that has its proof boots under the lock.
+        let boots = host.action == Some(Action::Start(StartAt::Proven));
+        boots || host.settler.is_some() || self.streams.iter().flatten().any(|stream| stream.locks(node))
+    }
+
+    /// The copy of `node` under the domain's own name comes to run: every other one is older than the disks from now on.
+    /// True if it was that itself.
+    pub(super) fn let_run(&mut self, node: Node) -> bool {
+        let mut was_stale = false;
+        for (place, host) in self.hosts.iter_mut().enumerate() {
+            if let Some(own) = &mut host.own {
+                if place == node {
+                    was_stale = own.stale;
+                    (own.run, own.stale) = (Run::Running, false);
+                } else {
+                    own.stale |= own.run != Run::Running;
+                }
+            }
+            if let Some(copy) = &mut host.incoming {
+                copy.stale = true;
+            }
+            if let Some(copy) = &mut host.away {
+                copy.stale = true;
+            }
+        }
+        was_stale
     }
 
     pub(super) fn has_expired(&self, epoch: Moment) -> bool {
