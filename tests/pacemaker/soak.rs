@@ -406,11 +406,23 @@ impl<'a> Lane<'a> {
         self.cluster.fabric.on(node, &[&["kill", "-9"][..], &numbers].concat());
     }
 
+    /// Power, and the configurations that were on its disk.
+    fn power_on(&self, node: &str) {
+        let fabric = &self.cluster.fabric;
+        self.cluster.power_on(node);
+        for name in DOMAINS {
+            let path = format!("/etc/xen/{name}.cfg");
+            let texts = NODES.into_iter().filter(|n| fabric.is_up(n)).map(|n| fabric.get(n, &path));
+            let text = texts.max_by_key(String::len).unwrap_or_default();
+            fabric.put(node, &path, 0o644, text);
+        }
+    }
+
     /// A node as it was: power, cables, standby, Pacemaker, guard.
     fn bring_back(&mut self, node: &'static str) {
         let cluster = self.cluster;
         if !cluster.fabric.is_up(node) {
-            cluster.power_on(node);
+            self.power_on(node);
         }
         cluster.fabric.heal(node);
         if !cluster.fabric.on(node, &["pidof", "sshd"]).ok() {
@@ -423,7 +435,7 @@ impl<'a> Lane<'a> {
                 !cluster.fabric.is_up(node) || !cluster.fabric.on(node, &["pidof", "pacemakerd"]).ok()
             });
             if !cluster.fabric.is_up(node) {
-                cluster.power_on(node);
+                self.power_on(node);
             }
         }
         if !cluster.fabric.on(node, &["pidof", "pacemakerd"]).ok() {
