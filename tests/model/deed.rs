@@ -8,8 +8,8 @@ use super::mutation::{Mutation, Rules};
 use super::promise::{self, Broken};
 use super::settle;
 use super::world::{
-    Action, Heard, Host, KeeperAt, Look, Member, Moment, NODES, Node, Note, Reading, Settler, Stand, StartAt, StopAt,
-    World, name,
+    Action, Heard, Host, KeeperAt, Look, Member, Moment, NODES, Node, Note, Reading, Settler, Stand, StartAt,
+    StopAt, World, name,
 };
 use std::fmt;
 
@@ -209,8 +209,7 @@ fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
     match action {
         Action::Start(StartAt::Asking(knows, reading)) => {
             let open = |peer: &Node| *peer != node && knows.heard[*peer] == Heard::NotAsked;
-            let asks: Vec<Node> =
-                (0..NODES).filter(open).filter(|_| reading != Reading::NoCluster).collect();
+            let asks: Vec<Node> = (0..NODES).filter(open).filter(|_| reading != Reading::NoCluster).collect();
             if asks.is_empty() {
                 out.push(Deed::Act(node));
             }

@@ -5,9 +5,9 @@
 use super::mutation::{self, Mutation, Rules};
 use super::promise::{Broken, Promise, hold};
 use super::world::{
-    Action, Belief, Copy, Entry, Go, Heard, History, Keeper, KeeperAt, Knows, LONGEST_OFFER, Look, Member, Moment,
-    NODES, Node, Note, Ours, Paper, Peer, Reading, Ready, Receiver, Report, Run, Sender, Settler, Stand, StartAt,
-    StopAt, Stream, Way, World, Written, moment, name, time,
+    Action, Belief, Copy, Entry, Go, Heard, History, Keeper, KeeperAt, Knows, LONGEST_OFFER, Look, Member,
+    Moment, NODES, Node, Note, Ours, Paper, Peer, Reading, Ready, Receiver, Report, Run, Sender, Settler,
+    Stand, StartAt, StopAt, Stream, Way, World, Written, moment, name, time,
 };
 use std::time::Duration;
 use xen_handoff::agent::monitor::{Verdict, judge};
@@ -148,7 +148,8 @@ impl Drive<'_> {
             StartAt::Proven if self.world.hosts[node].own.is_some() => self.end_action(node, Ended::Failure),
             StartAt::Proven => {
                 self.world.boots += 1;
-                self.world.hosts[node].own = Some(Copy { boot: self.world.boots, run: Run::Running, stale: false });
+                self.world.hosts[node].own =
+                    Some(Copy { boot: self.world.boots, run: Run::Running, stale: false });
                 self.let_run(node, "a boot")?;
                 self.end_action(node, Ended::Success)
             }
@@ -299,9 +300,10 @@ impl Drive<'_> {
             Err(Doubt::Silent { node: silent, .. }) if self.world.left.fences > 0 => {
                 let silent = (0..NODES).find(|&peer| name(peer) == silent);
                 let offers_it = |peer: &Node| match reading {
-                    Reading::Read { entries, .. } => {
-                        entries.iter().flatten().any(|&entry| offer_of(entry).is_some_and(|offer| offer.source() == *peer))
-                    }
+                    Reading::Read { entries, .. } => entries
+                        .iter()
+                        .flatten()
+                        .any(|&entry| offer_of(entry).is_some_and(|offer| offer.source() == *peer)),
                     Reading::NoCluster => false,
                 };
                 match silent.filter(offers_it) {
@@ -421,7 +423,9 @@ impl Drive<'_> {
                 self.stop_begins(node, plan)
             }
             StopAt::Gates => {
-                let Some(target) = plan.filter(|_| self.look(node) == Look::Running) else {
+                // What no action has confirmed may be offered to this very node, which starts it next.
+                let place = plan.filter(|&target| target != node || matches!(stand, Stand::Arrived(_)));
+                let Some(target) = place.filter(|_| self.look(node) == Look::Running) else {
                     return self.go_to(node, next(StopAt::End));
                 };
                 if let Stand::Offered(paper) = stand
@@ -455,6 +459,7 @@ impl Drive<'_> {
                 }
                 if !self.rules.mutated(Mutation::SkipLedgerWrite) {
                     self.write(node, Entry::Offer(paper));
+                    self.world.ledger.slot[target] = Some(Entry::Offer(paper));
                 }
                 self.go_to(node, next(StopAt::ReadBack(target)))
             }
@@ -541,15 +546,14 @@ impl Drive<'_> {
 
     /// What is still being pushed to here shall not arrive any more.
     fn refuse_pushes(&mut self, node: Node) -> bool {
-        let to_here = |entry: Entry| matches!(entry, Entry::Push(way) if way.target() == node).then_some(entry.epoch());
-        let pushes: Vec<Moment> = self.entries(node).into_iter().filter_map(to_here).collect();
-        if self.rules.mutated(Mutation::StopRefusesNothing) {
+        let to_here =
+            |entry: Entry| matches!(entry, Entry::Push(way) if way.target() == node).then_some(entry.epoch());
+        let newest = self.entries(node).into_iter().filter_map(to_here).max();
+        if newest.is_none() || self.rules.mutated(Mutation::StopRefusesNothing) {
             return false;
         }
-        for &epoch in &pushes {
-            self.world.hosts[node].refused = Some(epoch);
-        }
-        !pushes.is_empty()
+        self.world.hosts[node].refused = newest;
+        true
     }
 
     fn account_for_left(&mut self, node: Node, way: Way, plan: Option<Node>) -> Result<Ended, Broken> {
@@ -713,7 +717,11 @@ impl Drive<'_> {
         if begun == Ours::Runs && (self.world.is_transferring(node) || has_one) {
             return self.word(node, Word::Failed);
         }
-        if stream.pull { stream.at_target = begun } else { stream.at_source = begun }
+        if stream.pull {
+            stream.at_target = begun
+        } else {
+            stream.at_source = begun
+        }
         match self.world.streams.iter_mut().find(|place| place.is_none()) {
             Some(place) => {
                 *place = Some(stream);
@@ -770,19 +778,19 @@ pub(super) fn stands(world: &World, rules: Rules, node: Node) -> Option<(Look, S
 
 /// What a monitor would say.
 fn verdict(world: &World, rules: Rules, node: Node) -> Verdict {
+    // (What a node answers while its lock is held, and what its probe says, are two guards; either alone is enough.)
+    let overlooks = rules.mutated(Mutation::ProbeOverlooksFetch) || rules.mutated(Mutation::LockIsNoAnswer);
     let phase = match world.hosts[node].stand {
         stand if stand.is_offered_away() && rules.mutated(Mutation::MonitorTellsOffered) => Stand::Idle,
-        Stand::Claiming(_) | Stand::Receiving(_) if rules.mutated(Mutation::ProbeOverlooksFetch) => Stand::Idle,
+        Stand::Claiming(_) | Stand::Receiving(_) if overlooks => Stand::Idle,
+        Stand::Arriving(_)
+            if rules.mutated(Mutation::ProbeOverlooksGiven) && !world.is_transferring(node) =>
+        {
+            Stand::Idle
+        }
         stand => stand,
     };
     let look = seen(world, rules, node);
-    if look == Look::Incoming
-        && matches!(world.hosts[node].stand, Stand::Arriving(_))
-        && !world.is_transferring(node)
-        && !rules.mutated(Mutation::ProbeOverlooksGiven)
-    {
-        return Verdict::Failed("it was given to this node".to_owned());
-    }
     judge(&look.presence(), &phase.phase(), || world.is_transferring(node), || look == Look::Running)
 }
 

@@ -2,8 +2,8 @@
 //! a 64-bit fingerprint: among some millions of worlds, the chance that two share one is about one in a million.
 
 use super::deed::{Deed, after, deeds};
-use super::mutation::Rules;
 use super::liveness::{self, Ending};
+use super::mutation::Rules;
 use super::promise::{Broken, Promise};
 use super::world::{Left, NODES, World};
 use std::collections::HashMap;

@@ -11,7 +11,8 @@ use super::mutation::{Mutation, Rules};
 use super::promise::Broken;
 use super::settle;
 use super::world::{
-    Away, Copy, Entry, Go, Incoming, Look, Node, Ours, Ready, Receiver, Report, Run, Sender, Stream, World, Written,
+    Away, Copy, Entry, Go, Incoming, Look, Node, Ours, Ready, Receiver, Report, Run, Sender, Stream, World,
+    Written,
 };
 use xen_handoff::handoff::evidence::{Recorded, SourceQuiet};
 use xen_handoff::handoff::ledger::{self, Entries};
@@ -157,12 +158,16 @@ pub(super) fn parts(world: &World, rules: Rules, place: usize, refusals: bool, o
     let sender_over = matches!(stream.sender, Sender::Exited { .. } | Sender::Killed);
     may(
         Part::SentUndecided,
-        stream.at_source == Ours::Runs && sender_over && settle::waits_in_vain(world, rules, stream.way.source()),
+        stream.at_source == Ours::Runs
+            && sender_over
+            && settle::waits_in_vain(world, rules, stream.way.source()),
     );
     let receiver_over = matches!(stream.receiver, Receiver::Exited | Receiver::Killed);
     may(
         Part::ReceivedUndecided,
-        stream.at_target == Ours::Runs && receiver_over && settle::waits_in_vain(world, rules, stream.way.target()),
+        stream.at_target == Ours::Runs
+            && receiver_over
+            && settle::waits_in_vain(world, rules, stream.way.target()),
     );
     let begun = stream.at_source != Ours::NotYet && stream.at_target != Ours::NotYet;
     let never_sent = stream.sender == Sender::NotYet && stream.at_source != Ours::Runs;
@@ -183,7 +188,8 @@ impl Drive<'_> {
         match part {
             Part::Lock => word = self.lock(&mut stream),
             Part::ReadBack => {
-                let read = self.world.reaches(from, to) && self.read_back(to, Entry::Push(stream.way)).is_some();
+                let read =
+                    self.world.reaches(from, to) && self.read_back(to, Entry::Push(stream.way)).is_some();
                 if read {
                     stream.entry = Written::ReadBack;
                 } else {

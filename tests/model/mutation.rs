@@ -90,7 +90,7 @@ pub(super) enum Mutation {
     KeeperOutlivesOffer,
     /// A withdrawn offer is taken out of the ledger when the guest's shutdown begins, not when it has ended.
     ErasedBeforeGone,
-    /// A node whose transfer lock is held, with nothing on record yet, answers "none here".
+    /// A node whose transfer lock is held, with nothing on record yet, answers "none here", and its probe says the same.
     LockIsNoAnswer,
     /// Whoever is silent is no obstacle to a boot unless the ledger names him.
     SilentMember,
@@ -177,11 +177,7 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
 ///
 /// # Errors
 /// As the real one.
-pub(super) fn step(
-    rules: Rules,
-    phase: Phase,
-    event: Event,
-) -> Result<(Phase, Vec<Effect>), OutOfOrder> {
+pub(super) fn step(rules: Rules, phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrder> {
     let mutation = rules.mutation;
     let before = phase.clone();
     let event = match (mutation, &phase, event) {
@@ -259,11 +255,13 @@ impl Mutation {
             Self::AgeOfOldestNote => Left { faults: 1, cuts: 1, leaves: 2, ..few },
             Self::ExpiredIsEnded => Left { faults: 2, cuts: 1, wipes: 1, ..few },
             Self::FencedAndBack => Left { faults: 2, cuts: 1, wipes: 1, leaves: 1, ..few },
-            Self::PushNotInLedger | Self::PlannedIsAccounted => Left { faults: 2, cuts: 1, forgets: 1, ..few },
+            Self::PushNotInLedger | Self::PlannedIsAccounted => {
+                Left { faults: 2, cuts: 1, forgets: 1, ..few }
+            }
             Self::SecondStopArmsNothing => Left { faults: 1, kills: 1, stops: 2, ..few },
             Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, starts: 2, ..few },
             Self::ErasedBeforeGone => Left { faults: 1, cuts: 1, expiries: 1, ..few },
-            Self::LockIsNoAnswer => Left { faults: 1, managers: 1, presumes: 1, starts: 2, ..few },
+            Self::LockIsNoAnswer => Left { faults: 1, kills: 1, starts: 2, ..few },
             Self::WorkerLocksLate => Left { faults: 1, kills: 1, starts: 2, ..few },
             Self::ProbeOverlooksFetch => Left { faults: 2, kills: 1, cuts: 1, starts: 2, ..few },
             Self::BlindWithoutManager => Left { faults: 1, managers: 1, ..few },
@@ -282,7 +280,10 @@ impl Mutation {
 
     /// How far to search.
     pub(super) fn limit(self) -> Limit {
-        let heal_every = usize::from(matches!(self, Self::BrokenStreamStaysOpen | Self::NoGuard | Self::StopRefusesNothing));
+        let heal_every = usize::from(matches!(
+            self,
+            Self::BrokenStreamStaysOpen | Self::NoGuard | Self::StopRefusesNothing
+        ));
         let fenced_before = matches!(self, Self::FencedEver | Self::FencedAndBack);
         Limit { states: 3_000_000, heal_every, fenced_before, tolerates: Ending::Stopped }
     }

@@ -80,9 +80,11 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
     })?;
     for boot in 0..=before.boots {
         let lost = can_go_on(before, boot) && !can_go_on(after, boot);
-        hold(Promise::P4NeverLostToAMove, !lost || deed.may_end_a_guest(before) || given_up(before, boot), || {
-            format!("no copy of incarnation {boot} can go on any more")
-        })?;
+        hold(
+            Promise::P4NeverLostToAMove,
+            !lost || deed.may_end_a_guest(before) || given_up(before, boot),
+            || format!("no copy of incarnation {boot} can go on any more"),
+        )?;
     }
     for stream in after.streams.iter().flatten() {
         let source = after.hosts[stream.way.source()].stand;
@@ -138,7 +140,8 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
 fn given_up(world: &World, boot: Boot) -> bool {
     world.hosts.iter().all(|host| {
         let long_ago = matches!(host.stand, Stand::Settling(_, Some(paper)) if paper.epoch <= world.long_ago);
-        let here = host.own.is_some_and(|own| own.boot == boot) || host.away.is_some_and(|copy| copy.boot == boot);
+        let here =
+            host.own.is_some_and(|own| own.boot == boot) || host.away.is_some_and(|copy| copy.boot == boot);
         !here || long_ago
     })
 }

@@ -4,8 +4,8 @@
 
 use super::deed::{Deed, after, deeds};
 use super::explore::Found;
-use super::mutation::Rules;
 use super::liveness;
+use super::mutation::Rules;
 use super::promise::Broken;
 use super::world::{Left, World};
 

@@ -7,21 +7,23 @@ use super::flow;
 use super::mutation::{Mutation, Rules};
 use super::promise::{Promise, hold};
 use super::world::{
-    Copy, Ended, Go, LONGEST_OFFER, Member, Node, Ours, Receiver, Report, Run, Sender, Sent, Settler, Stand, Stream, Way, World, epoch, name,
-    time,
+    Copy, Ended, Go, LONGEST_OFFER, Member, Node, Ours, Receiver, Report, Run, Sender, Sent, Settler, Stand,
+    Stream, Way, World, epoch, name, time,
 };
-use xen_handoff::domain::Presence;
 use xen_handoff::clock::UnixTime;
-use xen_handoff::handoff::{Event, Ran};
+use xen_handoff::domain::Presence;
 use xen_handoff::handoff::event::{ReceiverEnd, SenderEnd};
 use xen_handoff::handoff::evidence::{Absence, PeerSays};
 use xen_handoff::handoff::phase::Phase;
 use xen_handoff::handoff::resolve::{self, AtSource, AtTarget};
+use xen_handoff::handoff::{Event, Ran};
 
 /// The stream at whose end on `node` one of our own processes settles it: xl has ended there.
 fn own_stream(world: &World, node: Node) -> Option<usize> {
     world.streams.iter().position(|stream| {
-        stream.as_ref().is_some_and(|stream| settles_as_source(stream, node) || settles_as_target(stream, node))
+        stream
+            .as_ref()
+            .is_some_and(|stream| settles_as_source(stream, node) || settles_as_target(stream, node))
     })
 }
 
@@ -59,7 +61,9 @@ fn at_source(world: &World, rules: Rules, node: Node, way: Way) -> Option<Settle
     }
     let now = now_of(world, host.stand, rules);
     let decision = match resolve::at_source(&phase, &presence, None, now) {
-        AtSource::AskTarget => resolve::at_source(&phase, &presence, Some(&ask(world, rules, node, way)), now),
+        AtSource::AskTarget => {
+            resolve::at_source(&phase, &presence, Some(&ask(world, rules, node, way)), now)
+        }
         decided => decided,
     };
     match decision {
@@ -132,7 +136,9 @@ fn at_target(world: &World, rules: Rules, node: Node) -> Option<Settler> {
         AtTarget::Arrived => Some(Settler::Note { runs: true }),
         AtTarget::Nothing => Some(Settler::Note { runs: false }),
         AtTarget::DestroyIncoming => Some(Settler::DestroyIncoming),
-        AtTarget::Finish(_) if flow::receiver_lives(world, node) && !rules.mutated(Mutation::FinishUnderReceiver) => {
+        AtTarget::Finish(_)
+            if flow::receiver_lives(world, node) && !rules.mutated(Mutation::FinishUnderReceiver) =>
+        {
             None
         }
         AtTarget::Finish(_) => Some(Settler::Finish),
@@ -141,10 +147,7 @@ fn at_target(world: &World, rules: Rules, node: Node) -> Option<Settler> {
 }
 
 fn real(ended: Ended) -> xen_handoff::handoff::Ended {
-    xen_handoff::handoff::Ended {
-        epoch: epoch(ended.epoch),
-        ran: ended.ran,
-    }
+    xen_handoff::handoff::Ended { epoch: epoch(ended.epoch), ran: ended.ran }
 }
 
 impl Drive<'_> {

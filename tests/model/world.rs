@@ -203,7 +203,10 @@ pub(super) enum StartAt {
 /// What a start read in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Reading {
-    Read { entries: [Option<Entry>; NODES], old: bool },
+    Read {
+        entries: [Option<Entry>; NODES],
+        old: bool,
+    },
     /// The cluster manager of this node has died meanwhile.
     NoCluster,
 }
@@ -575,11 +578,7 @@ impl Way {
 
     /// The real push.
     pub(super) fn push(self) -> Push {
-        Push {
-            domain: DomainName::new("x0").unwrap(),
-            transfer: self.transfer(),
-            made_at: time(self.epoch),
-        }
+        Push { domain: DomainName::new("x0").unwrap(), transfer: self.transfer(), made_at: time(self.epoch) }
     }
 
     fn of(transfer: &Transfer) -> Self {
