@@ -31,6 +31,10 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
                 if present {
                     let places = others().filter(|&other| member[other] == Member::In);
                     out.extend(places.map(|other| Deed::Stop(node, Some(other))));
+                    // An action was killed while it was on its way here: a stop, and then a start, on this very node.
+                    if matches!(host.stand, Stand::Arrived(_)) {
+                        out.push(Deed::Stop(node, Some(node)));
+                    }
                 }
             }
             // A monitor that finds what the cluster believes is no deed.
@@ -80,7 +84,9 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
         if survivor && (unclean || blocked) && world.left.faults > 0 || asked_to_fence(world, node) {
             out.push(Deed::Fence(node));
         }
-        if survivor && unclean && world.left.presumes > 0 {
+        // Not while anything is under way: what two starts at once, or a push beside a start, can do then is left out.
+        let quiet = world.streams == [None, None] && world.hosts.iter().all(|host| host.action.is_none());
+        if survivor && unclean && quiet && world.left.presumes > 0 {
             out.push(Deed::Presume(node));
         }
         if let Some((_, target, Chain::Sent | Chain::Failed)) = migration

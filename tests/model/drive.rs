@@ -423,7 +423,9 @@ impl Drive<'_> {
                 self.stop_begins(node, plan)
             }
             StopAt::Gates => {
-                let Some(target) = plan.filter(|_| self.look(node) == Look::Running) else {
+                // What no action has confirmed may be offered to this very node, which starts it next.
+                let place = plan.filter(|&target| target != node || matches!(stand, Stand::Arrived(_)));
+                let Some(target) = place.filter(|_| self.look(node) == Look::Running) else {
                     return self.go_to(node, next(StopAt::End));
                 };
                 if let Stand::Offered(paper) = stand
@@ -457,6 +459,7 @@ impl Drive<'_> {
                 }
                 if !self.rules.mutated(Mutation::SkipLedgerWrite) {
                     self.write(node, Entry::Offer(paper));
+                    self.world.ledger.slot[target] = Some(Entry::Offer(paper));
                 }
                 self.go_to(node, next(StopAt::ReadBack(target)))
             }
@@ -545,14 +548,12 @@ impl Drive<'_> {
     fn refuse_pushes(&mut self, node: Node) -> bool {
         let to_here =
             |entry: Entry| matches!(entry, Entry::Push(way) if way.target() == node).then_some(entry.epoch());
-        let pushes: Vec<Moment> = self.entries(node).into_iter().filter_map(to_here).collect();
-        if self.rules.mutated(Mutation::StopRefusesNothing) {
+        let newest = self.entries(node).into_iter().filter_map(to_here).max();
+        if newest.is_none() || self.rules.mutated(Mutation::StopRefusesNothing) {
             return false;
         }
-        for &epoch in &pushes {
-            self.world.hosts[node].refused = Some(epoch);
-        }
-        !pushes.is_empty()
+        self.world.hosts[node].refused = newest;
+        true
     }
 
     fn account_for_left(&mut self, node: Node, way: Way, plan: Option<Node>) -> Result<Ended, Broken> {
@@ -777,21 +778,19 @@ pub(super) fn stands(world: &World, rules: Rules, node: Node) -> Option<(Look, S
 
 /// What a monitor would say.
 fn verdict(world: &World, rules: Rules, node: Node) -> Verdict {
+    // (What a node answers while its lock is held, and what its probe says, are two guards; either alone is enough.)
+    let overlooks = rules.mutated(Mutation::ProbeOverlooksFetch) || rules.mutated(Mutation::LockIsNoAnswer);
     let phase = match world.hosts[node].stand {
         stand if stand.is_offered_away() && rules.mutated(Mutation::MonitorTellsOffered) => Stand::Idle,
-        Stand::Claiming(_) | Stand::Receiving(_) if rules.mutated(Mutation::ProbeOverlooksFetch) => {
+        Stand::Claiming(_) | Stand::Receiving(_) if overlooks => Stand::Idle,
+        Stand::Arriving(_)
+            if rules.mutated(Mutation::ProbeOverlooksGiven) && !world.is_transferring(node) =>
+        {
             Stand::Idle
         }
         stand => stand,
     };
     let look = seen(world, rules, node);
-    if look == Look::Incoming
-        && matches!(world.hosts[node].stand, Stand::Arriving(_))
-        && !world.is_transferring(node)
-        && !rules.mutated(Mutation::ProbeOverlooksGiven)
-    {
-        return Verdict::Failed("it was given to this node".to_owned());
-    }
     judge(&look.presence(), &phase.phase(), || world.is_transferring(node), || look == Look::Running)
 }
 

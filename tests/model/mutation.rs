@@ -90,7 +90,7 @@ pub(super) enum Mutation {
     KeeperOutlivesOffer,
     /// A withdrawn offer is taken out of the ledger when the guest's shutdown begins, not when it has ended.
     ErasedBeforeGone,
-    /// A node whose transfer lock is held, with nothing on record yet, answers "none here".
+    /// A node whose transfer lock is held, with nothing on record yet, answers "none here", and its probe says the same.
     LockIsNoAnswer,
     /// Whoever is silent is no obstacle to a boot unless the ledger names him.
     SilentMember,
@@ -261,7 +261,7 @@ impl Mutation {
             Self::SecondStopArmsNothing => Left { faults: 1, kills: 1, stops: 2, ..few },
             Self::KeeperOutlivesOffer => Left { expiries: 1, stops: 2, starts: 2, ..few },
             Self::ErasedBeforeGone => Left { faults: 1, cuts: 1, expiries: 1, ..few },
-            Self::LockIsNoAnswer => Left { faults: 1, managers: 1, presumes: 1, starts: 2, ..few },
+            Self::LockIsNoAnswer => Left { faults: 1, kills: 1, starts: 2, ..few },
             Self::WorkerLocksLate => Left { faults: 1, kills: 1, starts: 2, ..few },
             Self::ProbeOverlooksFetch => Left { faults: 2, kills: 1, cuts: 1, starts: 2, ..few },
             Self::BlindWithoutManager => Left { faults: 1, managers: 1, ..few },
