@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Agent;
-use crate::cluster::{Destination, Plan};
+use super::{Agent, LOOK_AGAIN};
+use crate::clock::{Clock, SystemClock};
+use crate::cluster::{ClusterError, Destination, Plan};
 use crate::domain::Presence;
 use crate::handoff::Phase;
 use crate::host::NodeName;
@@ -13,6 +14,8 @@ use crate::transport::ssh;
 
 /// Limit of the question to the scheduler: it takes tens of milliseconds, a few seconds on a host under load.
 const PLAN_LIMIT: Duration = Duration::from_secs(30);
+/// For how long it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why a stop does not hand over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,17 +93,26 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
     Ok(())
 }
 
-/// What the cluster's scheduler says.
+/// What the cluster's scheduler says. It is asked again for a little while, of a newer state of the cluster each time: just
+/// after the fencing of a migration's target it aborts on what it finds (seen with 2.1.5).
 ///
 /// # Errors
 /// The first gate that is shut.
 pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
     let limit = (agent.deadline.left() / 3).min(PLAN_LIMIT);
-    let plan = agent
-        .cluster
-        .plan_after_stop(&agent.resource, &agent.node, limit)
-        .map_err(|error| Refusal::PlanUnknown(error.to_string()))?;
-    judge(plan, &agent.node, phase)
+    let enough = agent.deadline.within(limit.min(ASK_AGAIN));
+    let mut last = String::new();
+    let plan = SystemClock.wait_until(enough, LOOK_AGAIN, || {
+        match agent.cluster.plan_after_stop(&agent.resource, &agent.node, limit) {
+            Ok(plan) => Some(Some(plan)),
+            Err(error) => {
+                log::info!("domain={} the plan cannot be told: {error}", agent.domain);
+                last = error.to_string();
+                matches!(error, ClusterError::NotRunning).then_some(None)
+            }
+        }
+    });
+    judge(plan.flatten().ok_or(Refusal::PlanUnknown(last))?, &agent.node, phase)
 }
 
 fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
