@@ -23,14 +23,18 @@ const ASK: Duration = Duration::from_secs(2);
 /// is always high, and Pacemaker would have one operation at a time for that.
 fn cib(agent: &Agent) -> String {
     let provider = agent.provider();
-    // A login on an emulated node that is busy takes longer than the agent's default allows: 20 s were not enough once.
+    // A login on an emulated node that is busy takes longer than the agent's default allows: 20 s were not enough once. And an
+    // offer must outlive several transfers that are broken on purpose, each of which takes minutes there.
     let patience = match agent {
-        Agent::Handoff { .. } => r#"<nvpair id="x0-connect" name="migration_connect_timeout" value="60"/>"#,
+        Agent::Handoff { .. } => {
+            r#"<nvpair id="x0-connect" name="migration_connect_timeout" value="60"/>
+             <nvpair id="x0-handoff_timeout" name="handoff_timeout" value="1200"/>"#
+        }
         Agent::Heartbeat => "",
     };
     // Under emulation a migration takes over a minute; no timeout of the cluster's is what a test is about.
     let operations: String = ["start", "stop", "migrate_to", "migrate_from"]
-        .map(|name| format!(r#"<op id="x0-{name}" name="{name}" interval="0" timeout="600s"/>"#))
+        .map(|name| format!(r#"<op id="x0-{name}" name="{name}" interval="0" timeout="1200s"/>"#))
         .concat();
     format!(
         r#"<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
