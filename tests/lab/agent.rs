@@ -61,25 +61,35 @@ impl Agent {
         }
     }
 
-    /// Puts the agent on the nodes, and what it needs to reach the others: one key pair for all, as an operator would.
+    /// Puts the agent on the nodes, as an operator would who follows the README: the files, one key pair for all, the guard.
     pub(crate) fn install(&self, nodes: &[Node]) -> Result<()> {
         let Self::Handoff { stage } = self else { return Ok(()) };
         let archive = archive(stage)?;
-        let key = "agent_key";
-        if !Path::new(key).exists() {
-            let arguments = ["-q", "-t", "ed25519", "-N", "", "-C", "xen-handoff", "-f", key];
-            process::run("ssh-keygen", &arguments, Duration::from_secs(10))?;
-        }
-        let private = std::fs::read(key)?;
-        let public = std::fs::read_to_string(format!("{key}.pub"))?;
         for node in nodes {
-            node.feed("tar -C / --no-overwrite-dir -xf - && systemd-tmpfiles --create", &archive)?;
-            node.put("/etc/xen-handoff/id_ed25519", &private, "600", "root")?;
-            let host_key = node.ok("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")?;
-            let known: String = nodes.iter().map(|peer| format!("{} {host_key}", peer.name)).collect();
+            node.feed(
+                "tar -C / --no-overwrite-dir -xf - && systemd-tmpfiles --create && systemctl daemon-reload",
+                &archive,
+            )?;
+        }
+        let first = nodes.first().context("there are no nodes")?;
+        let authorized = first.ok("xen-handoff keys --authorized-line")?;
+        let pair = ["id_ed25519", "id_ed25519.pub"].map(|name| format!("/etc/xen-handoff/{name}"));
+        let mut known = String::new();
+        for node in nodes {
+            for file in &pair {
+                let content = first.ok(&format!("cat {file}"))?;
+                node.put(file, content.as_bytes(), "600", "root")?;
+            }
+            node.feed("cat >>/root/.ssh/authorized_keys", authorized.as_bytes())?;
+            let said = node.ok("xen-handoff keys")?;
+            let line = said.lines().find(|line| line.starts_with(&format!("{} ", node.name)));
+            known +=
+                line.with_context(|| format!("xen-handoff keys has no line for known_hosts:\n{said}"))?;
+            known.push('\n');
+        }
+        for node in nodes {
             node.put("/etc/xen-handoff/known_hosts", known.as_bytes(), "644", "root")?;
-            let line = format!("restrict,command=\"/usr/sbin/xen-handoff serve\" {public}");
-            node.feed("cat >>/root/.ssh/authorized_keys", line.as_bytes())?;
+            node.ok("systemctl enable -q --now xen-handoff-guard.service")?;
         }
         Ok(())
     }

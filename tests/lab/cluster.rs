@@ -14,22 +14,27 @@ use crate::node::Node;
 use crate::wait::{self, step};
 
 /// How long the cluster may take for one change, a live migration under emulation among them.
-pub(crate) const CHANGE: Duration = Duration::from_secs(400);
+pub(crate) const CHANGE: Duration = Duration::from_secs(600);
 
 /// How often the cluster's state is asked for: each question costs the node a third of a second.
 const ASK: Duration = Duration::from_secs(2);
 
-/// The configuration that every test begins with: x0 likes node1 a little, and likes staying more.
+/// The configuration that every test begins with: x0 likes node1 a little, and likes staying more. An emulated node's load
+/// is always high, and Pacemaker would have one operation at a time for that.
 fn cib(agent: &Agent) -> String {
     let provider = agent.provider();
-    // A login on an emulated node that is busy takes longer than the agent's default allows.
+    // A login on an emulated node that is busy takes longer than the agent's default allows: 20 s were not enough once. And an
+    // offer must outlive several transfers that are broken on purpose, each of which takes minutes there.
     let patience = match agent {
-        Agent::Handoff { .. } => r#"<nvpair id="x0-connect" name="migration_connect_timeout" value="20"/>"#,
+        Agent::Handoff { .. } => {
+            r#"<nvpair id="x0-connect" name="migration_connect_timeout" value="60"/>
+             <nvpair id="x0-handoff_timeout" name="handoff_timeout" value="1200"/>"#
+        }
         Agent::Heartbeat => "",
     };
     // Under emulation a migration takes over a minute; no timeout of the cluster's is what a test is about.
     let operations: String = ["start", "stop", "migrate_to", "migrate_from"]
-        .map(|name| format!(r#"<op id="x0-{name}" name="{name}" interval="0" timeout="600s"/>"#))
+        .map(|name| format!(r#"<op id="x0-{name}" name="{name}" interval="0" timeout="1200s"/>"#))
         .concat();
     format!(
         r#"<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
@@ -37,6 +42,7 @@ fn cib(agent: &Agent) -> String {
  <crm_config><cluster_property_set id="cib-bootstrap-options">
   <nvpair id="o-dc-deadtime" name="dc-deadtime" value="5s"/>
   <nvpair id="o-stonith-enabled" name="stonith-enabled" value="false"/>
+  <nvpair id="o-load-threshold" name="load-threshold" value="10000%"/>
  </cluster_property_set></crm_config>
  <nodes/>
  <resources>
@@ -120,6 +126,8 @@ pub(crate) struct Resource {
 /// What the cluster believes, from `crm_mon --output-as=xml`.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Status {
+    /// The node that leads: its controller is the cluster's.
+    pub(crate) leader: Option<String>,
     /// The nodes that are online (standby and leaving ones too).
     pub(crate) online: Vec<String>,
     /// All resources.
@@ -187,6 +195,7 @@ impl Status {
     fn element(&mut self, path: &[String], element: &BytesStart<'_>) -> Result<()> {
         let parent = path.last().map(String::as_str).unwrap_or_default();
         match (parent, name(element).as_str()) {
+            (_, "current_dc") => self.leader = attribute(element, "name")?,
             ("nodes", "node") if attribute(element, "online")?.as_deref() == Some("true") => {
                 self.online.extend(attribute(element, "name")?);
             }

@@ -26,6 +26,8 @@ use crate::wait::{now, say, until};
 
 /// Quiet time before the command, for the comparison, and after the end.
 const IDLE: f64 = 8.0;
+/// How often x0 is pinged: the silence is what the demo is about.
+const PING: Duration = Duration::from_millis(10);
 
 /// What one experiment showed.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ fn experiment(
     act: fn(&Scene<'_>) -> Result<Moved>,
 ) -> Result<Measured> {
     lab.restore()?;
-    let mut scene = Scene::begin(lab)?;
+    let mut scene = Scene::begin(lab, PING)?;
     quiet(&scene)?;
     let moved = act(&scene)?;
     let before = scene.audit().witnesses().into_iter().rfind(|witness| witness.at < moved.command);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::process::{self, Running};
 use crate::wait::{self, now};
@@ -34,18 +34,29 @@ pub(crate) struct Witness {
 
 /// Asks x0 once. No answer is an error.
 pub(crate) fn ask() -> Result<Witness> {
-    let address: SocketAddr = format!("{ADDRESS}:80").parse()?;
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(900))?;
-    stream.set_read_timeout(Some(Duration::from_millis(900)))?;
-    stream.write_all(b"GET /state HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let body = get("/state", Duration::from_millis(900))?;
     let at = now();
-    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
     let mut words = body.split_whitespace();
     let mut word = || words.next().with_context(|| format!("x0 says {body:?}"));
     // An empty body is a read between the guest's truncation and its write; the next question gets its answer.
     Ok(Witness { at, boot: word()?.to_string(), tick: word()?.parse()?, uptime: word()?.parse()? })
+}
+
+fn get(path: &str, limit: Duration) -> Result<String> {
+    let address: SocketAddr = format!("{ADDRESS}:80").parse()?;
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_string())
+}
+
+/// From now on x0 takes no notice of being asked to shut down.
+pub(crate) fn make_stubborn() -> Result<()> {
+    let said = get("/cgi-bin/stubborn", Duration::from_secs(20))?;
+    ensure!(said.contains("stubborn"), "x0 was to be made stubborn and says {said:?}");
+    Ok(())
 }
 
 /// Asks until x0 answers.
@@ -96,7 +107,7 @@ impl Drop for Watch {
     }
 }
 
-/// A running series of pings, one every 10 ms.
+/// A running series of pings.
 #[derive(Debug)]
 pub(crate) struct Pinging(Running);
 
@@ -119,10 +130,10 @@ pub(crate) struct Pings {
 }
 
 impl Pinging {
-    /// Begins to ping x0.
-    pub(crate) fn begin() -> Result<Self> {
+    /// Begins to ping x0, as often as that. Each ping costs the emulated nodes about a millisecond.
+    pub(crate) fn begin(every: Duration) -> Result<Self> {
         let mut ping = Command::new("ping");
-        ping.args(["-D", "-n", "-i", "0.01", ADDRESS]).env("LC_ALL", "C");
+        ping.args(["-D", "-n", "-i", &every.as_secs_f64().to_string(), ADDRESS]).env("LC_ALL", "C");
         Ok(Self(process::start(ping, None)?))
     }
 

@@ -74,6 +74,18 @@ impl Lab {
         self.nodes.get(index.wrapping_sub(1)).with_context(|| format!("there is no node{index}"))
     }
 
+    /// Has that node switched itself off?
+    pub(crate) fn is_off(&mut self, index: usize) -> Result<bool> {
+        let machine = self.machines.get_mut(index.wrapping_sub(1)).and_then(Option::as_mut);
+        machine.with_context(|| format!("node{index} was never on"))?.is_off()
+    }
+
+    /// What node `index` has written to its console since it was started, or restored.
+    pub(crate) fn console(&self, index: usize) -> Result<String> {
+        let bytes = std::fs::read(format!("console{index}.log"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Brings the cluster up with that agent, or takes it from the cache, and stands where every test begins.
     pub(crate) fn ready(&mut self, agent: &Agent) -> Result<()> {
         self.power_off();

@@ -70,6 +70,11 @@ impl Node {
         process::start(self.shell(command), None)
     }
 
+    /// Starts a shell command that goes on for as long as the node is there, its output going to a file of ours.
+    pub(crate) fn record(&self, command: &str, path: &std::path::Path) -> Result<Running> {
+        process::record(self.shell(command), path)
+    }
+
     /// Runs a shell command to its end, whatever it is.
     pub(crate) fn run(&self, command: &str) -> Result<Output> {
         self.start(command)?.finish(COMMAND).with_context(|| format!("on {}: {command}", self.name))

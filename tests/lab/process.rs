@@ -51,6 +51,14 @@ pub(crate) fn start(mut command: Command, input: Option<Vec<u8>>) -> Result<Runn
     Ok(Running { what, child, stdout, stderr })
 }
 
+/// Starts `command`, its output going to a file that can be read meanwhile.
+pub(crate) fn record(mut command: Command, path: &std::path::Path) -> Result<Running> {
+    let what = format!("{command:?}");
+    command.stdin(Stdio::null()).stdout(std::fs::File::create(path)?).stderr(Stdio::null());
+    let child = command.spawn().with_context(|| format!("starting {what}"))?;
+    Ok(Running { what, child, stdout: None, stderr: None })
+}
+
 fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();

@@ -181,6 +181,11 @@ impl Machine {
         Ok(())
     }
 
+    /// Has it switched itself off?
+    pub(crate) fn is_off(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// A command of QEMU's human monitor, which is silent when all is well.
     fn monitor(&mut self, line: &str) -> Result<()> {
         let answer = self.ask_monitor(line)?;

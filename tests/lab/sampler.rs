@@ -29,6 +29,15 @@ impl Copy {
     const DYING: u32 = 1;
     const SHUTDOWN: u32 = 1 << 2;
     const PAUSED: u32 = 1 << 3;
+    /// Where the reason of a shutdown stands in the flags, and the one that is no end: a migration's last phase.
+    const REASON: u32 = 16;
+    const SUSPENDED: u32 = 2;
+
+    /// Is it suspended, as in the last phase of a migration, and neither paused nor dying?
+    pub(crate) fn is_suspended(self) -> bool {
+        self.flags & (Self::DYING | Self::SHUTDOWN | Self::PAUSED) == Self::SHUTDOWN
+            && (self.flags >> Self::REASON) & 0xff == Self::SUSPENDED
+    }
 
     /// Can it execute? Blocked or not is all the same: it may at any moment.
     pub(crate) fn runs(self) -> bool {
@@ -143,6 +152,12 @@ pub(crate) fn measure(node: usize) -> Result<Offset> {
         Ok(answers.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)))
     })?;
     Ok(Offset { ahead: best.0, uncertainty: best.1 / 2.0 })
+}
+
+/// One quick comparison of a node's clock with ours; none if the node does not answer at once.
+pub(crate) fn glance(node: usize) -> Option<Offset> {
+    let (ahead, took) = ask(&wire(node).ok()?, "time glance").ok()?;
+    Some(Offset { ahead, uncertainty: took / 2.0 })
 }
 
 fn wire(node: usize) -> Result<UdpSocket> {

@@ -93,6 +93,10 @@ pack "$work/initrd" >"$out/initrd"
 tree_with_busybox "$work/guest"
 install -m 755 "$here/guest/init" "$work/guest/init"
 install -m 755 "$here/guest/poweroff" "$here/guest/reboot" "$work/guest/sbin/"
+install -D -m 755 "$here/guest/stubborn" "$work/guest/cgi-bin/stubborn"
+# Static: the guest has no libraries.
+rustc --edition 2024 -O -C target-feature=+crt-static -C panic=abort -C strip=symbols -o "$work/guest/bin/writer" \
+    "$here/guest/writer.rs"
 with_modules "$work/guest" xen-netfront xen-blkfront
 install -d "$root/var/lib/xen/x0"
 cp "$out/vmlinuz" "$root/var/lib/xen/x0/vmlinuz"

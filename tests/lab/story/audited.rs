@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{Scene, Story, dry, lab};
 use crate::audit::{Timed, blind, identity, two_running};
+use crate::disk::{self, Record};
 use crate::guest::Witness;
 use crate::sampler::Copy;
 use crate::wait::{say, until};
@@ -15,6 +16,7 @@ pub(super) const STORIES: &[Story] = &[
     dry("audit_gives_the_clocks_the_benefit_of_the_doubt", doubt),
     dry("audit_sees_a_reboot_and_a_second_guest", second_guest),
     dry("audit_does_not_trust_a_silent_sampler", silent_sampler),
+    dry("audit_sees_a_record_that_is_lost_torn_or_written_by_another", records),
     lab("audit_reports_two_running_copies", two_copies),
 ];
 
@@ -65,8 +67,45 @@ fn silent_sampler() -> Result<()> {
     Ok(())
 }
 
+fn records() -> Result<()> {
+    let sector = |place: usize| place * disk::SIZE..(place + 1) * disk::SIZE;
+    let spoiled = |spoil: fn(&mut Vec<u8>)| {
+        let mut bytes = disk::sample(20);
+        spoil(&mut bytes);
+        disk::faults(&bytes)
+    };
+    ensure!(spoiled(|_| ()).is_empty(), "an unbroken chain was accused: {:?}", spoiled(|_| ()));
+    let lost = spoiled(|bytes| bytes[7 * disk::SIZE..8 * disk::SIZE].fill(0));
+    ensure!(
+        lost.iter().any(|fault| fault.starts_with("record 7 is missing")),
+        "a lost record was not seen: {lost:?}"
+    );
+    let torn = spoiled(|bytes| bytes[9 * disk::SIZE + 300] ^= 1);
+    ensure!(
+        torn.iter().any(|fault| fault.starts_with("record 9 is missing or")),
+        "a torn record was not seen: {torn:?}"
+    );
+    let twice = spoiled(|bytes| bytes.copy_within(4 * disk::SIZE..5 * disk::SIZE, 5 * disk::SIZE));
+    ensure!(
+        twice.iter().any(|fault| fault.contains("in the place of")),
+        "a record written twice was not seen: {twice:?}"
+    );
+
+    // Two copies of one guest go on from record 10, with the same numbers, to the same places; the second is a bit later.
+    let mut bytes = disk::sample(20);
+    let other = Record { number: 11, microseconds: 1_100_007, before: disk::checksum(&bytes[sector(10)]) };
+    bytes[sector(11)].copy_from_slice(&other.sector());
+    let found = disk::faults(&bytes);
+    ensure!(
+        found.iter().any(|fault| fault.contains("two writers")),
+        "a second writer was not seen: {found:?}"
+    );
+    Ok(())
+}
+
 /// x0 is started by hand on node2 as well, past the cluster and the agent.
 fn two_copies(scene: &mut Scene<'_>) -> Result<()> {
+    scene.give_x0_a_disk()?;
     let node2 = scene.node(2)?;
     node2.ok("crm_attribute -t crm_config -n maintenance-mode -v true")?;
     say("xl create x0 on node2 too");
@@ -76,14 +115,18 @@ fn two_copies(scene: &mut Scene<'_>) -> Result<()> {
         Ok((timed.iter().filter(|sample| sample.node == 2 && sample.running.is_some()).count() > 10)
             .then_some(()))
     })?;
-    let wrong = scene.audit().verdict(scene.lab, &scene.expected)?;
+    disk::spoil(scene.disk()?, 3)?;
+    let wrong = scene.verdict()?;
     ensure!(
         wrong.iter().any(|line| line.starts_with("P1:")),
         "two copies of x0 ran and the audit says {wrong:?}"
     );
+    let lost = "x0's disk: record 3 is missing or broken";
+    ensure!(wrong.iter().any(|line| line == lost), "a record of x0's was lost and the audit says {wrong:?}");
     say(format_args!("the audit says: {}", wrong.join("; ")));
 
     // The story has to end well by its own audit: what it did so far is not its subject any more.
     node2.ok("xl destroy x0")?;
+    scene.forget_the_disk();
     scene.watch_anew()
 }

@@ -15,7 +15,7 @@ pub(super) const STORIES: &[Story] = &[
 ];
 
 /// The tale of every handoff: stop reports success with x0 running, then the target's start has it.
-fn handed_over(scene: &Scene<'_>) -> Result<()> {
+pub(super) fn handed_over(scene: &Scene<'_>) -> Result<()> {
     let operations = scene.x0_had("stop@node1 start@node2")?;
     let [stop, start] = operations.as_slice() else { return Ok(()) };
     let stopped = stop.ended().context("the stop has not ended")?;
@@ -31,6 +31,7 @@ fn handed_over(scene: &Scene<'_>) -> Result<()> {
 }
 
 fn when_pacemaker_stops(scene: &mut Scene<'_>) -> Result<()> {
+    scene.give_x0_a_disk()?;
     scene.expected.runs_on = Some(2);
 
     let stopping = scene.stop_pacemaker(1)?;

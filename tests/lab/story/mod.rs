@@ -4,9 +4,12 @@
 //! `target/lab/NAME/`. `audited` holds the stories about the audits themselves: one that cannot fail proves nothing.
 
 mod audited;
+mod broken;
 mod handoff;
 mod ordinary;
+mod poweroff;
 mod scene;
+mod stock;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -46,7 +49,15 @@ const fn dry(name: &'static str, tell: fn() -> Result<()>) -> Story {
 
 /// All stories, in the order in which they are told.
 pub(crate) fn all() -> Vec<Story> {
-    [audited::STORIES, handoff::STORIES, ordinary::STORIES].concat()
+    [
+        audited::STORIES,
+        handoff::STORIES,
+        poweroff::STORIES,
+        broken::STORIES,
+        ordinary::STORIES,
+        stock::STORIES,
+    ]
+    .concat()
 }
 
 /// The story as a test that is only listed, unless it needs no lab.

@@ -1,5 +1,6 @@
 //! One test on the lab: its words for what is done and what is seen, its audits, and what it leaves when it fails.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,10 +8,12 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::audit::{Audit, Expected};
 use crate::cluster::{CHANGE, Status};
+use crate::disk::Disk;
 use crate::guest::{Pinging, Pings};
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::process::Running;
+use crate::sampler;
 use crate::wait::{self, now, say};
 
 /// The longest time that x0 may be silent in a live migration, which pauses it for 7 to 9 s on an emulated machine that has
@@ -18,6 +21,12 @@ use crate::wait::{self, now, say};
 const SILENCE: f64 = 20.0;
 /// ... and, where the machine is busy and all is slower, as a part of the whole test.
 const SILENT_PART: f64 = 0.25;
+
+/// How often x0 is pinged in a story: its silence is judged by the second.
+const PING: Duration = Duration::from_millis(100);
+
+/// How long x0 may take for its next records; a migration's last phase may lie in it.
+const WRITING: Duration = Duration::from_secs(60);
 
 /// A test in progress.
 #[derive(Debug)]
@@ -29,6 +38,9 @@ pub(crate) struct Scene<'a> {
     audit: Audit,
     began: f64,
     pinging: Option<Pinging>,
+    disk: Option<Disk>,
+    /// Journals that are being followed, since their nodes will go off.
+    journals: BTreeMap<usize, (Running, PathBuf)>,
 }
 
 /// Something that the cluster had an agent do.
@@ -61,9 +73,9 @@ impl Operation {
 impl<'a> Scene<'a> {
     /// Tells a story from beginning to end, audits included.
     pub(crate) fn play(lab: &'a mut Lab, name: &str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Result<()> {
-        let mut scene = Self::begin(lab)?;
+        let mut scene = Self::begin(lab, PING)?;
         let told = tell(&mut scene);
-        let verdict = scene.audit.verdict(scene.lab, &scene.expected);
+        let verdict = scene.verdict();
         let result = match (told, verdict) {
             (Ok(()), Ok(wrong)) if wrong.is_empty() => return Ok(()),
             (told, Ok(wrong)) => {
@@ -79,15 +91,17 @@ impl<'a> Scene<'a> {
         Err(anyhow!("{result}\n{logs}"))
     }
 
-    /// The moment when the cluster is ready and x0 runs on node1, watched from now on.
-    pub(crate) fn begin(lab: &'a mut Lab) -> Result<Self> {
+    /// The moment when the cluster is ready and x0 runs on node1, watched and pinged so often from now on.
+    pub(crate) fn begin(lab: &'a mut Lab, ping: Duration) -> Result<Self> {
         crate::guest::wait_for(Duration::from_secs(60))?;
         let audit = Audit::begin(lab)?;
         let scene = Self {
-            expected: Expected { runs_on: Some(1), reboots: 0 },
+            expected: Expected { runs_on: Some(1), reboots: 0, unanswered: false },
             audit,
             began: now(),
-            pinging: Some(Pinging::begin()?),
+            pinging: Some(Pinging::begin(ping)?),
+            disk: None,
+            journals: BTreeMap::new(),
             lab,
         };
         scene.x0_runs_on(1)?;
@@ -104,6 +118,23 @@ impl<'a> Scene<'a> {
         &self.audit
     }
 
+    /// Everything that was wrong so far, by what was seen and by what x0's disk holds.
+    pub(crate) fn verdict(&self) -> Result<Vec<String>> {
+        let mut wrong = self.audit.verdict(self.lab, &self.expected)?;
+        let Some(disk) = &self.disk else { return Ok(wrong) };
+        if self.expected.runs_on.is_some() && disk.grows(WRITING).is_err() {
+            wrong.push("x0 writes no more to its disk".to_string());
+        }
+        wrong.extend(disk.faults()?.into_iter().map(|fault| format!("x0's disk: {fault}")));
+        say(format_args!("x0's disk has {} records", disk.written()?));
+        Ok(wrong)
+    }
+
+    /// x0's disk, where the story gave it one.
+    pub(crate) fn disk(&self) -> Result<&Disk> {
+        self.disk.as_ref().context("x0 has no disk in this story")
+    }
+
     /// Forgets what was seen and watches from now on.
     pub(crate) fn watch_anew(&mut self) -> Result<()> {
         self.lab.samples.clear();
@@ -115,6 +146,64 @@ impl<'a> Scene<'a> {
     }
 
     // What is done.
+
+    /// Gives x0 a disk that both nodes reach, and waits until x0 writes to it. It stays x0's on its way to another node:
+    /// a migration takes along what a domain has, not what its configuration file says.
+    pub(crate) fn give_x0_a_disk(&mut self) -> Result<()> {
+        let disk = Disk::serve()?;
+        let device = Disk::attach(&self.lab.nodes)?;
+        self.node(1)?.ok(&format!("xl block-attach x0 phy:{device},xvda,w"))?;
+        let records = disk.grows(WRITING)?;
+        say(format_args!("x0 has a disk on both nodes and has written {records} records to it"));
+        self.disk = Some(disk);
+        Ok(())
+    }
+
+    /// x0's disk was not what the story was about to its end.
+    pub(crate) fn forget_the_disk(&mut self) {
+        self.disk = None;
+    }
+
+    /// Sees to it that node2 leads the cluster, and gives x0 another parameter on the way if one is named. A leader that
+    /// leaves waits for the whole transition, node2's start included; any other node leaves when its own part is done,
+    /// which is the harder case for what it has left running.
+    pub(crate) fn node2_leads(&self, parameter: Option<(&str, &str)>) -> Result<()> {
+        say("node2 takes the lead");
+        let (first, second) = (self.node(1)?, self.node(2)?);
+        second.ok("crm_attribute -t crm_config -n maintenance-mode -v true")?;
+        if let Some((name, value)) = parameter {
+            // In maintenance, and before node1's history begins anew: else the cluster would restart x0 for it.
+            second.ok(&format!("crm_resource -r x0 -p {name} -v {value}"))?;
+        }
+        first.ok("systemctl restart pacemaker")?;
+        Status::wait(second, "node2 to lead and x0 to be found on node1", |status| {
+            let found = status.resource("x0").is_some_and(|x0| x0.nodes == ["node1"] && x0.role == "Started");
+            status.leader.as_deref() == Some("node2") && status.online.len() == self.lab.nodes.len() && found
+        })?;
+        second.ok("crm_attribute -t crm_config -n maintenance-mode -v false")?;
+        Status::wait(second, "x0 to be the cluster's again", |status| {
+            status.runs("x0", "node1") && status.resource("x0").is_some_and(|x0| x0.managed)
+        })?;
+        Ok(())
+    }
+
+    /// Has sshd of a node open sessions as Debian's does: with PAM, and so in scopes of systemd's, which end early when the
+    /// host goes down.
+    pub(crate) fn real_sessions(&self, node: usize) -> Result<()> {
+        self.node(node)?
+            .ok("sed -i 's/^UsePAM no/UsePAM yes/' /etc/ssh/sshd_config.d/lab.conf && systemctl reload ssh")
+            .map(drop)
+    }
+
+    /// Begins `systemctl poweroff` on a node, whose journal is kept here from now on.
+    pub(crate) fn power_off(&mut self, node: usize) -> Result<()> {
+        let path = std::env::current_dir()?.join(format!("journal{node}"));
+        let follow = format!("journalctl -f -n all -o short-unix --since @{:.0}", self.began.floor());
+        let journal = self.node(node)?.record(&follow, &path)?;
+        self.journals.insert(node, (journal, path));
+        say(format_args!("systemctl poweroff on node{node}"));
+        self.node(node)?.ok("systemctl poweroff --no-wall").map(drop)
+    }
 
     /// Begins `systemctl stop pacemaker` on a node.
     pub(crate) fn stop_pacemaker(&self, node: usize) -> Result<Running> {
@@ -154,7 +243,39 @@ impl<'a> Scene<'a> {
         Status::wait(self.node(asked)?, &what, |status| status.runs("x0", &name))
     }
 
+    /// Waits until x0 is suspended on that node, which a migration does for its last phase.
+    pub(crate) fn x0_is_suspended_on(&self, node: usize) -> Result<f64> {
+        wait::until(format_args!("x0 to be suspended on node{node}"), CHANGE, || {
+            let copies = self.lab.samples.last(node).map(|sample| sample.copies).unwrap_or_default();
+            Ok(copies.iter().any(|copy| copy.is_suspended()).then(now))
+        })
+    }
+
+    /// Waits until a node has gone off by itself. From then on it is not asked for anything any more.
+    pub(crate) fn goes_off(&mut self, node: usize) -> Result<()> {
+        let mut clock = None;
+        let lab = &mut *self.lab;
+        wait::until_every(Duration::from_secs(1), format_args!("node{node} to go off"), CHANGE, || {
+            clock = sampler::glance(node).or(clock);
+            Ok(lab.is_off(node)?.then_some(()))
+        })
+        .with_context(|| {
+            format!(
+                "its console at last: {}",
+                crate::process::tail(&PathBuf::from(format!("console{node}.log")), 30)
+            )
+        })?;
+        say(format_args!("node{node} is off"));
+        self.audit.departed(node, clock.with_context(|| format!("node{node} never told the time"))?);
+        Ok(())
+    }
+
     // What is seen.
+
+    /// What a node has written to its console.
+    pub(crate) fn console(&self, node: usize) -> Result<String> {
+        self.lab.console(node)
+    }
 
     /// x0 runs on that node now, and only there.
     pub(crate) fn x0_runs_on(&self, node: usize) -> Result<()> {
@@ -180,10 +301,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn operations(&self) -> Result<Vec<Operation>> {
         let mut all = Vec::new();
         for node in &self.lab.nodes {
-            let log = node.ok(&format!(
-                "journalctl -o short-unix --no-pager -t pacemaker-controld --since @{:.0}",
-                self.began.floor()
-            ))?;
+            let log = self.journal(node.index, "pacemaker-controld")?;
             all.extend(operations(node.index, &log, self.began));
         }
         all.retain(|operation| operation.name != "monitor" && operation.name != "probe");
@@ -211,10 +329,23 @@ impl<'a> Scene<'a> {
         Ok(operations)
     }
 
+    /// What a program has logged on a node since the beginning.
+    fn journal(&self, node: usize, program: &str) -> Result<String> {
+        if !self.audit.is_gone(node) {
+            let since = self.began.floor();
+            let command = format!("journalctl -o short-unix --no-pager -t {program} --since @{since:.0}");
+            return self.node(node)?.ok(&command);
+        }
+        let (_, path) =
+            self.journals.get(&node).with_context(|| format!("nobody has kept node{node}'s journal"))?;
+        let all = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
+        let tag = format!(" {program}[");
+        Ok(all.lines().filter(|line| line.contains(&tag)).map(|line| format!("{line}\n")).collect())
+    }
+
     /// What the agent has logged on a node since the beginning.
     pub(crate) fn agent_log(&self, node: usize) -> Result<String> {
-        let since = self.began.floor();
-        self.node(node)?.ok(&format!("journalctl -o cat --no-pager -t xen-handoff --since @{since:.0}"))
+        self.journal(node, "xen-handoff")
     }
 
     /// The agent has logged a line on that node that holds these words.
@@ -251,7 +382,15 @@ impl<'a> Scene<'a> {
             return format!("no place for logs: {error}");
         }
         let mut lines = vec![format!("logs: {}", dir.display())];
+        for (node, (_, journal)) in &self.journals {
+            let _ = std::fs::copy(journal, dir.join(format!("node{node}-journal-followed")));
+        }
         for node in &self.lab.nodes {
+            let console = format!("console{}.log", node.index);
+            let _ = std::fs::copy(&console, dir.join(format!("{}-console", node.name)));
+            if self.audit.is_gone(node.index) {
+                continue;
+            }
             let kept = keep_node_logs(node, self.began, &dir);
             lines.push(kept.unwrap_or_else(|error| format!("no logs of {}: {error:#}", node.name)));
         }
