@@ -140,7 +140,11 @@ impl Drive<'_> {
             StartAt::Round => self.round(node),
             StartAt::Acquire(knows) => self.acquire(node, knows),
             StartAt::Fetching(_) => unreachable!("a start that fetches waits for its worker"),
-            StartAt::Peers(knows, reading) => self.list_peers(node, knows, reading),
+            StartAt::Peers(knows, _) => self.list_peers(node, knows),
+            StartAt::Ledger(knows) => {
+                let reading = self.read_ledger(node);
+                self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
+            }
             StartAt::Asking(knows, reading) => self.conclude(node, knows, reading),
             // It was fenced meanwhile, or that failed: the next round sees.
             StartAt::Fencing(_) => self.go_to(node, Action::Start(StartAt::Round)),
@@ -203,9 +207,12 @@ impl Drive<'_> {
         let untried =
             offers.into_iter().find(|offer| offer.source() != node && knows.tried & (1 << offer.epoch) == 0);
         let Some(offer) = untried else {
-            // Read after the claims: an offer may have come or gone meanwhile.
-            let reading = self.read_ledger(node);
-            return self.go_to(node, Action::Start(StartAt::Peers(knows, reading)));
+            if self.rules.mutated(Mutation::LedgerBeforeHistory) {
+                let reading = self.read_ledger(node);
+                return self.go_to(node, Action::Start(StartAt::Peers(knows, reading)));
+            }
+            // The history first: an offer is in the ledger before its stop is in the history.
+            return self.list_peers(node, knows);
         };
         knows.tried |= 1 << offer.epoch;
         let granted = self.advance(node, Event::OfferFound(offer.offer()));
@@ -240,16 +247,13 @@ impl Drive<'_> {
         Reading::Read { entries, old: old || self.rules.mutated(Mutation::TrustYoungLedger) }
     }
 
-    /// The CIB and the fencing history, once a round.
-    fn list_peers(&mut self, node: Node, mut knows: Knows, reading: Reading) -> Done {
+    /// The CIB and the fencing history, once a round; then the ledger, after the claims: an offer may have come or gone
+    /// meanwhile.
+    fn list_peers(&mut self, node: Node, mut knows: Knows) -> Done {
         let cluster = &self.world.cluster;
         if cluster.headless[node] {
             // Nobody tells who the others are.
-            let next = if self.blind() && reading == Reading::NoCluster {
-                StartAt::Asking(knows, reading)
-            } else {
-                StartAt::Round
-            };
+            let next = if self.blind() { StartAt::Asking(knows, Reading::NoCluster) } else { StartAt::Round };
             return self.go_to(node, Action::Start(next));
         }
         for peer in (0..NODES).filter(|&peer| peer != node) {
@@ -266,7 +270,11 @@ impl Drive<'_> {
                 },
             };
         }
-        self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
+        let next = match self.world.hosts[node].action {
+            Some(Action::Start(StartAt::Peers(_, reading))) => StartAt::Asking(knows, reading),
+            _ => StartAt::Ledger(knows),
+        };
+        self.go_to(node, Action::Start(next))
     }
 
     /// A start asks one peer.
@@ -377,6 +385,22 @@ impl Drive<'_> {
             })
             .collect();
         let sent_to = knows.sent_to.map(|way| name(way.target()));
+        // A peer that has sent it away says so by its phase: whither, must answer or be fenced too.
+        let told = |peer: Node| match knows.heard[peer] {
+            Heard::Stands(_, Stand::Left(way)) if way.target() != node => Some(way.target()),
+            _ => None,
+        };
+        let unheard = |&target: &Node| !matches!(knows.heard[target], Heard::Stands(..) | Heard::Fenced(_));
+        if let Some(target) = (0..NODES).filter_map(told).find(unheard)
+            && !self.rules.mutated(Mutation::LeftElsewhereIsNone)
+        {
+            let silence = "no answer".to_owned();
+            return Err(Doubt::Silent {
+                node: name(target),
+                because: "it was sent there".to_owned(),
+                silence,
+            });
+        }
         NobodyElse::conclude(&Inquiry {
             here: &name(node),
             ledger: &ledger,

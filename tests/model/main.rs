@@ -60,6 +60,8 @@ const NOTHING: Left = Left {
 
 /// What is modelled in a coarser way than it is, or not at all.
 const LEFT_OUT: &[&str] = &[
+    "two repairs that the drivers have and the code has not yet (the mutants LeftElsewhereIsNone and LedgerBeforeHistory take them \
+     out): a peer that says \"sent it to T\" makes T one that must answer; the history is read before the ledger",
     "one domain, one resource, three nodes; two streams at a time; time is order, not seconds (no two clocks differ): the \
      seconds of limits, of a stream's deadline and of a fencing against an epoch are not in it",
     "a look and the deed that it allows at once are one deed where the code has nothing in between (the keeper's last look \

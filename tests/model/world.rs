@@ -190,8 +190,10 @@ pub(super) enum StartAt {
     Acquire(Knows),
     /// A worker fetches it.
     Fetching(Knows),
-    /// The ledger was read; the cluster is asked who there is.
+    /// The ledger was read; the cluster is asked who there is (only with that mutation).
     Peers(Knows, Reading),
+    /// The cluster has said who there is; the ledger is read next.
+    Ledger(Knows),
     /// The peers are asked.
     Asking(Knows, Reading),
     /// It has asked the cluster to fence this node, the silent source of an offer.
