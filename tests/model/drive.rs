@@ -207,6 +207,9 @@ impl Drive<'_> {
         let untried =
             offers.into_iter().find(|offer| offer.source() != node && knows.tried & (1 << offer.epoch) == 0);
         let Some(offer) = untried else {
+            if self.world.is_transferring(node) {
+                return self.go_to(node, Action::Start(StartAt::Round));
+            }
             if self.rules.mutated(Mutation::LedgerBeforeHistory) {
                 let reading = self.read_ledger(node);
                 return self.go_to(node, Action::Start(StartAt::Peers(knows, reading)));
@@ -320,12 +323,16 @@ impl Drive<'_> {
                 }
             }
             Err(_) => self.go_to(node, again),
+            Ok(_) if !knows.twice && has_push(reading) && !self.rules.mutated(Mutation::AskOnce) => {
+                let knows = Knows { twice: true, heard: [Heard::NotAsked; NODES], ..knows };
+                self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
+            }
             Ok(nobody) => {
                 if let Reading::Read { entries, .. } = reading {
                     // All of them are accounted for.
                     entries.iter().flatten().for_each(|entry| self.erase(node, entry.epoch()));
                 }
-                let absent = self.look(node) == Look::Absent && !self.world.is_transferring(node);
+                let absent = self.look(node) == Look::Absent;
                 if !absent && !self.rules.mutated(Mutation::BootWithoutALook) {
                     return self.go_to(node, again);
                 }
@@ -361,6 +368,9 @@ impl Drive<'_> {
             .map(|peer| {
                 let says = match knows.heard[peer] {
                     Heard::Stands(look, stand) => {
+                        let overlooked = self.rules.mutated(Mutation::LeftElsewhereIsNone)
+                            && matches!(stand, Stand::Left(_));
+                        let stand = if overlooked { Stand::Idle } else { stand };
                         PeerSays::Stands { presence: look.presence(), phase: stand.phase(), ended: None }
                     }
                     Heard::AboutTo => {
@@ -385,22 +395,6 @@ impl Drive<'_> {
             })
             .collect();
         let sent_to = knows.sent_to.map(|way| name(way.target()));
-        // A peer that has sent it away says so by its phase: whither, must answer or be fenced too.
-        let told = |peer: Node| match knows.heard[peer] {
-            Heard::Stands(_, Stand::Left(way)) if way.target() != node => Some(way.target()),
-            _ => None,
-        };
-        let unheard = |&target: &Node| !matches!(knows.heard[target], Heard::Stands(..) | Heard::Fenced(_));
-        if let Some(target) = (0..NODES).filter_map(told).find(unheard)
-            && !self.rules.mutated(Mutation::LeftElsewhereIsNone)
-        {
-            let silence = "no answer".to_owned();
-            return Err(Doubt::Silent {
-                node: name(target),
-                because: "it was sent there".to_owned(),
-                silence,
-            });
-        }
         NobodyElse::conclude(&Inquiry {
             here: &name(node),
             ledger: &ledger,
@@ -839,6 +833,15 @@ fn new_stream(way: Way, pull: bool) -> Stream {
         report: Report::Unsaid,
         entry: Written::Yes,
         says_ended: None,
+    }
+}
+
+fn has_push(reading: Reading) -> bool {
+    match reading {
+        Reading::Read { entries, .. } => {
+            entries.iter().flatten().any(|entry| matches!(entry, Entry::Push(_)))
+        }
+        Reading::NoCluster => false,
     }
 }
 

@@ -114,6 +114,8 @@ pub(super) enum Mutation {
     LeftElsewhereIsNone,
     /// A start reads the ledger before the history that clears its peers.
     LedgerBeforeHistory,
+    /// A start asks only once, although a push is open.
+    AskOnce,
     /// Nobody restarts the keeper of an offer.
     NoGuard,
     /// "None here" from the target is enough to resume the source's copy, however the transfer ended there.
@@ -172,6 +174,7 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::ResumeHoweverLate, Promise::P2ProofBeforeBoot),
     (Mutation::LeftElsewhereIsNone, Promise::P2ProofBeforeBoot),
     (Mutation::LedgerBeforeHistory, Promise::P2ProofBeforeBoot),
+    (Mutation::AskOnce, Promise::P2ProofBeforeBoot),
     (Mutation::NoGuard, Promise::Liveness),
     (Mutation::AbsentIsEnough, Promise::StaleIsNeverResumed),
     (Mutation::EndedNeverRan, Promise::StaleIsNeverResumed),
@@ -280,9 +283,10 @@ impl Mutation {
             Self::LedgerBeforeHistory => {
                 Left { faults: 2, cuts: 1, managers: 1, presumes: 1, stops: 1, ..few }
             }
+            Self::AskOnce => Left { faults: 1, managers: 1, presumes: 1, stops: 1, ..few },
             Self::StopRefusesNothing => Left { faults: 1, kills: 1, ..few },
             Self::BootWithoutALook => Left { faults: 1, kills: 1, ..few },
-            Self::ResumeHoweverLate => Left { faults: 2, cuts: 1, wipes: 1, ..few },
+            Self::ResumeHoweverLate => Left { faults: 3, cuts: 2, wipes: 1, ..few },
             Self::FinishUnderReceiver => Left { faults: 1, kills: 1, ..few },
             Self::DiscardLightly => Left { faults: 2, kills: 2, ..few },
         }
