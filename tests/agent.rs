@@ -221,6 +221,8 @@ fn p2_what_a_push_left_on_a_silent_node_is_never_booted_elsewhere() {
     // Accounted for, it is no obstacle any more.
     n2.cut(false);
     assert_eq!(n2.act("migrate_from", &ends).code, 0);
+    world.plan(&["n1", "n2", "n3"], Some("n2"));
+    n1.succeeds("stop");
     n2.xl(&["destroy", "x0"]);
     n2.cut(true);
     n3.succeeds("start");

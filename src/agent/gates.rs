@@ -106,8 +106,11 @@ pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Ref
         match agent.cluster.plan_after_stop(&agent.resource, &agent.node, limit) {
             Ok(plan) => Some(Some(plan)),
             Err(error) => {
-                log::info!("domain={} the plan cannot be told: {error}", agent.domain);
-                last = error.to_string();
+                let why = error.to_string();
+                if why != last {
+                    log::info!("domain={} the plan cannot be told: {why}", agent.domain);
+                }
+                last = why;
                 matches!(error, ClusterError::NotRunning).then_some(None)
             }
         }

@@ -64,7 +64,8 @@ impl Agent {
         let target = push.transfer.target.clone();
         let peers = self.cluster.peers(&self.node, &self.resource).map_err(|error| unknown(&error))?;
         let online = peers.into_iter().filter(|peer| peer.online).map(|peer| peer.node);
-        let survivors: BTreeSet<NodeName> = online.chain([target]).collect();
+        // Under this node's own name too: it may be the one whose memory of it lasts.
+        let survivors: BTreeSet<NodeName> = online.chain([target, self.node.clone()]).collect();
         let survivors: Vec<NodeName> = survivors.into_iter().collect();
         self.cluster.ledger().write(&Entry::Push(push), &survivors).map_err(|error| error.to_string())
     }

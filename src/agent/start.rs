@@ -12,6 +12,7 @@ use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
 use crate::handoff::evidence::{Absence, Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
+use crate::handoff::ledger::Entries;
 use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
 use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
@@ -63,6 +64,16 @@ enum Round {
     Done(Started),
     /// Not yet; the text says what stands in the way.
     Again(String),
+}
+
+/// What came of weighing whether anybody else can be running it.
+enum Verdict {
+    /// Nobody can: it was booted.
+    Booted(Started),
+    /// It cannot be booted now, for this reason.
+    NotYet(String),
+    /// A node is silent; `source` if it has an open offer, and which nodes the cluster has lost.
+    Doubtful { doubt: Doubt, source: Option<NodeName>, lost: Vec<NodeName> },
 }
 
 impl Agent {
@@ -172,43 +183,79 @@ impl Agent {
                 Round::Again(why) => log::info!("domain={} {why}", self.domain),
             }
         }
-        // Read after the claims: an offer may have come or gone meanwhile.
-        let mut ledger = self.cluster.ledger().read(&self.domain);
-        if let LedgerSays::Entries { entries, .. } = &mut ledger {
-            entries.offers.retain(|offer| offer.source != self.node);
+        let verdict = self.prove(heard, sent_to.as_ref())?;
+        match verdict {
+            Verdict::Booted(started) => Ok(Round::Done(started)),
+            Verdict::NotYet(why) => Ok(Round::Again(why)),
+            Verdict::Doubtful { doubt, source, lost } => {
+                self.about_a_silent_source(source.as_ref(), &lost, silence);
+                Ok(Round::Again(doubt.to_string()))
+            }
         }
-        if ledger == LedgerSays::NoCluster && self.called_by_a_cluster() {
-            ledger = LedgerSays::Unreadable(NO_CLUSTER.to_owned());
+    }
+
+    /// Weighs all that can be known, and boots the domain if nobody else can be running it.
+    ///
+    /// The order counts. The transfer lock comes first: two starts that ask each other both hear "about to begin". Then what
+    /// the cluster knows of the others, then the ledger: an offer is in it before its stop tells the cluster anything. Then
+    /// the others themselves; and, where a push is open, once more, since a copy may have gone from one to the other
+    /// between two answers.
+    fn prove(&self, heard: Vec<PeerReport>, sent_to: Option<&NodeName>) -> Result<Verdict, Failure> {
+        // No stream to here can begin meanwhile.
+        let Some(_lock) = self.store.begin_transfer(&self.domain).map_err(|error| self.generic(error))?
+        else {
+            return Ok(Verdict::NotYet("a transfer of it to this node is under way".to_owned()));
+        };
+        let known = match self.known_peers() {
+            Ok(known) => known,
+            Err(why) => return Ok(Verdict::NotYet(why)),
+        };
+        let ledger = self.ledger();
+        let weigh = |peers: &[PeerReport]| {
+            let longest_offer = self.longest_offer();
+            NobodyElse::conclude(&Inquiry {
+                here: &self.node,
+                ledger: &ledger,
+                longest_offer,
+                peers,
+                sent_to,
+            })
+        };
+        let mut weighed = weigh(&self.ask(&known, heard));
+        let none = Entries::default();
+        let entries = if let LedgerSays::Entries { entries, .. } = &ledger { entries } else { &none };
+        if weighed.is_ok() && !entries.pushes.is_empty() {
+            weighed = weigh(&self.ask(&known, Vec::new()));
         }
-        let (peers, lost) = match self.ask_peers(heard) {
-            Ok(asked) => asked,
-            Err(why) => return Ok(Round::Again(why)),
-        };
-        let inquiry = Inquiry {
-            here: &self.node,
-            ledger: &ledger,
-            longest_offer: self.longest_offer(),
-            peers: &peers,
-            sent_to: sent_to.as_ref(),
-        };
-        match NobodyElse::conclude(&inquiry) {
+        match weighed {
             Ok(nobody) => {
-                if let LedgerSays::Entries { entries, .. } = &ledger {
-                    // All of them are accounted for.
-                    entries.epochs().for_each(|epoch| self.cluster.ledger().erase(&self.domain, epoch));
-                }
+                // All of them are accounted for.
+                entries.epochs().for_each(|epoch| self.cluster.ledger().erase(&self.domain, epoch));
                 self.boot(nobody)
             }
             Err(doubt) => {
-                let source = match (&doubt, &ledger) {
-                    (Doubt::Silent { node, .. }, LedgerSays::Entries { entries, .. }) => {
-                        entries.offers.iter().map(|offer| &offer.source).find(|source| *source == node)
-                    }
-                    _ => None,
+                let Doubt::Silent { node, .. } = &doubt else {
+                    return Ok(Verdict::NotYet(doubt.to_string()));
                 };
-                self.about_a_silent_source(source, &lost, silence);
-                Ok(Round::Again(doubt.to_string()))
+                let source =
+                    entries.offers.iter().map(|offer| &offer.source).find(|source| *source == node).cloned();
+                let lost = known.into_iter().filter(|peer| peer.lost).map(|peer| peer.node).collect();
+                Ok(Verdict::Doubtful { doubt, source, lost })
             }
+        }
+    }
+
+    /// The ledger's word, without what this node itself has offered: the record knows of that.
+    fn ledger(&self) -> LedgerSays {
+        match self.cluster.ledger().read(&self.domain) {
+            LedgerSays::Entries { mut entries, age } => {
+                entries.offers.retain(|offer| offer.source != self.node);
+                LedgerSays::Entries { entries, age }
+            }
+            LedgerSays::NoCluster if self.called_by_a_cluster() => {
+                LedgerSays::Unreadable(NO_CLUSTER.to_owned())
+            }
+            other => other,
         }
     }
 
@@ -309,22 +356,25 @@ impl Agent {
         self.environment.on_node.is_some()
     }
 
-    /// Asks every other node that has not said it already. Also gives the nodes that the cluster has lost.
+    /// Every other node, and what the cluster knows of it.
     ///
     /// # Errors
-    /// Why the other nodes are not known.
-    fn ask_peers(&self, heard: Vec<PeerReport>) -> Result<(Vec<PeerReport>, Vec<NodeName>), String> {
-        let peers = match self.cluster.peers(&self.node, &self.resource) {
-            Ok(peers) => peers,
+    /// Why they are not known.
+    fn known_peers(&self) -> Result<Vec<Peer>, String> {
+        match self.cluster.peers(&self.node, &self.resource) {
+            Ok(peers) => Ok(peers),
             Err(ClusterError::NotRunning) if !self.called_by_a_cluster() => {
                 log::warn!("domain={} no cluster manager runs here: nobody else is asked", self.domain);
-                return Ok((heard, Vec::new()));
+                Ok(Vec::new())
             }
-            Err(error) => return Err(format!("the other nodes cannot be told: {error}")),
-        };
-        let lost = peers.iter().filter(|peer| peer.lost).map(|peer| peer.node.clone()).collect();
-        let open: Vec<Peer> =
-            peers.into_iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
+            Err(error) => Err(format!("the other nodes cannot be told: {error}")),
+        }
+    }
+
+    /// Asks every other node that has not said it already.
+    fn ask(&self, known: &[Peer], heard: Vec<PeerReport>) -> Vec<PeerReport> {
+        let open: Vec<&Peer> =
+            known.iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
         let nodes: Vec<NodeName> = open.iter().map(|peer| peer.node.clone()).collect();
         let request = Request::Presence { domain: self.domain.clone() };
         let answers =
@@ -338,30 +388,27 @@ impl Agent {
                 (Ok(other), _) => PeerSays::Silent(format!("it answers {other:?}")),
                 (Err(error), _) => PeerSays::Silent(error.to_string()),
             };
-            PeerReport { node: peer.node, says, cleared: peer.cleared }
+            PeerReport { node: peer.node.clone(), says, cleared: peer.cleared }
         });
-        Ok((heard.into_iter().chain(asked).collect(), lost))
+        heard.into_iter().chain(asked).collect()
     }
 
-    fn boot(&self, nobody: NobodyElse) -> Result<Round, Failure> {
+    /// Boots it, under the transfer lock.
+    fn boot(&self, nobody: NobodyElse) -> Result<Verdict, Failure> {
         if self.deadline.left() < BOOT_NEEDS {
-            return Ok(Round::Again("there was no time left to boot it".to_owned()));
+            return Ok(Verdict::NotYet("there was no time left to boot it".to_owned()));
         }
         let file = self.config_file()?;
-        // No stream to here can begin meanwhile, and none has ended since this round looked.
-        let Some(_lock) = self.store.begin_transfer(&self.domain).map_err(|error| self.generic(error))?
-        else {
-            return Ok(Round::Again("a transfer of it to this node is under way".to_owned()));
-        };
+        // A stream may have ended since this round looked.
         match self.presence() {
             Presence::Absent => {}
-            other => return Ok(Round::Again(format!("it is {other} here by now"))),
+            other => return Ok(Verdict::NotYet(format!("it is {other} here by now"))),
         }
         let effects =
             self.advance("start", Event::BootProven(nobody)).map_err(|error| self.generic(error))?;
         let Some(Effect::Boot(nobody)) = effects.into_iter().find(|effect| matches!(effect, Effect::Boot(_)))
         else {
-            return Ok(Round::Again("the record does not allow to boot it".to_owned()));
+            return Ok(Verdict::NotYet("the record does not allow to boot it".to_owned()));
         };
         log::info!("domain={} node={} booting it: {nobody}", self.domain, self.node);
         self.toolstack.create(file, &self.domain, self.deadline.left()).map_err(|error| {
@@ -374,7 +421,7 @@ impl Agent {
             _ => None,
         });
         match runs {
-            Some(Ok(id)) => Ok(Round::Done(Started::Booted(id))),
+            Some(Ok(id)) => Ok(Verdict::Booted(Started::Booted(id))),
             Some(Err(presence)) => Err(self.generic(format!("it was booted and is {presence}"))),
             None => Err(self.generic("it was booted and did not come to run in time")),
         }

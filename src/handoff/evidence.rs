@@ -283,6 +283,14 @@ impl NobodyElse {
             grounds.push(rule_out(inquiry.peers, node, "it was last sent there", None)?);
         }
         for report in inquiry.peers {
+            // "None here" of a node that has sent it on says where it went.
+            let PeerSays::Stands { phase: Phase::Left { transfer }, .. } = &report.says else { continue };
+            if transfer.target != *inquiry.here {
+                let because = format!("{} sent it there", report.node);
+                grounds.push(rule_out(inquiry.peers, &transfer.target, &because, None)?);
+            }
+        }
+        for report in inquiry.peers {
             let ground = match &unsure {
                 Some(because) => rule_out(inquiry.peers, &report.node, because, None)?,
                 None if report.cleared => format!("{} has none, as the cluster knows", report.node),
@@ -470,6 +478,21 @@ mod tests {
         let (ledger, sent_to) = (old_ledger(vec![]), node("n2"));
         conclude_at(&ledger, &[silent("n2")], Some(&sent_to)).unwrap_err();
         conclude_at(&ledger, &[none_here("n2")], Some(&sent_to)).unwrap();
+    }
+
+    #[test]
+    fn the_place_that_another_node_sent_it_to_must_answer() {
+        let transfer = Transfer { epoch: Epoch(1), source: node("n1"), target: node("n2") };
+        let left = PeerReport {
+            says: PeerSays::Stands {
+                presence: Presence::Absent,
+                phase: Phase::Left { transfer },
+                ended: None,
+            },
+            ..none_here("n1")
+        };
+        conclude(&old_ledger(vec![]), &[left.clone(), silent("n2")]).unwrap_err();
+        conclude(&old_ledger(vec![]), &[left, none_here("n2")]).unwrap();
     }
 
     #[test]

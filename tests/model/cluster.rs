@@ -84,9 +84,7 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
         if survivor && (unclean || blocked) && world.left.faults > 0 || asked_to_fence(world, node) {
             out.push(Deed::Fence(node));
         }
-        // Not while anything is under way: what two starts at once, or a push beside a start, can do then is left out.
-        let quiet = world.streams == [None, None] && world.hosts.iter().all(|host| host.action.is_none());
-        if survivor && unclean && quiet && world.left.presumes > 0 {
+        if survivor && unclean && world.left.presumes > 0 {
             out.push(Deed::Presume(node));
         }
         if let Some((_, target, Chain::Sent | Chain::Failed)) = migration

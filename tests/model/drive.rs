@@ -140,7 +140,11 @@ impl Drive<'_> {
             StartAt::Round => self.round(node),
             StartAt::Acquire(knows) => self.acquire(node, knows),
             StartAt::Fetching(_) => unreachable!("a start that fetches waits for its worker"),
-            StartAt::Peers(knows, reading) => self.list_peers(node, knows, reading),
+            StartAt::Peers(knows, _) => self.list_peers(node, knows),
+            StartAt::Ledger(knows) => {
+                let reading = self.read_ledger(node);
+                self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
+            }
             StartAt::Asking(knows, reading) => self.conclude(node, knows, reading),
             // It was fenced meanwhile, or that failed: the next round sees.
             StartAt::Fencing(_) => self.go_to(node, Action::Start(StartAt::Round)),
@@ -203,9 +207,15 @@ impl Drive<'_> {
         let untried =
             offers.into_iter().find(|offer| offer.source() != node && knows.tried & (1 << offer.epoch) == 0);
         let Some(offer) = untried else {
-            // Read after the claims: an offer may have come or gone meanwhile.
-            let reading = self.read_ledger(node);
-            return self.go_to(node, Action::Start(StartAt::Peers(knows, reading)));
+            if self.world.is_transferring(node) {
+                return self.go_to(node, Action::Start(StartAt::Round));
+            }
+            if self.rules.mutated(Mutation::LedgerBeforeHistory) {
+                let reading = self.read_ledger(node);
+                return self.go_to(node, Action::Start(StartAt::Peers(knows, reading)));
+            }
+            // The history first: an offer is in the ledger before its stop is in the history.
+            return self.list_peers(node, knows);
         };
         knows.tried |= 1 << offer.epoch;
         let granted = self.advance(node, Event::OfferFound(offer.offer()));
@@ -240,16 +250,13 @@ impl Drive<'_> {
         Reading::Read { entries, old: old || self.rules.mutated(Mutation::TrustYoungLedger) }
     }
 
-    /// The CIB and the fencing history, once a round.
-    fn list_peers(&mut self, node: Node, mut knows: Knows, reading: Reading) -> Done {
+    /// The CIB and the fencing history, once a round; then the ledger, after the claims: an offer may have come or gone
+    /// meanwhile.
+    fn list_peers(&mut self, node: Node, mut knows: Knows) -> Done {
         let cluster = &self.world.cluster;
         if cluster.headless[node] {
             // Nobody tells who the others are.
-            let next = if self.blind() && reading == Reading::NoCluster {
-                StartAt::Asking(knows, reading)
-            } else {
-                StartAt::Round
-            };
+            let next = if self.blind() { StartAt::Asking(knows, Reading::NoCluster) } else { StartAt::Round };
             return self.go_to(node, Action::Start(next));
         }
         for peer in (0..NODES).filter(|&peer| peer != node) {
@@ -266,7 +273,11 @@ impl Drive<'_> {
                 },
             };
         }
-        self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
+        let next = match self.world.hosts[node].action {
+            Some(Action::Start(StartAt::Peers(_, reading))) => StartAt::Asking(knows, reading),
+            _ => StartAt::Ledger(knows),
+        };
+        self.go_to(node, Action::Start(next))
     }
 
     /// A start asks one peer.
@@ -312,12 +323,16 @@ impl Drive<'_> {
                 }
             }
             Err(_) => self.go_to(node, again),
+            Ok(_) if !knows.twice && has_push(reading) && !self.rules.mutated(Mutation::AskOnce) => {
+                let knows = Knows { twice: true, heard: [Heard::NotAsked; NODES], ..knows };
+                self.go_to(node, Action::Start(StartAt::Asking(knows, reading)))
+            }
             Ok(nobody) => {
                 if let Reading::Read { entries, .. } = reading {
                     // All of them are accounted for.
                     entries.iter().flatten().for_each(|entry| self.erase(node, entry.epoch()));
                 }
-                let absent = self.look(node) == Look::Absent && !self.world.is_transferring(node);
+                let absent = self.look(node) == Look::Absent;
                 if !absent && !self.rules.mutated(Mutation::BootWithoutALook) {
                     return self.go_to(node, again);
                 }
@@ -353,6 +368,9 @@ impl Drive<'_> {
             .map(|peer| {
                 let says = match knows.heard[peer] {
                     Heard::Stands(look, stand) => {
+                        let overlooked = self.rules.mutated(Mutation::LeftElsewhereIsNone)
+                            && matches!(stand, Stand::Left(_));
+                        let stand = if overlooked { Stand::Idle } else { stand };
                         PeerSays::Stands { presence: look.presence(), phase: stand.phase(), ended: None }
                     }
                     Heard::AboutTo => {
@@ -815,6 +833,15 @@ fn new_stream(way: Way, pull: bool) -> Stream {
         report: Report::Unsaid,
         entry: Written::Yes,
         says_ended: None,
+    }
+}
+
+fn has_push(reading: Reading) -> bool {
+    match reading {
+        Reading::Read { entries, .. } => {
+            entries.iter().flatten().any(|entry| matches!(entry, Entry::Push(_)))
+        }
+        Reading::NoCluster => false,
     }
 }
 

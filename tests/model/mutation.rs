@@ -110,6 +110,12 @@ pub(super) enum Mutation {
     BootWithoutALook,
     /// A source resumes its copy however long ago its offer has ended.
     ResumeHoweverLate,
+    /// A peer that has sent the domain away counts as one that has none, and nobody looks where it went.
+    LeftElsewhereIsNone,
+    /// A start reads the ledger before the history that clears its peers.
+    LedgerBeforeHistory,
+    /// A start asks only once, although a push is open.
+    AskOnce,
     /// Nobody restarts the keeper of an offer.
     NoGuard,
     /// "None here" from the target is enough to resume the source's copy, however the transfer ended there.
@@ -166,6 +172,9 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::StopRefusesNothing, Promise::Liveness),
     (Mutation::BootWithoutALook, Promise::P2ProofBeforeBoot),
     (Mutation::ResumeHoweverLate, Promise::P2ProofBeforeBoot),
+    (Mutation::LeftElsewhereIsNone, Promise::P2ProofBeforeBoot),
+    (Mutation::LedgerBeforeHistory, Promise::P2ProofBeforeBoot),
+    (Mutation::AskOnce, Promise::P2ProofBeforeBoot),
     (Mutation::NoGuard, Promise::Liveness),
     (Mutation::AbsentIsEnough, Promise::StaleIsNeverResumed),
     (Mutation::EndedNeverRan, Promise::StaleIsNeverResumed),
@@ -270,9 +279,14 @@ impl Mutation {
                 Left { faults: 2, cuts: 1, kills: 1, stops: 2, starts: 2, ..few }
             }
             Self::ProbeOverlooksGiven => Left { faults: 2, kills: 1, cuts: 1, starts: 2, stops: 1, ..few },
+            Self::LeftElsewhereIsNone => Left { faults: 1, cuts: 1, leaves: 2, stops: 1, ..few },
+            Self::LedgerBeforeHistory => {
+                Left { faults: 2, cuts: 1, managers: 1, presumes: 1, stops: 1, ..few }
+            }
+            Self::AskOnce => Left { faults: 1, managers: 1, presumes: 1, stops: 1, ..few },
             Self::StopRefusesNothing => Left { faults: 1, kills: 1, ..few },
             Self::BootWithoutALook => Left { faults: 1, kills: 1, ..few },
-            Self::ResumeHoweverLate => Left { faults: 2, cuts: 1, wipes: 1, ..few },
+            Self::ResumeHoweverLate => Left { faults: 3, cuts: 2, wipes: 1, ..few },
             Self::FinishUnderReceiver => Left { faults: 1, kills: 1, ..few },
             Self::DiscardLightly => Left { faults: 2, kills: 2, ..few },
         }

@@ -167,6 +167,8 @@ pub(super) struct Knows {
     pub(super) tried: u32,
     /// What the cluster said of each peer, once the ledger had been read.
     pub(super) peers: [Peer; NODES],
+    /// It asks a second time, since a push is open: a copy may have gone from one to the other between two answers.
+    pub(super) twice: bool,
     /// Where its own record says that the domain was sent.
     pub(super) sent_to: Option<Way>,
     pub(super) heard: [Heard; NODES],
@@ -190,8 +192,10 @@ pub(super) enum StartAt {
     Acquire(Knows),
     /// A worker fetches it.
     Fetching(Knows),
-    /// The ledger was read; the cluster is asked who there is.
+    /// The ledger was read; the cluster is asked who there is (only with that mutation).
     Peers(Knows, Reading),
+    /// The cluster has said who there is; the ledger is read next.
+    Ledger(Knows),
     /// The peers are asked.
     Asking(Knows, Reading),
     /// It has asked the cluster to fence this node, the silent source of an offer.
@@ -785,9 +789,14 @@ impl World {
     /// Whether somebody holds the transfer lock of `node`.
     pub(super) fn is_transferring(&self, node: Node) -> bool {
         let host = &self.hosts[node];
-        // A start that has its proof boots under the lock.
-        let boots = host.action == Some(Action::Start(StartAt::Proven));
-        boots || host.settler.is_some() || self.streams.iter().flatten().any(|stream| stream.locks(node))
+        // A start gathers its proof and boots under the lock.
+        let proves = matches!(
+            host.action,
+            Some(Action::Start(
+                StartAt::Peers(..) | StartAt::Ledger(_) | StartAt::Asking(..) | StartAt::Proven
+            ))
+        );
+        proves || host.settler.is_some() || self.streams.iter().flatten().any(|stream| stream.locks(node))
     }
 
     /// The copy of `node` under the domain's own name comes to run: every other one is older than the disks from now on.
