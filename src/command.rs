@@ -184,11 +184,7 @@ impl Tool {
             }
             Surroundings::Ours => {}
         }
-        command
-            .env_clear()
-            .env("LC_ALL", "C")
-            .env("HOME", "/root")
-            .env("PATH", TOOL_FOLDERS.join(":"));
+        command.env_clear().env("LC_ALL", "C").env("HOME", "/root").env("PATH", TOOL_FOLDERS.join(":"));
         // For our own subcommands, which xl may start in its turn.
         command.envs(crate::logging::for_children().iter().cloned());
         if let Some(root) = self.root.for_child() {

@@ -21,11 +21,17 @@ pub(crate) fn rows(text: &str) -> Result<usize, Wrong> {
 
 /// Multiplies two matrices of so many rows, and returns the sum of the product's diagonal.
 pub(crate) fn multiply(rows: usize) -> f64 {
-    let left: Vec<Vec<f64>> = (0..rows).map(|row| (0..rows).map(|column| (row + column) as f64).collect()).collect();
-    let right: Vec<Vec<f64>> =
-        (0..rows).map(|row| (0..rows).map(|column| if row == column { 2.0 } else { 0.0 }).collect()).collect();
+    let left: Vec<Vec<f64>> =
+        (0..rows).map(|row| (0..rows).map(|column| (row + column) as f64).collect()).collect();
+    let right: Vec<Vec<f64>> = (0..rows)
+        .map(|row| (0..rows).map(|column| if row == column { 2.0 } else { 0.0 }).collect())
+        .collect();
     let product = left.iter().map(|line| -> Vec<f64> {
-        (0..rows).map(|column| line.iter().zip(&right).map(|(a, line)| a * line.get(column).copied().unwrap_or(0.0)).sum()).collect()
+        (0..rows)
+            .map(|column| {
+                line.iter().zip(&right).map(|(a, line)| a * line.get(column).copied().unwrap_or(0.0)).sum()
+            })
+            .collect()
     });
     let diagonal = product.enumerate().filter_map(|(row, line)| line.get(row).copied());
     std::hint::black_box(diagonal.sum())

@@ -31,7 +31,9 @@ impl Load {
             format!("--timeout={}", self.timeout),
         ];
         match self.rate {
-            Some(rate) => args.extend([format!("--num-conns={}", self.connections), format!("--rate={rate}")]),
+            Some(rate) => {
+                args.extend([format!("--num-conns={}", self.connections), format!("--rate={rate}")])
+            }
             None => args.extend(["--num-conns=1".to_owned(), format!("--num-calls={}", self.connections)]),
         }
         args
@@ -51,6 +53,8 @@ pub struct Report {
     pub duration: f64,
     /// From the end of a request to the beginning of its answer: the mean, in milliseconds, to a tenth of one.
     pub response_ms: f64,
+    /// The longest time of a connection, from its beginning to its end, in milliseconds.
+    pub longest_ms: f64,
 }
 
 impl Report {
@@ -62,6 +66,7 @@ impl Report {
             replies: word_after(total, "replies ")?.parse().ok()?,
             duration: word_after(total, "test-duration ")?.parse().ok()?,
             response_ms: word_after(line("Reply time [ms]: ")?, "response ")?.parse().ok()?,
+            longest_ms: word_after(line("Connection time [ms]: ")?, "max ")?.parse().ok()?,
             good: word_after(line("Reply status: ")?, "2xx=")?.parse().ok()?,
             errors: word_after(line("Errors: ")?, "total ")?.parse().ok()?,
         })
@@ -101,7 +106,8 @@ mod tests {
     fn a_captured_report_is_read() {
         let report =
             Report::read(include_str!("../../tests/captured/httperf-0.9.0/report--answered.txt")).unwrap();
-        let expected = Report { replies: 50, good: 50, errors: 0, duration: 0.982, response_ms: 3.4 };
+        let expected =
+            Report { replies: 50, good: 50, errors: 0, duration: 0.982, response_ms: 3.4, longest_ms: 9.6 };
         assert_eq!(report, expected);
         assert_eq!(report.call_ms(&load(Some(50.0))), Some(3.4));
     }
@@ -109,9 +115,13 @@ mod tests {
     #[test]
     fn calls_one_after_another_are_timed_by_the_whole_run() {
         let report =
-            Report::read(include_str!("../../tests/captured/httperf-0.9.0/report--one-connection.txt")).unwrap();
+            Report::read(include_str!("../../tests/captured/httperf-0.9.0/report--one-connection.txt"))
+                .unwrap();
         let time = report.call_ms(&load(None)).unwrap();
-        assert!((time - report.duration * 1000.0 / 200.0).abs() < 1e-9 && report.replies == 200, "{report:?}");
+        assert!(
+            (time - report.duration * 1000.0 / 200.0).abs() < 1e-9 && report.replies == 200,
+            "{report:?}"
+        );
     }
 
     #[test]

@@ -247,7 +247,8 @@ impl Measurement {
             span: (phase.stretch.from - zero, phase.stretch.to - zero),
             colour: colour(phase.name),
         });
-        let curve = |name: &str, points, colour, style| Curve { name: name.to_owned(), points, colour, style };
+        let curve =
+            |name: &str, points, colour, style| Curve { name: name.to_owned(), points, colour, style };
         let mut curves = vec![curve("round trip", answered, "#1f5fa8", Style::Dots)];
         if !lost.is_empty() {
             curves.push(curve("no answer", lost, "#d32f2f", Style::Ticks));
@@ -365,8 +366,16 @@ pub fn ratio(value: Option<f64>, of: Option<f64>) -> String {
 /// Several measurements in one table, beside the paper's: round trips as ratios to each one's own before.
 pub fn comparison(all: &[Measurement]) -> String {
     let mut table = Table::new(&[
-        "", "idle, ms", "during / idle", "settle / idle", "after / idle", "lost", "longest gap, s", "downtime, s",
-        "total, s", "reboots",
+        "",
+        "idle, ms",
+        "during / idle",
+        "settle / idle",
+        "after / idle",
+        "lost",
+        "longest gap, s",
+        "downtime, s",
+        "total, s",
+        "reboots",
     ]);
     for one in all {
         let during = ratio(one.rtt_during_ms, one.rtt_idle_ms);
@@ -428,8 +437,12 @@ mod tests {
             .collect();
         let series = Series { interval: 0.01, began: 0.0, probes, duplicates: 0 };
         let found = phases::find(&series, Some(2.0), None);
-        let command =
-            Given { line: "systemctl stop pacemaker".to_owned(), at_s: 2.0, returned_s: Some(5.5), status: Some(0) };
+        let command = Given {
+            line: "systemctl stop pacemaker".to_owned(),
+            at_s: 2.0,
+            returned_s: Some(5.5),
+            status: Some(0),
+        };
         let context = Context { name: "ours".to_owned(), command: Some(command), ..Context::default() };
         (series.clone(), Measurement::of(&series, &found, context))
     }

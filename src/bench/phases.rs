@@ -148,12 +148,7 @@ fn pause(silences: &[Stretch], transfer: Option<&Transfer>) -> Option<Stretch> {
 /// Where phases begin: each one where it is known, in order.
 type Cuts = Vec<(Name, f64)>;
 
-fn around(
-    series: &Series,
-    pause: Stretch,
-    command: Option<f64>,
-    transfer: Option<&Transfer>,
-) -> Cuts {
+fn around(series: &Series, pause: Stretch, command: Option<f64>, transfer: Option<&Transfer>) -> Cuts {
     let mut cuts = vec![(Name::Before, 0.0)];
     cuts.extend(beginning(command, transfer));
     let settled = settled(series, pause.to).max(transfer.and_then(|transfer| transfer.ended).unwrap_or(0.0));
@@ -172,12 +167,7 @@ fn beginning(command: Option<f64>, transfer: Option<&Transfer>) -> Cuts {
     }
 }
 
-fn without_pause(
-    series: &Series,
-    quiet: Stretch,
-    command: Option<f64>,
-    transfer: Option<&Transfer>,
-) -> Cuts {
+fn without_pause(series: &Series, quiet: Stretch, command: Option<f64>, transfer: Option<&Transfer>) -> Cuts {
     let mut cuts = vec![(Name::Before, 0.0)];
     if let Some(transfer) = transfer {
         let there = transfer.go.or(transfer.ended).unwrap_or(transfer.opened);
@@ -307,7 +297,8 @@ mod tests {
 
     #[test]
     fn the_pause_is_where_go_arrived_and_not_a_longer_silence_elsewhere() {
-        let longer_after = series(&[(500, Some(0.2)), (50, None), (500, Some(0.2)), (90, None), (300, Some(0.2))]);
+        let longer_after =
+            series(&[(500, Some(0.2)), (50, None), (500, Some(0.2)), (90, None), (300, Some(0.2))]);
         let transfer = Transfer { opened: 4.0, go: Some(5.3), ended: Some(6.0) };
         let found = find(&longer_after, Some(2.0), Some(&transfer));
         assert!(close(found.phase(Name::Pause).unwrap().from, 4.99));

@@ -71,7 +71,8 @@ impl Reader {
     fn unwrapped(&mut self, number: u16) -> u32 {
         const ROUND: u32 = 1 << 16;
         let round = self.last / ROUND * ROUND;
-        let candidates = [round.saturating_sub(ROUND), round, round + ROUND].map(|round| round + u32::from(number));
+        let candidates =
+            [round.saturating_sub(ROUND), round, round + ROUND].map(|round| round + u32::from(number));
         let nearest = candidates.into_iter().min_by_key(|candidate| candidate.abs_diff(self.last));
         let number = nearest.unwrap_or_default();
         self.last = self.last.max(number);
@@ -125,13 +126,7 @@ impl Reader {
 }
 
 /// The unanswered requests between two answered ones, up to `end` (not included).
-fn missing(
-    before: Option<&Probe>,
-    after: Option<&Probe>,
-    end: u32,
-    began: f64,
-    interval: f64,
-) -> Vec<Probe> {
+fn missing(before: Option<&Probe>, after: Option<&Probe>, end: u32, began: f64, interval: f64) -> Vec<Probe> {
     let (from, at) = before.map_or((0, began - interval), |probe| (probe.number, probe.sent));
     let step = match after {
         Some(after) if before.is_some() => (after.sent - at) / f64::from(after.number - from),
@@ -179,7 +174,8 @@ mod tests {
 
     #[test]
     fn unanswered_requests_are_found_by_their_numbers_and_lie_between_their_neighbours() {
-        let series = read(include_str!("../../tests/captured/iputils-20221126/ping--link-down-for-a-while.txt"));
+        let series =
+            read(include_str!("../../tests/captured/iputils-20221126/ping--link-down-for-a-while.txt"));
         let numbers: Vec<u32> = series.probes.iter().map(|probe| probe.number).collect();
         assert_eq!(numbers, (1..=300).collect::<Vec<_>>());
         assert!(series.lost() > 50, "{}", series.lost());

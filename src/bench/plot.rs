@@ -381,7 +381,8 @@ mod tests {
     #[test]
     fn labels_of_short_bands_stand_in_rows_of_their_own() {
         let across = Across { first: 0.0, last: 100.0 };
-        let (placed, rows) = across.place(&[(10.0, "transfer"), (10.5, "pause"), (11.0, "settle"), (60.0, "after")]);
+        let (placed, rows) =
+            across.place(&[(10.0, "transfer"), (10.5, "pause"), (11.0, "settle"), (60.0, "after")]);
         assert_eq!(rows, 3.0);
         let rows: Vec<f64> = placed.iter().map(|(_, _, row, _)| *row).collect();
         assert_eq!(rows, [0.0, 1.0, 2.0, 0.0]);

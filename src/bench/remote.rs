@@ -108,8 +108,7 @@ impl Remote {
         let theirs: f64 = said.trim().parse().with_context(|| format!("{} says {said:?}", self.host))?;
         let ahead = ahead(theirs, before, took);
         let since = (since + ahead.unwrap_or(0.0)).floor();
-        let line =
-            format!("journalctl --quiet --no-pager -o short-unix -t xen-handoff --since @{since:.0}");
+        let line = format!("journalctl --quiet --no-pager -o short-unix -t xen-handoff --since @{since:.0}");
         let journal = self.ask(root, &line, LIMIT)?.success()?.stdout;
         let mut events = events::read(&journal);
         for event in &mut events {

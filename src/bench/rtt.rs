@@ -142,7 +142,11 @@ impl Plan {
     fn of(options: &Options) -> anyhow::Result<Self> {
         let interval = options.interval.0;
         ensure!(interval > 0.0, "--interval must be more than 0");
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as many pings as fit; saturates")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "as many pings as fit; saturates"
+        )]
         let count = options.duration.map_or(options.count, |span| (span.0 / interval).ceil().max(1.0) as u32);
         let at = match (options.at, options.command.is_empty()) {
             (Some(at), _) => Some(at.0),
@@ -352,7 +356,9 @@ fn events_of(
             Ok((events, ahead)) => {
                 all.extend(events);
                 if let Some(ahead) = ahead {
-                    notes.push(format!("{node}'s clock is {ahead:+.1} s off ours: its events are corrected by that"));
+                    notes.push(format!(
+                        "{node}'s clock is {ahead:+.1} s off ours: its events are corrected by that"
+                    ));
                 }
             }
             // The measurement is made; it is worth more than where its phases come from.
@@ -362,12 +368,7 @@ fn events_of(
     Ok(all)
 }
 
-fn write(
-    options: &Options,
-    series: &Series,
-    found: &Found,
-    measurement: &Measurement,
-) -> anyhow::Result<()> {
+fn write(options: &Options, series: &Series, found: &Found, measurement: &Measurement) -> anyhow::Result<()> {
     let keep = |name: &str, text: String| {
         std::fs::write(options.out.join(name), text)
             .with_context(|| format!("writing {}", options.out.join(name).display()))
@@ -418,8 +419,8 @@ pub fn compare(folders: &[PathBuf], picture: Option<&Path>) -> anyhow::Result<()
     for folder in folders {
         let file = folder.join("rtt.json");
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let measurement: Measurement =
-            serde_json::from_str(&text).with_context(|| format!("{} is no result of bench rtt", file.display()))?;
+        let measurement: Measurement = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no result of bench rtt", file.display()))?;
         if picture.is_some() {
             panels.push(measurement.panel(&series_of(folder, &measurement)?));
         }
@@ -436,7 +437,8 @@ pub fn compare(folders: &[PathBuf], picture: Option<&Path>) -> anyhow::Result<()
 fn series_of(folder: &Path, measurement: &Measurement) -> anyhow::Result<Series> {
     let file = folder.join("rtt.csv");
     let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-    let probes = measurement::read_csv(&text).with_context(|| format!("{} is not as it was written", file.display()))?;
+    let probes = measurement::read_csv(&text)
+        .with_context(|| format!("{} is not as it was written", file.display()))?;
     Ok(Series {
         interval: measurement.interval_s,
         began: measurement.began_unix,

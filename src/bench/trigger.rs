@@ -93,8 +93,9 @@ impl Trigger {
     pub fn finish(mut self, zero: f64, limit: Duration) -> anyhow::Result<Option<Given>> {
         let Some(given) = self.given else { return Ok(None) };
         if let Some(child) = &mut self.child {
-            let ended = SystemClock
-                .wait_until(Deadline::after(limit), Duration::from_millis(50), || child.try_wait().transpose());
+            let ended = SystemClock.wait_until(Deadline::after(limit), Duration::from_millis(50), || {
+                child.try_wait().transpose()
+            });
             self.returned = ended.transpose()?.map(|status| (now(), status.code()));
         }
         Ok(Some(Given {

@@ -48,6 +48,22 @@ impl Xl {
         })
     }
 
+    /// The table of `xl list`.
+    ///
+    /// # Errors
+    /// [`CommandError`], in xl's words.
+    pub fn listing(&self, limit: Duration) -> Result<String, CommandError> {
+        Ok(self.run(&["list".as_ref()], limit)?.stdout)
+    }
+
+    /// What `xl info` says of the host.
+    ///
+    /// # Errors
+    /// [`CommandError`], in xl's words.
+    pub fn info(&self, limit: Duration) -> Result<String, CommandError> {
+        Ok(self.run(&["info".as_ref()], limit)?.stdout)
+    }
+
     fn run(&self, args: &[&OsStr], limit: Duration) -> Result<command::Output, CommandError> {
         command::run(&self.tool()?, args, None, limit)?.success()
     }
@@ -158,6 +174,25 @@ fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, String> {
     } else {
         Err("the listing has no Domain-0, so it is not whole".to_owned())
     }
+}
+
+/// How much processor time each domain in the table of `xl list` has had, in seconds. What follows the table's last line that
+/// fits is not looked at.
+///
+/// # Errors
+/// If this is no table, or has not a single domain in it.
+pub fn processor_seconds(table: &str) -> Result<Vec<(String, f64)>, String> {
+    let mut lines = table.lines();
+    if !lines.next().is_some_and(|header| header.starts_with("Name") && header.contains("Time(s)")) {
+        return Err("no table of xl list".to_owned());
+    }
+    let domains: Vec<(String, f64)> = lines
+        .map_while(|line| {
+            let (name, _) = parse_line(line)?;
+            Some((name.to_owned(), split_last_word(line)?.1.parse().ok()?))
+        })
+        .collect();
+    if domains.is_empty() { Err("xl list has no domain".to_owned()) } else { Ok(domains) }
 }
 
 /// `NAME  ID  MEM  VCPUS  STATE  TIME`: read from the end, since a name may be anything, even `(null)` or two words.
