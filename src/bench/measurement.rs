@@ -139,7 +139,7 @@ impl Measurement {
             found.phases.iter().map(|phase| PhaseFigures::of(series, phase.name, phase.stretch)).collect();
         let median = |name| phases.iter().find(|phase| phase.name == name).and_then(|phase| phase.p50_ms);
         let longest = series.silences().into_iter().max_by(|a, b| a.seconds().total_cmp(&b.seconds()));
-        let down = found.silences.iter().map(|silence| silence.seconds() - series.interval).sum();
+        let down = found.silences.iter().fold(0.0, |sum, silence| sum + silence.seconds() - series.interval);
         let command = context.command.as_ref().map(|given| given.at_s);
         Self {
             format: FORMAT,
@@ -157,7 +157,7 @@ impl Measurement {
             longest_gap: longest.unwrap_or(Stretch { from: 0.0, to: 0.0 }),
             downtime_s: down,
             silence_threshold_s: found.threshold,
-            total_s: command.and_then(|command| Some(found.phase(Name::Settle)?.from - command)),
+            total_s: command.and_then(|command| Some(found.answered_again()? - command)),
             reboots: context.reboots,
             basis: if context.by_events { Basis::Events } else { Basis::Data },
             command: context.command,
@@ -478,7 +478,15 @@ mod tests {
     fn kept_requests_are_read_again_as_they_were() {
         let (series, _) = moved();
         let found = phases::find(&series, Some(2.0), None);
-        assert_eq!(read_csv(&csv(&series, &found)), Some(series.probes));
+        let read = read_csv(&csv(&series, &found)).unwrap();
+        assert_eq!(read.len(), series.probes.len());
+        for (again, was) in read.iter().zip(&series.probes) {
+            assert!(
+                again.number == was.number
+                    && again.rtt_ms == was.rtt_ms
+                    && (again.sent - was.sent).abs() < 1e-6
+            );
+        }
         assert_eq!(read_csv("number,sent_s,rtt_ms,phase\n1,x,2,before\n"), None);
     }
 

@@ -102,6 +102,15 @@ impl Found {
         self.phases.iter().find(|phase| phase.name == name).map(|phase| phase.stretch)
     }
 
+    /// When the domain answered from where it is now; `None` if there was no move, or if it has not.
+    pub fn answered_again(&self) -> Option<f64> {
+        let next = self.phase(Name::Settle).or(self.phase(Name::After))?;
+        match self.phase(Name::Pause) {
+            Some(pause) => Some(pause.to),
+            None => self.phase(Name::Transfer).map(|_| next.from),
+        }
+    }
+
     /// The phase in which that moment lies.
     pub fn at(&self, moment: f64) -> Option<Name> {
         let found = self.phases.iter().find(|phase| phase.stretch.has(moment));
@@ -220,6 +229,9 @@ fn settled(series: &Series, from: f64) -> f64 {
         let here = median(&series.rtts(stretch));
         !lost && here.is_some_and(|here| here <= level * SETTLED + SETTLED_MS)
     };
+    if calm(from) {
+        return from;
+    }
     let after = Stretch { from, to: end - window };
     series.within(after).map(|probe| probe.sent).find(|at| calm(*at)).unwrap_or(end)
 }
@@ -360,15 +372,31 @@ mod tests {
         assert_eq!(find(&silent, Some(10.0), None).silences.len(), 1);
     }
 
-    #[test]
-    fn the_planted_outage_of_a_real_series_is_found() {
+    fn captured(text: &str) -> (Series, Found) {
         let mut reader = Reader::default();
-        let text = include_str!("../../tests/captured/iputils-20221126/ping--link-down-for-a-while.txt");
         text.lines().for_each(|line| reader.take(line));
         let series = reader.finish(0.01).unwrap();
         let found = find(&series, Some(0.9), None);
+        (series, found)
+    }
+
+    #[test]
+    fn the_planted_outage_of_a_real_series_is_found() {
+        let (series, found) =
+            captured(include_str!("../../tests/captured/iputils-20221126/ping--cut-off-for-a-while.txt"));
         let pause = found.phase(Name::Pause).unwrap();
-        assert!((1.4..1.8).contains(&pause.seconds()), "{pause:?}");
+        assert!((1.4..1.7).contains(&pause.seconds()), "{pause:?}");
+        assert_eq!(series.within(pause).filter(|probe| probe.rtt_ms.is_none()).count(), series.lost());
         assert!(found.phase(Name::After).is_some(), "{found:?}");
+    }
+
+    #[test]
+    fn a_silence_in_which_nothing_was_lost_is_found_too() {
+        // The pinging end's own link was down: the kernel kept the requests, and they were answered two seconds late.
+        let (series, found) =
+            captured(include_str!("../../tests/captured/iputils-20221126/ping--own-link-down.txt"));
+        let pause = found.phase(Name::Pause).unwrap();
+        assert_eq!(series.lost(), 0);
+        assert!((1.9..2.2).contains(&pause.seconds()), "{pause:?}");
     }
 }

@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn unanswered_requests_are_found_by_their_numbers_and_lie_between_their_neighbours() {
         let series =
-            read(include_str!("../../tests/captured/iputils-20221126/ping--link-down-for-a-while.txt"));
+            read(include_str!("../../tests/captured/iputils-20221126/ping--cut-off-for-a-while.txt"));
         let numbers: Vec<u32> = series.probes.iter().map(|probe| probe.number).collect();
         assert_eq!(numbers, (1..=300).collect::<Vec<_>>());
         assert!(series.lost() > 50, "{}", series.lost());

@@ -182,7 +182,6 @@ fn measure(root: &Root, options: &Options, plan: &Plan) -> anyhow::Result<Raw> {
     let mut pinging = Pinging::begin(root, &ping::arguments(&host, plan.count, options.interval.0))?;
     let mut reader = Reader::default();
     let mut text = String::new();
-    let lasts = f64::from(plan.count) * options.interval.0;
     let began = Instant::now();
     loop {
         match pinging.lines.recv_timeout(LOOKED) {
@@ -203,7 +202,7 @@ fn measure(root: &Root, options: &Options, plan: &Plan) -> anyhow::Result<Raw> {
                 line => format!("{elapsed:6.1} s: {line}"),
             });
         }
-        progress.show(|| standing(&reader, elapsed, lasts));
+        progress.show(|| standing(&reader, elapsed, plan.count));
     }
     let (status, stderr) = pinging.end()?;
     std::fs::write(options.out.join("ping.txt"), &text).context("keeping ping's output")?;
@@ -239,9 +238,10 @@ fn series(reader: Reader, options: &Options, status: ExitStatus, stderr: &str) -
     }
 }
 
-fn standing(reader: &Reader, elapsed: f64, lasts: f64) -> String {
-    let unanswered = usize::try_from(reader.reached()).unwrap_or_default().saturating_sub(reader.answered());
-    let mut line = format!("{elapsed:6.1} of {lasts:.0} s: {} answers, {unanswered} lost", reader.answered());
+fn standing(reader: &Reader, elapsed: f64, count: u32) -> String {
+    let reached = reader.reached();
+    let unanswered = usize::try_from(reached).unwrap_or_default().saturating_sub(reader.answered());
+    let mut line = format!("{elapsed:6.1} s: ping {reached} of {count}, {unanswered} lost");
     if let Some((at, rtt_ms)) = reader.latest() {
         line.push_str(&format!(", {rtt_ms} ms"));
         let silent = now() - at;

@@ -27,7 +27,6 @@ mod lab;
 mod layers;
 mod network;
 mod node;
-mod plot;
 mod process;
 mod qemu;
 mod sampler;
