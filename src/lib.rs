@@ -14,12 +14,13 @@
 //! | [`transport`] | ssh between two nodes: verbs, never command lines |
 //! | [`cluster`] | what Pacemaker or Heartbeat plans, who its members are, and its ledger |
 //! | [`heartbeat`] | how classic Heartbeat calls us |
+//! | [`preflight`] | whether another node can take the domain |
 //! | [`toolstack`] | `xl` |
 //! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
 //! | [`domain`] | names, ids, what a listing says of a domain |
 //! | [`tool`] | the operators' subcommands |
 //! | [`bench`] | the operators' measurements: round trips and memory while a domain moves |
-//! | [`command`], [`clock`], [`host`], [`descriptor`], [`logging`] | the outside world: processes, time, paths, descriptors, log |
+//! | [`command`], [`clock`], [`host`], [`descriptor`], [`small_file`], [`logging`] | the outside world: processes, time, paths, descriptors, files, log |
 
 pub mod agent;
 pub mod bench;
@@ -34,6 +35,8 @@ pub mod heartbeat;
 pub mod host;
 pub mod logging;
 pub mod ocf;
+pub mod preflight;
+pub mod small_file;
 pub mod tool;
 pub mod toolstack;
 pub mod transfer;

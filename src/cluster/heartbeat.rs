@@ -4,15 +4,17 @@
 //! node is alive. Asked through `cl_status`, which answers during a shutdown too; who the nodes are, and whether there
 //! is fencing, stands in `ha.cf`; what a domain stands on, in its line of `haresources`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::managed::ManagedDomain;
 use super::peer_files::PeerFiles;
 use super::{ClusterError, ClusterView, Destination, Peer, Plan};
 use crate::command::{self, Tool};
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
 
-const HA_CF: &str = "/etc/ha.d/ha.cf";
+pub(super) const HA_CF: &str = "/etc/ha.d/ha.cf";
 const HARESOURCES: &str = "/etc/ha.d/haresources";
 /// Limit of one question. It answers in some hundred milliseconds at most.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -31,7 +33,7 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Whether it is installed and set up below `root`.
     pub fn is_set_up(root: &Root) -> bool {
-        Tool::find(root, "cl_status").is_ok() && root.join(HARESOURCES).is_file()
+        root.join(HARESOURCES).is_file() && Tool::find(root, "cl_status").is_ok()
     }
 
     /// Whether its master process runs on this host. Starts no process.
@@ -63,15 +65,6 @@ impl Heartbeat {
             }),
         }
     }
-}
-
-/// Whether Heartbeat is giving up its resources on this host because it leaves, or has been told to (`heartbeat -k`, as its
-/// init script calls it). Starts no process.
-pub fn is_leaving() -> bool {
-    super::any_process(|comm, command_line| {
-        let told_to = comm == "heartbeat" && command_line.split('\0').any(|word| word == "-k");
-        told_to || command_line.contains(LEAVING)
-    })
 }
 
 impl ClusterView for Heartbeat {
@@ -118,6 +111,19 @@ impl ClusterView for Heartbeat {
         Ok(None)
     }
 
+    /// Those of the lines of haresources that call us in our own way.
+    fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError> {
+        Ok(on_lines(&self.read(HARESOURCES)?))
+    }
+
+    /// Whether it is giving up its resources on this host, or has been told to (`heartbeat -k`, as its init script calls it).
+    fn is_leaving(&self) -> bool {
+        super::any_process(|comm, command_line| {
+            let told_to = comm == "heartbeat" && command_line.split('\0').any(|word| word == "-k");
+            told_to || command_line.contains(LEAVING)
+        })
+    }
+
     fn ledger(&self) -> &dyn Ledger {
         &self.ledger
     }
@@ -161,6 +167,26 @@ fn before_on_its_line(haresources: &str, domain: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
+fn on_lines(haresources: &str) -> Vec<ManagedDomain> {
+    let joined = haresources.replace("\\\n", " ");
+    directives(&joined)
+        .flatten()
+        .filter_map(|word| {
+            let mut parts = word.split("::");
+            if parts.next() != Some("xen-handoff") {
+                return None;
+            }
+            let resource = parts.next()?.to_owned();
+            let mut parameters = BTreeMap::from([("name".to_owned(), resource.clone())]);
+            for part in parts {
+                let (key, value) = part.split_once('=').unwrap_or(("xmfile", part));
+                parameters.insert(key.to_owned(), value.to_owned());
+            }
+            Some(ManagedDomain { resource, parameters, ..ManagedDomain::default() })
+        })
+        .collect()
+}
+
 fn is_harmless(word: &str) -> bool {
     let script = word.split("::").next().unwrap_or_default();
     let is_address = word.starts_with(|c: char| c.is_ascii_digit());
@@ -190,5 +216,8 @@ mod tests {
         assert_eq!(before("x1"), before("x0"), "another domain is no foundation");
         assert!(before("x2").is_empty(), "what is started after it is stopped before it");
         assert!(before("x9").is_empty());
+        let managed: Vec<_> = on_lines(lines).into_iter().map(|domain| domain.resource).collect();
+        assert_eq!(managed, ["x0", "x1", "x2"]);
+        assert_eq!(on_lines(lines)[2].parameters["xmfile"], "/etc/xen/x2.cfg");
     }
 }

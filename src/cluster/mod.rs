@@ -10,9 +10,11 @@ use crate::domain::DomainName;
 use crate::handoff::Effect;
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
+use managed::ManagedDomain;
 
 pub mod heartbeat;
 mod history;
+pub mod managed;
 mod node_attributes;
 pub mod none;
 pub mod pacemaker;
@@ -113,6 +115,29 @@ pub trait ClusterView: fmt::Debug {
     /// # Errors
     /// If that cannot be told.
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError>;
+
+    /// When the cluster last fenced `node`, if it has not come back since; `None` also where that cannot be told.
+    fn fenced_and_away(&self, node: &NodeName, me: &NodeName, resource: &str) -> Option<UnixTime> {
+        let peers = self.peers(me, resource).ok()?;
+        peers.into_iter().find(|peer| peer.node == *node && !peer.online)?.fenced_at
+    }
+
+    /// Whether this node is leaving, and would be asked in vain to take anything over. A manager that plans (Pacemaker)
+    /// says so in its plans. Starts no process.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
+    /// This node's name in the cluster, which may differ from the kernel's.
+    fn own_name(&self) -> NodeName {
+        NodeName::of_this_host()
+    }
+
+    /// The domains that it manages by this agent.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError>;
 
     /// Where its offers lie.
     fn ledger(&self) -> &dyn Ledger;

@@ -1,0 +1,214 @@
+//! Interface to `xl` (Xen 4.x; `xl(1)`, `xl.cfg(5)`).
+//!
+//! One function per subcommand that is used; what it prints is read in [`list`], [`config`] and [`info`]. Only `xl list` decides where a domain stands, and only a listing that is
+//! whole counts: xl prints `Domain-0` first in every listing, so one without it was cut short or filtered, and proves
+//! nothing. `xl list NAME` is not used: its exit status is 1 for "no such domain" and for "xenstored is down" alike.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{HostInfo, ShutdownRequest, Toolstack, ToolstackError};
+use crate::command::{self, CommandError, Tool};
+use crate::domain::{DomainConfig, DomainId, DomainName, Sighting};
+use crate::host::Root;
+
+mod config;
+mod info;
+mod list;
+
+pub use list::processor_seconds;
+use list::{parse_line, parse_list};
+
+/// Where xl's daemon for a domain writes its log, one file per domain (`tools/xl/xl_utils.c`).
+const DAEMON_LOG_FOLDER: &str = "/var/log/xen";
+/// xl's own settings (`xl.conf(5)`).
+const SETTINGS: &str = "/etc/xen/xl.conf";
+/// What libxl leaves to dom0 at the least, in MiB (`LIBXL_MIN_DOM0_MEM`, `tools/libs/light/libxl_internal.h`).
+const DOM0_FLOOR_MIB: u64 = 128;
+
+/// `xl` of this node.
+#[derive(Debug, Clone)]
+pub struct Xl {
+    root: Root,
+}
+
+impl Xl {
+    /// The `xl` below `root`. Whether there is one shows at the first call.
+    pub fn new(root: &Root) -> Self {
+        Self { root: root.clone() }
+    }
+
+    /// The executable, for the sender and the receiver of a migration, which need its streams.
+    ///
+    /// # Errors
+    /// [`CommandError::Missing`].
+    pub fn tool(&self) -> Result<Tool, CommandError> {
+        Tool::find(&self.root, "xl")
+    }
+
+    /// The memory of the domain of this exact name, in MiB; `None` if that cannot be told.
+    pub fn memory_mib(&self, name: &DomainName, limit: Duration) -> Option<u64> {
+        let table = self.run(&["list".as_ref()], limit).ok()?.stdout;
+        table.lines().skip(1).filter_map(parse_line).find(|line| line.name == name.as_str())?.memory_mib
+    }
+
+    /// The table of `xl list`, for [`processor_seconds`].
+    ///
+    /// # Errors
+    /// [`CommandError`], in xl's words.
+    pub fn listing(&self, limit: Duration) -> Result<String, CommandError> {
+        Ok(self.run(&["list".as_ref()], limit)?.stdout)
+    }
+
+    /// What `xl info` says of the host, as it says it.
+    ///
+    /// # Errors
+    /// [`CommandError`], in xl's words.
+    pub fn info(&self, limit: Duration) -> Result<String, CommandError> {
+        Ok(self.run(&["info".as_ref()], limit)?.stdout)
+    }
+
+    fn run(&self, args: &[&OsStr], limit: Duration) -> Result<command::Output, CommandError> {
+        command::run(&self.tool()?, args, None, limit)?.success()
+    }
+}
+
+impl Toolstack for Xl {
+    fn sight(&self, name: &DomainName, limit: Duration) -> Result<Sighting, ToolstackError> {
+        let output = self.run(&["list".as_ref()], limit)?;
+        parse_list(&output.stdout, name)
+            .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
+    }
+
+    fn is_attended(&self, name: &DomainName) -> bool {
+        // The daemon of a domain that has arrived by migration keeps the name that the domain had on its way.
+        let log = |name: &str| self.root.join(DAEMON_LOG_FOLDER).join(format!("xl-{name}.log"));
+        any_process_writes_to(&[log(name.as_str()), log(&name.incoming())])
+    }
+
+    fn read_config(&self, path: &Path, limit: Duration) -> Result<DomainConfig, ToolstackError> {
+        let refused = |what: String| ToolstackError::Config { path: path.display().to_string(), what };
+        let args: [&OsStr; 5] = [
+            "create".as_ref(),
+            "--dryrun".as_ref(),
+            "--quiet".as_ref(),
+            "--defconfig".as_ref(),
+            path.as_ref(),
+        ];
+        let output = command::run(&self.tool()?, &args, None, limit)?;
+        if !output.status.success() {
+            return Err(refused(format!("xl refuses it ({}): {}", output.status, one_line(&output.stderr))));
+        }
+        config::parse_dry_run(&output.stdout).map_err(refused)
+    }
+
+    fn running_config(&self, name: &DomainName, limit: Duration) -> Result<DomainConfig, ToolstackError> {
+        let output = self.run(&["list".as_ref(), "--long".as_ref(), name.as_str().as_ref()], limit)?;
+        config::parse_long_list(&output.stdout)
+            .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
+    }
+
+    fn host_info(&self, limit: Duration) -> Result<HostInfo, ToolstackError> {
+        let output = self.run(&["info".as_ref()], limit)?;
+        info::parse_info(&output.stdout)
+            .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
+    }
+
+    fn dom0_can_spare_mib(&self, info: &HostInfo, limit: Duration) -> Result<u64, ToolstackError> {
+        let settings = std::fs::read_to_string(self.root.join(SETTINGS)).unwrap_or_default();
+        if !info::autoballoons(&settings, info.dom0_is_fixed) {
+            return Ok(0);
+        }
+        let output = self.run(&["list".as_ref()], limit)?;
+        let mut lines = output.stdout.lines().skip(1).filter_map(parse_line);
+        let dom0 = lines.find(|line| line.copy.id == DomainId(0)).and_then(|line| line.memory_mib);
+        let what = || "no memory of Domain-0 in it".to_owned();
+        let mib =
+            dom0.ok_or_else(|| ToolstackError::Unreadable { command: output.command.clone(), what: what() })?;
+        Ok(mib.saturating_sub(DOM0_FLOOR_MIB))
+    }
+
+    fn create(&self, path: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+        // Quoted as xl.cfg(5) wants it; the name's character set has no quote in it.
+        let name = format!("name=\"{name}\"");
+        self.run(&["create".as_ref(), "--quiet".as_ref(), path.as_ref(), name.as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn request_shutdown(
+        &self,
+        name: &DomainName,
+        how: ShutdownRequest,
+        limit: Duration,
+    ) -> Result<(), ToolstackError> {
+        let name: &OsStr = name.as_str().as_ref();
+        match how {
+            ShutdownRequest::Drivers => self.run(&["shutdown".as_ref(), name], limit)?,
+            ShutdownRequest::PowerButton => self.run(&["trigger".as_ref(), name, "power".as_ref()], limit)?,
+        };
+        Ok(())
+    }
+
+    fn destroy(&self, exact_name: &str, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["destroy".as_ref(), exact_name.as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["rename".as_ref(), from.as_ref(), to.as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["unpause".as_ref(), name.as_str().as_ref()], limit)?;
+        Ok(())
+    }
+
+    /// `xl resume` is there from Xen 4.20 on. Before, the same call of libxenlight is made without xl, in a process of
+    /// its own: see [`super::libxl`].
+    fn resume(&self, id: DomainId, limit: Duration) -> Result<(), ToolstackError> {
+        let id = id.to_string();
+        let Err(by_xl) = self.run(&["resume".as_ref(), id.as_ref()], limit) else { return Ok(()) };
+        log::info!("domid={id} xl cannot resume it ({by_xl}); asking libxenlight");
+        command::run(&Tool::ourselves(&self.root)?, &["thaw", "--domid", &id], None, limit)?.success()?;
+        Ok(())
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.trim().lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// True if any process has one of `logs` open as its stdout or stderr. Processes that vanish meanwhile, or that we may not
+/// look into, do not count.
+fn any_process_writes_to(logs: &[PathBuf]) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    processes.flatten().map(|entry| entry.path()).any(|process| {
+        let numeric =
+            process.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        numeric
+            && ["fd/1", "fd/2"]
+                .iter()
+                .any(|fd| std::fs::read_link(process.join(fd)).is_ok_and(|to| logs.contains(&to)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_writes_the_log_is_found_by_its_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("xl-x0.log");
+        assert!(!any_process_writes_to(std::slice::from_ref(&log)));
+        let file = std::fs::File::create(&log).unwrap();
+        #[allow(clippy::disallowed_methods, reason = "a bystander process, not a tool of the agent")]
+        let mut daemon = std::process::Command::new("sleep").arg("60").stdout(file).spawn().unwrap();
+        let seen = any_process_writes_to(&[folder.path().join("other.log"), log]);
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        assert!(seen);
+    }
+}
