@@ -11,6 +11,7 @@
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
 #   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word)
 #   make bench        the bench tools on the lab: round trips of six ways to move a domain, and memory; doc/results.md
+#                     (ARGS=WORD: what has the word in its name)
 #   make bench-check  the bench tools themselves, with real ping, httperf and xen-handoff-load in namespaces
 #   make load         xen-handoff-load, the guest's side of the bench: one static executable, target/load/xen-handoff-load
 #   make install      into DESTDIR (PREFIX=/usr); install-load: xen-handoff-load, which is for guests, not for nodes
@@ -114,7 +115,7 @@ bench-check: toolchain
 
 bench: build load
 	@tests/need lab bench
-	XEN_HANDOFF_LAB=bench $(CARGO) test --locked --test lab
+	XEN_HANDOFF_LAB=bench $(CARGO) test --locked --test lab -- $(ARGS)
 
 demo: build
 	@tests/need lab

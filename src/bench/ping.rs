@@ -1,4 +1,4 @@
-//! Interface to `ping` of iputils (`ping -D -n -c COUNT -i INTERVAL HOST`), the instrument of `bench rtt`.
+//! Interface to `ping` of iputils (`ping -D -n -c COUNT -i INTERVAL HOST`, or `-w SECONDS`), the instrument of `bench rtt`.
 //!
 //! `-D` stamps each answer with the wall clock at its arrival; a request's own time is that less the round trip. Requests
 //! without an answer have no line at all: they are found by their missing numbers, and their times lie evenly between
@@ -6,10 +6,22 @@
 
 use super::series::{Probe, Series};
 
+/// When ping ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum End {
+    /// After so many requests.
+    Count(u32),
+    /// After so many seconds, however many requests it was able to send in them.
+    Seconds(u32),
+}
+
 /// The arguments that make ping do what is measured here.
-pub fn arguments(host: &str, count: u32, interval: f64) -> Vec<String> {
-    let (count, interval) = (count.to_string(), interval.to_string());
-    ["-D", "-n", "-c", &count, "-i", &interval, host].map(str::to_owned).into()
+pub fn arguments(host: &str, end: End, interval: f64) -> Vec<String> {
+    let (option, value) = match end {
+        End::Count(count) => ("-c", count.to_string()),
+        End::Seconds(seconds) => ("-w", seconds.to_string()),
+    };
+    ["-D", "-n", option, &value, "-i", &interval.to_string(), host].map(str::to_owned).into()
 }
 
 /// One line of ping's that says something.

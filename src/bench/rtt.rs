@@ -15,7 +15,7 @@ use super::curl;
 use super::events::{self, Event};
 use super::measurement::{self, Context, Measurement, Row};
 use super::phases::{self, Found};
-use super::ping::{self, Reader};
+use super::ping::{self, End, Reader};
 use super::progress::Progress;
 use super::remote::{Place, Remote, now};
 use super::series::Series;
@@ -44,7 +44,7 @@ pub struct Options {
     /// Time between two pings; below 2 ms ping wants root, before iputils 20211215 below 200 ms
     #[arg(long, default_value = "0.01", value_name = "SPAN")]
     interval: Span,
-    /// How long, in place of --count
+    /// How long, in whole seconds, in place of --count
     #[arg(long, value_name = "SPAN", conflicts_with = "count")]
     duration: Option<Span>,
     /// When the command is given [default: 9s]; without a command, when you do it by hand
@@ -134,7 +134,7 @@ pub fn run(root: &Root, options: &Options) -> anyhow::Result<()> {
 #[derive(Debug)]
 struct Plan {
     name: String,
-    count: u32,
+    end: End,
     at: Option<f64>,
 }
 
@@ -145,15 +145,19 @@ impl Plan {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "as many pings as fit; saturates"
+            reason = "whole seconds; saturates"
         )]
-        let count = options.duration.map_or(options.count, |span| (span.0 / interval).ceil().max(1.0) as u32);
+        let seconds = |span: Span| span.0.ceil().max(1.0) as u32;
+        let end = options.duration.map_or(End::Count(options.count), |span| End::Seconds(seconds(span)));
         let at = match (options.at, options.command.is_empty()) {
             (Some(at), _) => Some(at.0),
             (None, false) => Some(AT),
             (None, true) => None,
         };
-        let lasts = f64::from(count) * interval;
+        let lasts = match end {
+            End::Count(count) => f64::from(count) * interval,
+            End::Seconds(seconds) => f64::from(seconds),
+        };
         if let Some(at) = at {
             ensure!(
                 at < lasts,
@@ -161,7 +165,7 @@ impl Plan {
             );
         }
         let name = options.name.clone().unwrap_or_else(|| options.host.to_string());
-        Ok(Self { name, count, at })
+        Ok(Self { name, end, at })
     }
 }
 
@@ -179,7 +183,7 @@ fn measure(root: &Root, options: &Options, plan: &Plan) -> anyhow::Result<Raw> {
     let guest = options.stats.as_ref().map(|url| Guest::watch(root, url));
     let mut trigger = plan.at.map(|at| Trigger::new(&options.command, at));
     let mut progress = Progress::default();
-    let mut pinging = Pinging::begin(root, &ping::arguments(&host, plan.count, options.interval.0))?;
+    let mut pinging = Pinging::begin(root, &ping::arguments(&host, plan.end, options.interval.0))?;
     let mut reader = Reader::default();
     let mut text = String::new();
     let began = Instant::now();
@@ -202,7 +206,7 @@ fn measure(root: &Root, options: &Options, plan: &Plan) -> anyhow::Result<Raw> {
                 line => format!("{elapsed:6.1} s: {line}"),
             });
         }
-        progress.show(|| standing(&reader, elapsed, plan.count));
+        progress.show(|| standing(&reader, elapsed, plan.end));
     }
     let (status, stderr) = pinging.end()?;
     std::fs::write(options.out.join("ping.txt"), &text).context("keeping ping's output")?;
@@ -238,10 +242,13 @@ fn series(reader: Reader, options: &Options, status: ExitStatus, stderr: &str) -
     }
 }
 
-fn standing(reader: &Reader, elapsed: f64, count: u32) -> String {
+fn standing(reader: &Reader, elapsed: f64, end: End) -> String {
     let reached = reader.reached();
     let unanswered = usize::try_from(reached).unwrap_or_default().saturating_sub(reader.answered());
-    let mut line = format!("{elapsed:6.1} s: ping {reached} of {count}, {unanswered} lost");
+    let mut line = match end {
+        End::Count(count) => format!("{elapsed:6.1} s: ping {reached} of {count}, {unanswered} lost"),
+        End::Seconds(seconds) => format!("{elapsed:6.1} of {seconds} s: {reached} pings, {unanswered} lost"),
+    };
     if let Some((at, rtt_ms)) = reader.latest() {
         line.push_str(&format!(", {rtt_ms} ms"));
         let silent = now() - at;

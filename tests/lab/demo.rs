@@ -186,7 +186,7 @@ fn migrate_by_hand(scene: &Scene<'_>) -> Result<Moved> {
 }
 
 /// Lets root log in from one node on another, which a plain `xl migrate` needs and the agent does not.
-fn let_root_in(from: &Node, to: &Node) -> Result<()> {
+pub(crate) fn let_root_in(from: &Node, to: &Node) -> Result<()> {
     let public = from
         .ok("test -e /root/.ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519; \
                           cat /root/.ssh/id_ed25519.pub")?;
