@@ -10,7 +10,11 @@
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
 #   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word)
-#   make install      into DESTDIR (PREFIX=/usr)
+#   make bench        the bench tools on the lab: round trips of six ways to move a domain, and memory; doc/results.md
+#                     (ARGS=WORD: what has the word in its name)
+#   make bench-check  the bench tools themselves, with real ping, httperf and xen-handoff-load in namespaces
+#   make load         xen-handoff-load, the guest's side of the bench: one static executable, target/load/xen-handoff-load
+#   make install      into DESTDIR (PREFIX=/usr); install-load: xen-handoff-load, which is for guests, not for nodes
 
 PREFIX  ?= /usr
 DESTDIR ?=
@@ -23,8 +27,11 @@ TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 UNITDIR = $(PREFIX)/lib/systemd/system
 HEARTBEATDIR = /etc/ha.d/resource.d
 BINARY  = target/release/xen-handoff
+# Static, since a small guest has no libraries. x86_64-unknown-linux-musl does as well, where rustup has it.
+LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+LOAD    = target/load/xen-handoff-load
 
-.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke install uninstall man clean
+.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke bench bench-check load install install-load uninstall man clean
 
 all: build
 
@@ -37,19 +44,21 @@ toolchain:
 
 lint: toolchain
 	@tests/need build lint
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --locked --example manual
 	git diff --exit-code -- man ocf
 	mandoc -T lint -W warning man/*.7 man/*.8
 	groff -man -ww -z -Tutf8 man/*.7 man/*.8
 
 fast:
-	$(CARGO) test --locked --lib --bins
+	$(CARGO) test --locked --workspace --lib --bins
 
 check: lint build
-	@tests/need check ocf
+	@tests/need check ocf bench
+	$(CARGO) build --locked -p xen-handoff-load
 	$(CARGO) test --locked
+	$(CARGO) test --locked -p xen-handoff-load
 	tests/ocf-check
 
 ocf-check: build
@@ -93,6 +102,21 @@ lab: build
 lab-smoke:
 	@$(MAKE) --no-print-directory lab ARGS=handoff_
 
+load: toolchain
+	@tests/need build
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked -p xen-handoff-load --target $(LOAD_TARGET)
+	install -D -m 0755 target/$(LOAD_TARGET)/release/xen-handoff-load $(LOAD)
+
+# One that is not run at once is said so: namespaces need root.
+bench-check: toolchain
+	@tests/need build bench
+	$(CARGO) build --locked -p xen-handoff-load
+	$(CARGO) test --locked --test bench
+
+bench: build load
+	@tests/need lab bench
+	XEN_HANDOFF_LAB=bench $(CARGO) test --locked --test lab -- $(ARGS)
+
 demo: build
 	@tests/need lab
 	XEN_HANDOFF_LAB=demo $(CARGO) test --locked --test lab
@@ -112,6 +136,9 @@ install: build
 	install -m 0644 packaging/systemd/session-.scope.d/50-xen-handoff.conf $(DESTDIR)$(UNITDIR)/session-.scope.d/
 	install -m 0644 man/ocf_handoff_Xen.7 $(DESTDIR)$(MANDIR)/man7/
 	install -m 0644 man/xen-handoff.8 $(DESTDIR)$(MANDIR)/man8/
+
+install-load: load
+	install -D -m 0755 $(LOAD) $(DESTDIR)$(PREFIX)/bin/xen-handoff-load
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(OCFDIR)/Xen $(DESTDIR)$(HEARTBEATDIR)/xen-handoff \

@@ -2,10 +2,12 @@
 //! the name it was called by.
 
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::agent::Order;
+use crate::bench::{memory, rtt};
 use crate::domain::DomainName;
 use crate::host::{LocalPath, NodeName};
 use crate::transfer::relay::Relay;
@@ -96,6 +98,9 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Measure a domain while it moves, from any machine that reaches it
+    #[command(subcommand)]
+    Bench(Bench),
     /// Act as the OCF agent: the action as argument, the rest in the environment
     Agent {
         /// start, stop, monitor, ...
@@ -154,6 +159,24 @@ pub enum Command {
         /// The domain on offer
         #[arg(long, value_parser = |text: &str| DomainName::new(text))]
         domain: DomainName,
+    },
+}
+
+/// The measurements.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Ping a domain, give a command that makes it move, and say what its users saw
+    Rtt(Box<rtt::Options>),
+    /// Response times and processor use of a guest that holds more and more memory, or that moves meanwhile
+    Memory(Box<memory::Options>),
+    /// Show several results of bench rtt in one table, beside the paper's figures
+    Compare {
+        /// Folders that bench rtt has written (its --out)
+        #[arg(required = true, value_name = "DIR")]
+        results: Vec<PathBuf>,
+        /// Draw them under each other into this SVG file
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
     },
 }
 

@@ -6,13 +6,13 @@ use std::process::ExitCode as ProcessExitCode;
 
 use clap::Parser;
 use xen_handoff::agent;
-use xen_handoff::cli::{Cli, Command};
+use xen_handoff::cli::{Bench, Cli, Command};
 use xen_handoff::domain::DomainId;
 use xen_handoff::host::NodeName;
 use xen_handoff::ocf::environment::Environment;
 use xen_handoff::ocf::exit_code::{ExitCode, Failure};
 use xen_handoff::ocf::parameters::Reach;
-use xen_handoff::{heartbeat, logging, tool, toolstack, transfer, transport};
+use xen_handoff::{bench, heartbeat, logging, tool, toolstack, transfer, transport};
 
 /// The agent's name in the provider's folder.
 const AGENT: &str = "Xen";
@@ -82,6 +82,9 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         }
         Command::History { domain, last, json } => tool::history::run(root, domain.as_ref(), last, json),
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
+        Command::Bench(Bench::Rtt(options)) => bench::rtt::run(root, &options),
+        Command::Bench(Bench::Memory(options)) => bench::memory::run(root, &options),
+        Command::Bench(Bench::Compare { results, plot }) => bench::rtt::compare(&results, plot.as_deref()),
         Command::Guard { hold: false } => tool::guard::watch(root),
         Command::Guard { hold: true } => tool::guard::hold(root),
         Command::Serve => transport::forced_command::serve(root),

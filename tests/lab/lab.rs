@@ -74,6 +74,16 @@ impl Lab {
         self.nodes.get(index.wrapping_sub(1)).with_context(|| format!("there is no node{index}"))
     }
 
+    /// What the nodes are made of.
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// How their processors come about.
+    pub(crate) fn acceleration(&self) -> Acceleration {
+        self.acceleration
+    }
+
     /// Has that node switched itself off?
     pub(crate) fn is_off(&mut self, index: usize) -> Result<bool> {
         let machine = self.machines.get_mut(index.wrapping_sub(1)).and_then(Option::as_mut);
@@ -192,6 +202,11 @@ impl Lab {
             *slot = Some(Machine::start(image, how, index, begin)?);
             Ok(())
         })
+    }
+
+    /// Pulls every node's plug; [`Self::ready`] begins anew.
+    pub(crate) fn switch_off(&mut self) {
+        self.power_off();
     }
 
     fn power_off(&mut self) {

@@ -45,6 +45,12 @@ pub(crate) fn up(nodes: usize) -> Result<()> {
     Ok(())
 }
 
+/// One more port of the cluster's bridge, for a machine that is no node.
+pub(crate) fn more(tap: &str) -> Result<()> {
+    ip(&format!("tuntap add {tap} mode tap"))?;
+    ip(&format!("link set {tap} master {CLUSTER} up"))
+}
+
 /// Forgets which address was seen where: after a restore the domain is on another port again.
 pub(crate) fn forget() -> Result<()> {
     ip(&format!("link set {CLUSTER} type bridge fdb_flush"))
