@@ -24,6 +24,9 @@ fn main() -> ProcessExitCode {
     let called_as = arguments.next().unwrap_or_default();
     let mut path = called_as.rsplit('/');
     let (name, folder) = (path.next(), path.next());
+    if folder == Some(heartbeat::MESSAGES) && name == Some(heartbeat::FENCING) {
+        return done(heartbeat::note_fencing(&environment));
+    }
     if folder == Some(heartbeat::FOLDER) && name != Some(AGENT) {
         return serve_heartbeat(&arguments.collect::<Vec<_>>(), &environment);
     }
@@ -47,7 +50,8 @@ fn serve_heartbeat(arguments: &[String], environment: &Environment) -> ProcessEx
 
 /// Carries out an action for the cluster.
 fn act(action: &str, environment: &Environment) -> ProcessExitCode {
-    match agent::run(action, environment) {
+    let run = if environment.heartbeat_node.is_some() { heartbeat::run_wrapped } else { agent::run };
+    match run(action, environment) {
         Ok(code) => code.into(),
         Err(failure) => {
             report(&failure, environment);
@@ -69,7 +73,7 @@ fn report(failure: &Failure, environment: &Environment) {
 
 fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
     let root = &environment.root;
-    let done = match command {
+    done(match command {
         Command::Keys { node, authorized_line } => tool::keys::run(root, node, authorized_line),
         Command::Status { json } => tool::status::run(root, json),
         Command::Reach { node, as_node, user, port, network_suffix } => {
@@ -88,7 +92,10 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Thaw { domid } => toolstack::libxl::resume(root, DomainId(domid)),
         Command::Keep { domain } => tool::keep::run(root, &domain),
         Command::Agent { action } => return act(&action, environment),
-    };
+    })
+}
+
+fn done(done: anyhow::Result<()>) -> ProcessExitCode {
     match done {
         Ok(()) => ProcessExitCode::SUCCESS,
         Err(error) => {

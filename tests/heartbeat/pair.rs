@@ -10,6 +10,7 @@ use std::time::Duration;
 const STABLE: Duration = Duration::from_secs(120);
 const HOST_KEY: &str = "/etc/ssh/node_host_key";
 const SCRIPT: &str = "/etc/ha.d/resource.d/xen-handoff";
+const MESSAGE: &str = "/etc/ha.d/rc.d/stonith";
 /// The stand-in for whatever resets a host, and the names that it goes by.
 const RESET: &str = "/usr/sbin/node-reset";
 const RESETS: [&str; 7] = ["reboot", "halt", "poweroff", "shutdown", "init", "telinit", "runlevel"];
@@ -110,7 +111,7 @@ impl Pair {
             node,
             &format!(
                 "mkdir -p /var/lib/xl-standin/ctl /var/lib/xl-standin/domains /root/.ssh && chmod 700 /root/.ssh &&
-                 ln -s /shared/xl-events /var/lib/xl-standin/events && ln -s /usr/sbin/xen-handoff {SCRIPT} &&
+                 ln -s /shared/xl-events /var/lib/xl-standin/events && ln -s /usr/sbin/xen-handoff {SCRIPT} && ln -s /usr/sbin/xen-handoff {MESSAGE} &&
                  rm -f /usr/sbin/cibadmin"
             ),
         );
@@ -237,17 +238,24 @@ impl Pair {
         audit::note_power_off(&self.fabric.shared().join("xl-events"), node);
     }
 
+    /// Whether Heartbeat has asked for that node's power to be cut.
+    pub(crate) fn asks_to_fence(&self, node: &str) -> bool {
+        self.fabric.shared().join(format!("reset.{node}")).exists()
+    }
+
     /// Cuts the power of the nodes that Heartbeat asked to be reset.
     pub(crate) fn answer_fencing(&self) {
-        for node in &self.nodes {
-            let request = self.fabric.shared().join(format!("reset.{node}"));
-            if request.exists() {
-                if self.fabric.is_up(node) {
-                    self.power_off(node);
-                }
-                std::fs::rename(&request, request.with_extension("done")).expect("answering the request");
-            }
+        for node in self.nodes.iter().filter(|node| self.asks_to_fence(node)) {
+            self.answer_fencing_of(node);
         }
+    }
+
+    pub(crate) fn answer_fencing_of(&self, node: &str) {
+        if self.fabric.is_up(node) {
+            self.power_off(node);
+        }
+        let request = self.fabric.shared().join(format!("reset.{node}"));
+        std::fs::rename(&request, format!("{}.done", request.display())).expect("answering the request");
     }
 
     /// Turns a knob of the stand-in toolstack.

@@ -21,6 +21,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "p1_a_node_that_is_cut_off_while_it_gives_up_is_not_fenced_and_not_taken_over",
             cut_off_giving_up,
         ),
+        story("p1_a_node_that_was_only_cut_off_is_fenced_before_it_is_taken_over", cut_off_and_fenced),
+        story(
+            "p1_what_a_dead_source_had_on_offer_is_booted_once_a_person_says_so",
+            source_dies_with_its_offer,
+        ),
         story("p6_two_nodes_that_leave_at_once_end_the_domain", both_leave),
         story("a_stop_that_fails_for_good_ends_in_a_reset_of_its_node", stop_fails),
         story("p1_of_three_nodes_only_one_gets_it", three_nodes),
@@ -100,9 +105,6 @@ fn unfenced() {
 
 fn fenced() {
     let pair = Pair::start(Wish { fencing: true, ..Wish::default() });
-    assert!(!pair.fabric.get("n2", "/run/xen-handoff/ledger/since").is_empty(), "noted when it joined");
-    // It has done so for longer than an offer lives.
-    pair.fabric.put("n2", "/run/xen-handoff/ledger/since", 0o600, "1000\n");
     pair.power_off("n1");
     pair.eventually("x0 runs on n2", || {
         pair.answer_fencing();
@@ -111,12 +113,44 @@ fn fenced() {
     assert_eq!(pair.boots(), 2);
 }
 
+/// Not lost, but cut off: the power switch is what makes it safe.
+fn cut_off_and_fenced() {
+    let pair = Pair::start(Wish { fencing: true, ..Wish::default() });
+    pair.fabric.cut("n1");
+    // Each asks for the other's power; n2 is the one who is answered.
+    pair.eventually("Heartbeat asks for n1's power to be cut", || pair.asks_to_fence("n1"));
+    assert_eq!(pair.places(), ["n1"], "{}", pair.logs());
+    pair.answer_fencing_of("n1");
+    pair.eventually("x0 runs on n2", || pair.runs_x0("n2"));
+    assert_eq!(pair.boots(), 2);
+}
+
+/// Heartbeat sees no need to fence a node that has given up all it had, and so does not say that it has; its domain is gone
+/// for certain only when a person says so.
+fn source_dies_with_its_offer() {
+    let pair = Pair::start(Wish { fencing: true, ..Wish::default() });
+    pair.knob("n1", "migrate.hold", "in-stream");
+    pair.order("n1", "hb_standby");
+    let held = "/var/lib/xl-standin/held.migrate";
+    pair.eventually("x0 is on its way", || !pair.fabric.get("n1", held).is_empty());
+    pair.power_off("n1");
+    pair.eventually("the start on n2 says why not", || pair.log("n2").contains("n1 may be running it"));
+    pair.eventually("Heartbeat has lost n1", || {
+        pair.heartbeat_log("n2").contains("Dead node n1 gave up resources")
+    });
+    assert_eq!((pair.places().len(), pair.boots()), (0, 1), "{}", pair.logs());
+    pair.fabric.sh("n2", "HA_node=n1 HA_result=OK /etc/ha.d/rc.d/stonith");
+    pair.eventually("x0 runs on n2", || pair.runs_x0("n2"));
+    assert_eq!(pair.boots(), 2, "{}", pair.logs());
+}
+
 /// A node that gives its resources up says so before it has begun to. If it is lost then, Heartbeat sees no need to fence it; but
 /// the domain may still run there.
 fn cut_off_giving_up() {
     let haresources = "n1 xen-handoff::x0::handoff=never::timeout=60\n";
     let wish = Wish { haresources, fencing: true, ..Wish::default() };
     let pair = Pair::start(wish);
+    // Its ledger is older than an offer can be.
     pair.fabric.put("n2", "/run/xen-handoff/ledger/since", 0o600, "1000\n");
     pair.knob("n1", "x0.ignore-shutdown", "");
     pair.order("n1", "hb_standby");
