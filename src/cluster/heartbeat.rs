@@ -14,6 +14,7 @@ use crate::clock::UnixTime;
 use crate::command::{self, Tool};
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
+use crate::ocf::parameters::Reach;
 use crate::small_file;
 
 pub(super) const HA_CF: &str = "/etc/ha.d/ha.cf";
@@ -43,9 +44,9 @@ impl Heartbeat {
         super::any_process(|comm, _| comm == "heartbeat")
     }
 
-    /// The Heartbeat below `root`.
-    pub fn new(root: &Root) -> Self {
-        Self { root: root.clone(), ledger: PeerFiles::new(root) }
+    /// The Heartbeat below `root`; the other nodes are reached like that.
+    pub fn new(root: &Root, reach: &Reach) -> Self {
+        Self { root: root.clone(), ledger: PeerFiles::reached(root, reach) }
     }
 
     fn read(&self, path: &'static str) -> Result<String, ClusterError> {

@@ -177,9 +177,11 @@ fn both_leave() {
 
 /// The guest ignores its shutdown, and it cannot be destroyed: a stop has nothing left, and Heartbeat resets the host.
 fn stop_fails() {
-    let haresources = "n1 xen-handoff::x0::handoff=never::shutdown_timeout=1::timeout=4\n";
-    let wish = Wish { haresources, ..Wish::default() };
+    let wish = Wish { haresources: "n1 xen-handoff::x0::handoff=never::timeout=60\n", ..Wish::default() };
     let pair = Pair::start(wish);
+    // Read anew for every action: eleven stops shall not take the test's whole time.
+    let short = "n1 xen-handoff::x0::handoff=never::shutdown_timeout=1::timeout=4\n";
+    pair.fabric.put("n1", "/etc/ha.d/haresources", 0o644, short);
     pair.knob("n1", "x0.ignore-shutdown", "");
     pair.knob("n1", "destroy.fail", "1\nno");
     pair.stop_heartbeat("n1");
