@@ -25,7 +25,7 @@ fn main() -> ProcessExitCode {
     let mut path = called_as.rsplit('/');
     let (name, folder) = (path.next(), path.next());
     if folder == Some(heartbeat::MESSAGES) && name == Some(heartbeat::FENCING) {
-        return done(heartbeat::note_fencing(&environment));
+        return judge(heartbeat::note_fencing(&environment).map(|()| true));
     }
     if folder == Some(heartbeat::FOLDER) && name != Some(AGENT) {
         return serve_heartbeat(&arguments.collect::<Vec<_>>(), &environment);
@@ -73,7 +73,7 @@ fn report(failure: &Failure, environment: &Environment) {
 
 fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
     let root = &environment.root;
-    done(match command {
+    let done = match command {
         Command::Keys { node, authorized_line } => tool::keys::run(root, node, authorized_line),
         Command::Status { json } => tool::status::run(root, json),
         Command::Reach { node, as_node, user, port, network_suffix } => {
@@ -81,6 +81,10 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
             let reach = Reach { user, port, suffix: network_suffix, ..Reach::default() };
             tool::reach::run(root, &node, &us, &reach)
         }
+        Command::Preflight { name, to, config, json } => {
+            return judge(tool::preflight::run(root, &name, &to, config, json));
+        }
+        Command::History { domain, last, json } => tool::history::run(root, domain.as_ref(), last, json),
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
         Command::Guard { hold: false } => tool::guard::watch(root),
         Command::Guard { hold: true } => tool::guard::hold(root),
@@ -92,12 +96,15 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Thaw { domid } => toolstack::libxl::resume(root, DomainId(domid)),
         Command::Keep { domain } => tool::keep::run(root, &domain),
         Command::Agent { action } => return act(&action, environment),
-    })
+    };
+    judge(done.map(|()| true))
 }
 
-fn done(done: anyhow::Result<()>) -> ProcessExitCode {
+/// The exit status: 0 if all is well, 1 if it is not or cannot be told.
+fn judge(done: anyhow::Result<bool>) -> ProcessExitCode {
     match done {
-        Ok(()) => ProcessExitCode::SUCCESS,
+        Ok(true) => ProcessExitCode::SUCCESS,
+        Ok(false) => ProcessExitCode::FAILURE,
         Err(error) => {
             log::error!("{error:#}");
             let _ = writeln!(std::io::stderr(), "xen-handoff: {error:#}");

@@ -11,9 +11,11 @@ use crate::handoff::Effect;
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
 use crate::ocf::parameters::Reach;
+use managed::ManagedDomain;
 
 pub mod heartbeat;
 mod history;
+pub mod managed;
 mod node_attributes;
 pub mod none;
 pub mod pacemaker;
@@ -126,6 +128,17 @@ pub trait ClusterView: fmt::Debug {
     fn is_leaving(&self) -> bool {
         false
     }
+
+    /// This node's name in the cluster, which may differ from the kernel's.
+    fn own_name(&self) -> NodeName {
+        NodeName::of_this_host()
+    }
+
+    /// The domains that it manages by this agent.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError>;
 
     /// Where its offers lie.
     fn ledger(&self) -> &dyn Ledger;
