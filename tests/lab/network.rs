@@ -55,10 +55,10 @@ pub(crate) fn up(nodes: usize) -> Result<()> {
     Ok(())
 }
 
-/// One more port of the cluster's bridge, for a machine that is no node.
+/// One more port of the nodes' bridge, for a machine that is no node.
 pub(crate) fn more(tap: &str) -> Result<()> {
     ip(&format!("tuntap add {tap} mode tap"))?;
-    ip(&format!("link set {tap} master {CLUSTER} up"))
+    ip(&format!("link set {tap} master {NODES} up"))
 }
 
 /// Forgets which address was seen where: after a restore the domain is on another port again.
