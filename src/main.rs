@@ -84,6 +84,7 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Preflight { name, to, config, json } => {
             return judge(tool::preflight::run(root, &name, &to, config, json));
         }
+        Command::Adopt { dry_run, resources } => return judge(tool::adopt::run(root, dry_run, &resources)),
         Command::History { domain, last, json } => tool::history::run(root, domain.as_ref(), last, json),
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
         Command::Bench(Bench::Rtt(options)) => bench::rtt::run(root, &options),
