@@ -73,6 +73,23 @@ pub enum Command {
         #[arg(value_name = "RESOURCE")]
         resources: Vec<String>,
     },
+    /// Empty a node: put it in standby, and watch its domains leave
+    ///
+    /// Exit status 0: no domain of ours runs there any more; 1: some still do at the end of --timeout, or they cannot be told.
+    /// Pacemaker only.
+    Drain {
+        /// The node's name in the cluster
+        node: NodeName,
+        /// Only say what would become of each domain, and what is to blame for a reboot
+        #[arg(long)]
+        plan: bool,
+        /// The plan as JSON: a list of objects with resource, to, how, because, do, seconds
+        #[arg(long, requires = "plan")]
+        json: bool,
+        /// How long to watch, in seconds
+        #[arg(long, default_value_t = 900)]
+        timeout: u64,
+    },
     /// Show the moves that began at this node, in either direction
     History {
         /// Only of this domain

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::process::ExitCode as ProcessExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use xen_handoff::agent;
@@ -85,6 +86,10 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
             return judge(tool::preflight::run(root, &name, &to, config, json));
         }
         Command::Adopt { dry_run, resources } => return judge(tool::adopt::run(root, dry_run, &resources)),
+        Command::Drain { node, plan: true, json, .. } => tool::drain::plan(root, &node, json),
+        Command::Drain { node, plan: false, timeout, .. } => {
+            return judge(tool::drain::drain(root, &node, Duration::from_secs(timeout)));
+        }
         Command::History { domain, last, json } => tool::history::run(root, domain.as_ref(), last, json),
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
         Command::Bench(Bench::Rtt(options)) => bench::rtt::run(root, &options),
