@@ -90,7 +90,7 @@ mutants: toolchain
 	@tests/need build
 	$(CARGO) test --release --locked --test model -- mutants
 
-# Real Heartbeat in namespaces: some seven minutes.
+# Real Heartbeat in namespaces: some four minutes.
 heartbeat: build
 	@tests/need check heartbeat
 	$(CARGO) test --locked --test heartbeat -- $(ARGS)

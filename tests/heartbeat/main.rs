@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         return keeper::run();
     }
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(arguments.test_threads.unwrap_or(1));
+    // Each story has nodes of its own, and waits most of its time.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(2));
     let why = cannot_run();
     if let Some(why) = &why {
         eprintln!("heartbeat tests: ignored, {why}");

@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         story("p6_two_nodes_that_leave_at_once_end_the_domain", both_leave),
         story("a_stop_that_fails_for_good_ends_in_a_reset_of_its_node", stop_fails),
+        story("p1_a_stop_that_cannot_tell_lets_nobody_else_boot_it", stop_cannot_tell),
         story("p1_of_three_nodes_only_one_gets_it", three_nodes),
         story("heartbeats_own_wrapper_hands_over_too", wrapped),
     ]
@@ -194,6 +195,23 @@ fn stop_fails() {
     pair.power_on("n1", wish);
     pair.eventually("x0 runs on n2", || pair.places() == ["n2"]);
     assert_eq!(pair.boots(), 2, "{}", pair.logs());
+}
+
+/// xl does not answer any more: the stop fails eleven times, the status does not say "running", and Heartbeat goes on.
+fn stop_cannot_tell() {
+    let wish = Wish { haresources: "n1 xen-handoff::x0::timeout=60\n", ..Wish::default() };
+    let pair = Pair::start(wish);
+    pair.fabric.put("n1", "/etc/ha.d/haresources", 0o644, "n1 xen-handoff::x0::timeout=4\n");
+    pair.knob("n1", "all.fail", "1\nno");
+    pair.stop_heartbeat("n1");
+    pair.eventually("Heartbeat goes on", || {
+        pair.heartbeat_log("n1").contains("Machine reboot narrowly avoided")
+    });
+    pair.eventually("the start on n2 says why not", || pair.log("n2").contains("start waits: n1 "));
+    pair.wait_heartbeat_gone("n1");
+    pair.fabric.sh("n1", "rm /var/lib/xl-standin/ctl/all.fail");
+    assert_eq!((pair.places(), pair.boots()), (vec!["n1".to_owned()], 1), "{}", pair.logs());
+    assert_eq!(pair.resets("n1"), "");
 }
 
 /// Heartbeat's own takeover is made for two nodes: with three, both that are left start it.
