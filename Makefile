@@ -9,7 +9,8 @@
 #   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
-#   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word)
+#   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word; NODES=3: three nodes)
+#   make lab-heartbeat  those under classic Heartbeat: `heartbeat stop` on the owner, standby, failback
 #   make bench        the bench tools on the lab: round trips of six ways to move a domain, and memory; doc/results.md
 #                     (ARGS=WORD: what has the word in its name)
 #   make bench-check  the bench tools themselves, with real ping, httperf and xen-handoff-load in namespaces
@@ -25,13 +26,13 @@ OCFDIR  = $(PREFIX)/lib/ocf/resource.d/handoff
 MANDIR  = $(PREFIX)/share/man
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 UNITDIR = $(PREFIX)/lib/systemd/system
-HEARTBEATDIR = /etc/ha.d/resource.d
+HEARTBEATDIR = /etc/ha.d
 BINARY  = target/release/xen-handoff
 # Static, since a small guest has no libraries. x86_64-unknown-linux-musl does as well, where rustup has it.
 LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 LOAD    = target/load/xen-handoff-load
 
-.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke bench bench-check load install install-load uninstall man clean
+.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke lab-heartbeat bench bench-check load install install-load uninstall man clean
 
 all: build
 
@@ -89,18 +90,22 @@ mutants: toolchain
 	@tests/need build
 	$(CARGO) test --release --locked --test model -- mutants
 
-# Real Heartbeat in namespaces: some three minutes.
+# Real Heartbeat in namespaces: some seven minutes.
 heartbeat: build
 	@tests/need check heartbeat
 	$(CARGO) test --locked --test heartbeat -- $(ARGS)
 
+NODES ?= 2
 lab: build
 	@tests/need lab
-	XEN_HANDOFF_LAB=1 $(CARGO) test --locked --test lab -- $(ARGS)
+	XEN_HANDOFF_LAB=1 XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab -- $(ARGS)
 
 # The part of it that must hold before a change lands: boot, handoff, standby, reclaim.
 lab-smoke:
 	@$(MAKE) --no-print-directory lab ARGS=handoff_
+
+lab-heartbeat:
+	@$(MAKE) --no-print-directory lab ARGS=heartbeat_
 
 load: toolchain
 	@tests/need build
@@ -127,10 +132,12 @@ man:
 
 install: build
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(OCFDIR) $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
-		$(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d $(DESTDIR)$(HEARTBEATDIR)
+		$(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d \
+		$(DESTDIR)$(HEARTBEATDIR)/resource.d $(DESTDIR)$(HEARTBEATDIR)/rc.d
 	install -m 0755 $(BINARY) $(DESTDIR)$(SBINDIR)/xen-handoff
 	ln -sf ../../../../sbin/xen-handoff $(DESTDIR)$(OCFDIR)/Xen
-	ln -sf $(SBINDIR)/xen-handoff $(DESTDIR)$(HEARTBEATDIR)/xen-handoff
+	ln -sf $(SBINDIR)/xen-handoff $(DESTDIR)$(HEARTBEATDIR)/resource.d/xen-handoff
+	ln -sf $(SBINDIR)/xen-handoff $(DESTDIR)$(HEARTBEATDIR)/rc.d/stonith
 	install -m 0644 packaging/tmpfiles.d/xen-handoff.conf $(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf
 	install -m 0644 packaging/systemd/xen-handoff-guard.service $(DESTDIR)$(UNITDIR)/
 	install -m 0644 packaging/systemd/session-.scope.d/50-xen-handoff.conf $(DESTDIR)$(UNITDIR)/session-.scope.d/
@@ -141,7 +148,8 @@ install-load: load
 	install -D -m 0755 $(LOAD) $(DESTDIR)$(PREFIX)/bin/xen-handoff-load
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(OCFDIR)/Xen $(DESTDIR)$(HEARTBEATDIR)/xen-handoff \
+	rm -f $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(OCFDIR)/Xen $(DESTDIR)$(HEARTBEATDIR)/resource.d/xen-handoff \
+		$(DESTDIR)$(HEARTBEATDIR)/rc.d/stonith \
 		$(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf \
 		$(DESTDIR)$(UNITDIR)/xen-handoff-guard.service \
 		$(DESTDIR)$(UNITDIR)/session-.scope.d/50-xen-handoff.conf \

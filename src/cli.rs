@@ -60,6 +60,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take over the domains that ocf:heartbeat:Xen manages, while they run
+    ///
+    /// For each of these resources, gives the commands that make it one of ocf:handoff:Xen without stopping it: unmanage,
+    /// change the provider, look anew, manage. A resource with a parameter that this agent does not carry out is left as it is,
+    /// with the reason. Pacemaker only.
+    Adopt {
+        /// Print the commands, and give none
+        #[arg(long)]
+        dry_run: bool,
+        /// Only these resources [default: all]
+        #[arg(value_name = "RESOURCE")]
+        resources: Vec<String>,
+    },
     /// Show the moves that began at this node, in either direction
     History {
         /// Only of this domain

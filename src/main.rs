@@ -24,6 +24,9 @@ fn main() -> ProcessExitCode {
     let called_as = arguments.next().unwrap_or_default();
     let mut path = called_as.rsplit('/');
     let (name, folder) = (path.next(), path.next());
+    if folder == Some(heartbeat::MESSAGES) && name == Some(heartbeat::FENCING) {
+        return judge(heartbeat::note_fencing(&environment).map(|()| true));
+    }
     if folder == Some(heartbeat::FOLDER) && name != Some(AGENT) {
         return serve_heartbeat(&arguments.collect::<Vec<_>>(), &environment);
     }
@@ -47,7 +50,8 @@ fn serve_heartbeat(arguments: &[String], environment: &Environment) -> ProcessEx
 
 /// Carries out an action for the cluster.
 fn act(action: &str, environment: &Environment) -> ProcessExitCode {
-    match agent::run(action, environment) {
+    let run = if environment.heartbeat_node.is_some() { heartbeat::run_wrapped } else { agent::run };
+    match run(action, environment) {
         Ok(code) => code.into(),
         Err(failure) => {
             report(&failure, environment);
@@ -80,6 +84,7 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Preflight { name, to, config, json } => {
             return judge(tool::preflight::run(root, &name, &to, config, json));
         }
+        Command::Adopt { dry_run, resources } => return judge(tool::adopt::run(root, dry_run, &resources)),
         Command::History { domain, last, json } => tool::history::run(root, domain.as_ref(), last, json),
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
         Command::Bench(Bench::Rtt(options)) => bench::rtt::run(root, &options),

@@ -18,6 +18,9 @@ use crate::host::{NodeName, Root};
 /// Limit of one call of a tool that only reads.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// Limit of a command that waits for the cluster.
+const ORDER_LIMIT: Duration = Duration::from_secs(120);
+
 /// The Pacemaker of this node.
 #[derive(Debug)]
 pub struct Pacemaker {
@@ -44,6 +47,26 @@ impl Pacemaker {
         limit: Duration,
     ) -> Result<String, ClusterError> {
         Ok(command::run(&Tool::find(&self.root, tool)?, args, input, limit)?.success()?.stdout)
+    }
+
+    /// The domains that it manages by the agent `Xen` of this provider.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    pub fn domains_of(&self, provider: &str) -> Result<Vec<ManagedDomain>, ClusterError> {
+        let cib = Element::parse(&self.cib(LIMIT)?);
+        cib.map(|cib| managed::read(&cib, provider))
+            .map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
+    }
+
+    /// Gives one of its commands, as an operator would.
+    ///
+    /// # Errors
+    /// In its words.
+    pub fn order(&self, words: &[String]) -> Result<(), ClusterError> {
+        let (tool, args) = words.split_first().ok_or(ClusterError::NotRunning)?;
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.run(tool, &args, None, ORDER_LIMIT).map(drop)
     }
 
     fn cib(&self, limit: Duration) -> Result<String, ClusterError> {
@@ -125,8 +148,7 @@ impl ClusterView for Pacemaker {
     }
 
     fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError> {
-        let cib = Element::parse(&self.cib(LIMIT)?);
-        cib.map(|cib| managed::read(&cib)).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
+        self.domains_of("handoff")
     }
 
     fn ledger(&self) -> &dyn Ledger {

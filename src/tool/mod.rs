@@ -1,5 +1,6 @@
 //! The operators' subcommands.
 
+pub mod adopt;
 pub mod guard;
 pub mod history;
 pub mod keep;

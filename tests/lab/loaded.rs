@@ -232,7 +232,7 @@ pub(crate) fn plain(bench: &Bench, lab: &mut Lab) -> Result<()> {
 }
 
 fn plain_machine(lab: &Lab, index: usize, place: Place) -> Result<Plain> {
-    let tap = network::tap(network::CLUSTER, index);
+    let tap = network::tap(network::NODES, index);
     network::more(&tap)?;
     let append = format!(
         "console=ttyS0 mitigations=off net.ifnames=0 quiet rdinit=/load-init load.address={}/24",

@@ -6,8 +6,8 @@
 //! from a snapshot of the running cluster in seconds; `XEN_HANDOFF_LAB_CACHE` says where these are kept.
 //!
 //! What is where: `image` builds the disk, `qemu` drives one machine, `network` is the switch, `layers` keeps
-//! snapshots between runs, `node` runs commands on a node, `cluster` and `agent` set it up, `guest` talks to x0, `disk` is its disk, `loaded` makes
-//! guests for `bench`,
+//! snapshots between runs, `node` runs commands on a node, `cluster` (Pacemaker) or `classic` (Heartbeat) and `agent` set it
+//! up, `guest` talks to x0, `disk` is its disk, `loaded` makes guests for `bench`,
 //! `audit` watches every test for what must never happen, `story/` are the tests, `inside` keeps all of it in namespaces
 //! that vanish with the run.
 #![allow(
@@ -19,6 +19,7 @@
 mod agent;
 mod audit;
 mod bench;
+mod classic;
 mod cluster;
 mod demo;
 mod disk;
