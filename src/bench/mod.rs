@@ -6,13 +6,14 @@
 //! `ping` and `httperf`.
 //!
 //! Doing and judging are apart: [`rtt`] and [`memory`] run things and write files, [`ping`], [`httperf`], [`curl`], [`remote`]
-//! each know one foreign tool, and [`series`], [`phases`], [`events`], [`usage`] are pure. The agent uses nothing of this.
+//! each know one foreign tool; [`series`], [`phases`], [`events`] are pure, and so are [`rtt_figures`] and
+//! [`memory_figures`], which make tables and pictures of what was measured. The agent uses nothing of this.
 
 pub mod curl;
 pub mod events;
 pub mod httperf;
-pub mod measurement;
 pub mod memory;
+pub mod memory_figures;
 pub mod paper;
 pub mod phases;
 pub mod ping;
@@ -20,6 +21,7 @@ pub mod plot;
 pub mod progress;
 pub mod remote;
 pub mod rtt;
+pub mod rtt_figures;
 pub mod series;
 pub mod span;
 pub mod table;

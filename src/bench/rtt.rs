@@ -13,11 +13,11 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::curl;
 use super::events::{self, Event};
-use super::measurement::{self, Context, Measurement, Row};
 use super::phases::{self, Found};
 use super::ping::{self, End, Reader};
 use super::progress::Progress;
 use super::remote::{Place, Remote, now};
+use super::rtt_figures::{self, Context, Measurement, Row};
 use super::series::Series;
 use super::span::Span;
 use super::trigger::{Given, Trigger};
@@ -380,7 +380,7 @@ fn write(options: &Options, series: &Series, found: &Found, measurement: &Measur
         std::fs::write(options.out.join(name), text)
             .with_context(|| format!("writing {}", options.out.join(name).display()))
     };
-    keep("rtt.csv", measurement::csv(series, found))?;
+    keep("rtt.csv", rtt_figures::csv(series, found))?;
     keep("rtt.json", serde_json::to_string_pretty(measurement)? + "\n")?;
     keep("rtt.svg", measurement.picture(series))?;
     if let Some(rows) = &options.rows {
@@ -399,7 +399,7 @@ fn keep_row(path: &Path, row: Row) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer_pretty(&mut beside, &measurement::with_row(known, row))?;
+    serde_json::to_writer_pretty(&mut beside, &rtt_figures::with_row(known, row))?;
     beside.write_all(b"\n")?;
     beside.persist(path)?;
     Ok(())
@@ -437,14 +437,14 @@ pub fn compare(folders: &[PathBuf], picture: Option<&Path>) -> anyhow::Result<()
         let svg = super::plot::draw("seconds after the command", &panels);
         std::fs::write(path, svg).with_context(|| format!("writing {}", path.display()))?;
     }
-    Ok(write!(std::io::stdout(), "{}", measurement::comparison(&measurements))?)
+    Ok(write!(std::io::stdout(), "{}", rtt_figures::comparison(&measurements))?)
 }
 
 /// The series that was kept beside a result.
 fn series_of(folder: &Path, measurement: &Measurement) -> anyhow::Result<Series> {
     let file = folder.join("rtt.csv");
     let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-    let probes = measurement::read_csv(&text)
+    let probes = rtt_figures::read_csv(&text)
         .with_context(|| format!("{} is not as it was written", file.display()))?;
     Ok(Series {
         interval: measurement.interval_s,

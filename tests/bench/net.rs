@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use serde_json::Value;
@@ -107,9 +108,13 @@ impl Net {
         Ok(ready)
     }
 
-    /// The command that cuts the guest off for so many seconds.
-    pub(crate) fn cut_for(&self, seconds: &str) -> Vec<String> {
-        let script = format!("ip link set v0 nomaster; sleep {seconds}; ip link set v0 master br0");
+    /// The command that cuts the guest off for so many seconds. It notes the time before and after each of its two acts, since
+    /// on a busy machine they take what they take: see [`Planted`].
+    pub(crate) fn cut_for(&self, seconds: &str, stamps: &Path) -> Vec<String> {
+        let stamp = format!("date +%s.%N >>{}", stamps.display());
+        let script = format!(
+            "{stamp}; ip link set v0 nomaster; {stamp}; sleep {seconds}; {stamp}; ip link set v0 master br0; {stamp}"
+        );
         ["sh".to_owned(), "-c".to_owned(), script].into()
     }
 
@@ -141,6 +146,25 @@ impl Net {
         let ids =
             ["--reuid=65534", "--regid=65534", "--clear-groups", "--", env!("CARGO_BIN_EXE_xen-handoff")];
         run("setpriv", &[ids.as_slice(), args].concat())
+    }
+}
+
+/// When an outage was planted: between which two moments it began, and between which it ended, in seconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planted {
+    pub(crate) began: (f64, f64),
+    pub(crate) ended: (f64, f64),
+}
+
+impl Planted {
+    /// What [`Net::cut_for`] has noted.
+    pub(crate) fn read(stamps: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(stamps).map_err(|error| error.to_string())?;
+        let times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        match times.as_slice() {
+            [a, b, c, d] => Ok(Self { began: (*a, *b), ended: (*c, *d) }),
+            other => Err(format!("the outage was not planted: {other:?}")),
+        }
     }
 }
 

@@ -32,76 +32,64 @@ struct Way {
     key: &'static str,
     /// Its name in the table.
     name: &'static str,
-    how: How,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum How {
-    /// With which agent, what is done beforehand, the command on node1, and where x0 runs at the end.
-    Measured { agent: Which, prepare: fn(&Scene<'_>) -> Result<()>, command: &'static str, ends_on: usize },
-    /// Nothing can be measured yet, and why.
-    NotRun(&'static str),
+    agent: Which,
+    /// What is done beforehand.
+    prepare: fn(&Scene<'_>) -> Result<()>,
+    /// What is done on node1; nothing, if it is empty.
+    command: &'static str,
+    /// Where x0 runs at the end.
+    ends_on: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     Ours,
+    UnderHeartbeat,
     Stock,
 }
 
 /// In the table's order.
 const WAYS: [Way; 6] = [
-    Way {
-        key: "quiet",
-        name: "no failure",
-        how: How::Measured { agent: Which::Ours, prepare: nothing, command: "", ends_on: 1 },
-    },
+    Way { key: "quiet", name: "no failure", agent: Which::Ours, prepare: nothing, command: "", ends_on: 1 },
     Way {
         key: "stock-stop-start",
         name: "ocf:heartbeat:Xen, stop and start",
-        how: How::Measured {
-            agent: Which::Stock,
-            prepare: nothing,
-            command: "systemctl stop pacemaker",
-            ends_on: 2,
-        },
+        agent: Which::Stock,
+        prepare: nothing,
+        command: "systemctl stop pacemaker",
+        ends_on: 2,
     },
     Way {
         key: "stock-allow-migrate",
         name: "ocf:heartbeat:Xen, allow-migrate",
-        how: How::Measured {
-            agent: Which::Stock,
-            prepare: may_migrate,
-            command: "systemctl stop pacemaker",
-            ends_on: 2,
-        },
+        agent: Which::Stock,
+        prepare: may_migrate,
+        command: "systemctl stop pacemaker",
+        ends_on: 2,
     },
     Way {
         key: "handoff-pacemaker",
         name: "ocf:handoff:Xen, handoff under Pacemaker",
-        how: How::Measured {
-            agent: Which::Ours,
-            prepare: nothing,
-            command: "systemctl stop pacemaker",
-            ends_on: 2,
-        },
+        agent: Which::Ours,
+        prepare: nothing,
+        command: "systemctl stop pacemaker",
+        ends_on: 2,
     },
-    // The lab's nodes have no Heartbeat yet. Where they have: an agent of its own in `Which`, the command
-    // "/etc/init.d/heartbeat stop", and this row is one like the others.
     Way {
         key: "handoff-heartbeat",
         name: "xen-handoff, handoff under Heartbeat",
-        how: How::NotRun("the lab's nodes have no Heartbeat"),
+        agent: Which::UnderHeartbeat,
+        prepare: nothing,
+        command: "/etc/init.d/heartbeat stop",
+        ends_on: 2,
     },
     Way {
         key: "bare-xl",
         name: "xl migrate, no cluster",
-        how: How::Measured {
-            agent: Which::Ours,
-            prepare: by_hand,
-            command: "xl migrate x0 node2",
-            ends_on: 2,
-        },
+        agent: Which::Ours,
+        prepare: by_hand,
+        command: "xl migrate x0 node2",
+        ends_on: 2,
     },
 ];
 
@@ -109,19 +97,15 @@ const WAYS: [Way; 6] = [
 pub(crate) fn run(word: &str) -> Result<()> {
     let mut lab = Lab::open()?;
     let bench = Bench::new(&lab)?;
-    for which in [Which::Ours, Which::Stock] {
+    for which in [Which::Ours, Which::UnderHeartbeat, Which::Stock] {
         let mut begun = false;
-        for way in WAYS.iter().filter(|way| way.key.contains(word)) {
-            let How::Measured { agent, prepare, command, ends_on } = way.how else { continue };
-            if agent != which {
-                continue;
-            }
+        for way in WAYS.iter().filter(|way| way.agent == which && way.key.contains(word)) {
             if !std::mem::replace(&mut begun, true) {
                 lab.ready(&which.agent()?)?;
             }
             lab.restore()?;
             say(format_args!("{}: {}", way.key, way.name));
-            bench.way(&mut lab, way, prepare, command, ends_on)?;
+            bench.way(&mut lab, way)?;
         }
     }
     if "memory".contains(word) || word.starts_with("memory") {
@@ -134,6 +118,7 @@ impl Which {
     fn agent(self) -> Result<Agent> {
         match self {
             Self::Ours => Agent::handoff(),
+            Self::UnderHeartbeat => Agent::under_heartbeat(),
             Self::Stock => Ok(Agent::Heartbeat),
         }
     }
@@ -193,16 +178,10 @@ impl Bench {
         self.results.join(key).display().to_string()
     }
 
-    fn way(
-        &self,
-        lab: &mut Lab,
-        way: &Way,
-        prepare: fn(&Scene<'_>) -> Result<()>,
-        command: &str,
-        ends_on: usize,
-    ) -> Result<()> {
+    fn way(&self, lab: &mut Lab, way: &Way) -> Result<()> {
         let scene = Scene::begin(lab, SELDOM)?;
-        prepare(&scene)?;
+        (way.prepare)(&scene)?;
+        let command = way.command;
         let lasts = if command.is_empty() { LASTS / 3 } else { LASTS };
         let stats = format!("http://{}/stats", guest::ADDRESS);
         let rows = self.results.join("rtt.json").display().to_string();
@@ -229,7 +208,7 @@ impl Bench {
         }
         self.tool(&args)?;
         until("x0 to run where it belongs", Duration::from_secs(120), || {
-            Ok(scene.x0_runs_on(ends_on).is_ok().then_some(()))
+            Ok(scene.x0_runs_on(way.ends_on).is_ok().then_some(()))
         })?;
         let wrong = two_running(&scene.audit().timed(scene.lab)?);
         ensure!(wrong.is_empty(), "{}: {}", way.key, wrong.join("; "));
@@ -270,13 +249,10 @@ impl Bench {
             let args = ["bench".to_owned(), "compare".to_owned(), "--plot".to_owned(), plot];
             text = self.tool(&[args.as_slice(), &measured].concat())?;
         }
+        // Never as measured what was not.
         for way in WAYS {
-            match way.how {
-                How::NotRun(why) => text += &format!("\n{}: not run, {why}.\n", way.name),
-                How::Measured { .. } if !Path::new(&self.folder(way.key)).join("rtt.json").exists() => {
-                    text += &format!("\n{}: not run yet (`make bench ARGS={}`).\n", way.name, way.key);
-                }
-                How::Measured { .. } => {}
+            if !Path::new(&self.folder(way.key)).join("rtt.json").exists() {
+                text += &format!("\n{}: not run yet (`make bench ARGS={}`).\n", way.name, way.key);
             }
         }
         let doc = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/results.md");
