@@ -46,9 +46,9 @@ LINKS = $(OCFDIR)/Xen $(HEARTBEATDIR)/xen-handoff
 ifneq ($(wildcard load/Cargo.toml),)
 PROGRAMS += $(BUILT)/xen-handoff-load:$(BINDIR)
 endif
-file = $(firstword $(subst :, ,$(1)))
-folder = $(lastword $(subst :, ,$(1)))
-installed = $(call folder,$(1))/$(notdir $(call file,$(1)))
+source = $(firstword $(subst :, ,$(1)))
+into = $(lastword $(subst :, ,$(1)))
+installed = $(call into,$(1))/$(notdir $(call source,$(1)))
 
 .PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke \
 	install install-files uninstall man rpm rpm-check clean
@@ -132,10 +132,10 @@ install: build install-files
 
 # What is built already. Links are relative, so that they hold below a DESTDIR as well.
 install-files:
-	$(foreach pair,$(PROGRAMS),install -D -p -m 0755 $(call file,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
-	$(foreach pair,$(DATA),install -D -p -m 0644 $(call file,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
+	$(foreach pair,$(PROGRAMS),install -D -p -m 0755 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
+	$(foreach pair,$(DATA),install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
 	$(foreach pair,$(SETTINGS),{ test -e $(DESTDIR)$(call installed,$(pair)) || \
-		install -D -p -m 0644 $(call file,$(pair)) $(DESTDIR)$(call installed,$(pair)); } &&) true
+		install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)); } &&) true
 	install -d $(DESTDIR)$(OCFDIR) $(DESTDIR)$(HEARTBEATDIR)
 	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/xen-handoff
 	$(foreach link,$(LINKS),ln -srf $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(link) &&) true
