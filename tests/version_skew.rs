@@ -32,7 +32,10 @@ fn x0_on_n1() -> World {
 /// Whoever `host` asks from now on is of a newer version. Gives the file with all that was said to it.
 fn asks_a_newer_node(world: &World, host: &Host) -> std::path::PathBuf {
     let heard = world.shared("heard");
-    let script = format!("read -r greeting\necho \"$greeting\" >>{0}\necho '{NEWER}'\nexec cat >>{0}", heard.display());
+    let script = format!(
+        "read -r greeting\necho \"$greeting\" >>{0}\necho '{NEWER}'\nexec cat >>{0}",
+        heard.display()
+    );
     host.put_script("usr/sbin/ssh", &script);
     heard
 }
@@ -105,7 +108,8 @@ fn a_newer_node_that_does_not_look_at_our_greeting_is_refused_whatever_it_asks()
     let _ = write!(serve.stdin.take().unwrap(), "{NEWER}\n{{\"verb\":\"resolve\",\"domain\":\"x0\"}}\n");
     let output = serve.wait_with_output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2, "{said}");
     assert!(lines[0]["xen-handoff"].is_number(), "{said}");
     assert_eq!(lines[1]["answer"], "refused", "{said}");
