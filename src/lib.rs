@@ -18,7 +18,7 @@
 //! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
 //! | [`domain`] | names, ids, what a listing says of a domain |
 //! | [`tool`] | the operators' subcommands |
-//! | [`command`], [`clock`], [`host`], [`descriptor`], [`logging`] | the outside world: processes, time, paths, descriptors, log |
+//! | [`command`], [`clock`], [`host`], [`descriptor`], [`small_file`], [`logging`] | the outside world: processes, time, paths, descriptors, files, log |
 
 pub mod agent;
 pub mod cli;
@@ -32,6 +32,7 @@ pub mod heartbeat;
 pub mod host;
 pub mod logging;
 pub mod ocf;
+pub mod small_file;
 pub mod tool;
 pub mod toolstack;
 pub mod transfer;

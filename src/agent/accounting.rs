@@ -47,11 +47,8 @@ impl Agent {
 
     /// Whether the target was fenced after the copy went there.
     fn was_lost_since(&self, transfer: &Transfer) -> bool {
-        let Ok(peers) = self.cluster.peers(&self.node, &self.resource) else { return false };
-        peers
-            .iter()
-            .filter(|peer| peer.node == transfer.target && !peer.online)
-            .any(|peer| peer.fenced_at.is_some_and(|at| at > transfer.epoch.at()))
+        let fenced = self.cluster.fenced_and_away(&transfer.target, &self.node, &self.resource);
+        fenced.is_some_and(|at| at > transfer.epoch.at())
     }
 
     fn accounted(&self) -> Result<(), Failure> {

@@ -77,7 +77,7 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
     if agent.parameters.handoff == HandoffMode::Never {
         return Err(Refusal::SwitchedOff);
     }
-    if agent.environment.on_node.is_none() || agent.environment.resource.is_none() {
+    if !agent.environment.is_called_by_a_cluster() || agent.environment.resource.is_none() {
         return Err(Refusal::NotTheClustersStop);
     }
     if agent.resource.contains(':') {

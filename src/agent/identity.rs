@@ -14,6 +14,7 @@ use crate::domain::DomainName;
 use crate::host::Root;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::Parameters;
+use crate::small_file;
 use crate::toolstack::{Toolstack, ToolstackError};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,14 +120,7 @@ fn keep(path: &Path, kept: Option<&Identity>, now: Identity) {
     if kept == Some(&now) {
         return;
     }
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(path);
-        std::fs::create_dir_all(folder)?;
-        let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut beside, &now)?;
-        beside.persist(path)?;
-        Ok(())
-    };
+    let write = || small_file::replace(path, &serde_json::to_vec(&now)?);
     // Without it the next action reads the file again.
     if let Err(error) = write() {
         log::warn!("cannot keep {}: {error}", path.display());

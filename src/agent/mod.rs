@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::cluster::{ClusterView, detect};
 use crate::domain::{DomainName, Presence};
+use crate::handoff::evidence::Absence;
 use crate::handoff::record::{Record, RecordError, Store};
 use crate::handoff::{Effect, Event, Phase};
 use crate::host::{NodeName, Root};
@@ -187,6 +188,11 @@ impl Agent {
             toolstack,
             cluster,
         })
+    }
+
+    /// Evidence that none is here, if `presence` and the toolstack's daemon give it.
+    fn absence(&self, presence: &Presence) -> Option<Absence> {
+        Absence::observe(presence, || self.toolstack.is_attended(&self.domain))
     }
 
     fn root(&self) -> &Root {

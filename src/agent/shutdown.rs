@@ -95,8 +95,7 @@ pub fn shut_down_while(
             return Some(None);
         }
         let presence = toolstack.presence(domain, deadline.left().min(XL_LIMIT).max(Duration::from_secs(1)));
-        let attended = presence == Presence::Absent && toolstack.is_attended(domain);
-        if let Some(absence) = Absence::observe(&presence, attended) {
+        if let Some(absence) = Absence::observe(&presence, || toolstack.is_attended(domain)) {
             return Some(Some(absence));
         }
         attempt.push_on(&presence);

@@ -11,7 +11,7 @@ use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
-use crate::handoff::evidence::{Absence, Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
+use crate::handoff::evidence::{Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
 use crate::handoff::ledger::Entries;
 use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
 use crate::host::NodeName;
@@ -68,12 +68,17 @@ enum Round {
 
 /// What came of weighing whether anybody else can be running it.
 enum Verdict {
-    /// Nobody can: it was booted.
-    Booted(Started),
-    /// It cannot be booted now, for this reason.
-    NotYet(String),
-    /// A node is silent; `source` if it has an open offer, and which nodes the cluster has lost.
-    Doubtful { doubt: Doubt, source: Option<NodeName>, lost: Vec<NodeName> },
+    /// It could be told.
+    Settled(Round),
+    /// A node is silent; `source` if it has an open offer.
+    Silent { doubt: Doubt, source: Option<SilentSource> },
+}
+
+/// A node with an open offer that does not answer.
+struct SilentSource {
+    node: NodeName,
+    /// Whether the cluster has lost it.
+    lost: bool,
 }
 
 impl Agent {
@@ -167,7 +172,7 @@ impl Agent {
         }
         if phase.offer().is_some() {
             // It was offered by this node and has come to its end meanwhile.
-            let Some(absence) = Absence::observe(presence, self.toolstack.is_attended(&self.domain)) else {
+            let Some(absence) = self.absence(presence) else {
                 return Ok(Round::Again("it is about to end here".to_owned()));
             };
             self.advance("start", Event::DomainGone(absence)).map_err(|error| self.generic(error))?;
@@ -183,12 +188,10 @@ impl Agent {
                 Round::Again(why) => log::info!("domain={} {why}", self.domain),
             }
         }
-        let verdict = self.prove(heard, sent_to.as_ref())?;
-        match verdict {
-            Verdict::Booted(started) => Ok(Round::Done(started)),
-            Verdict::NotYet(why) => Ok(Round::Again(why)),
-            Verdict::Doubtful { doubt, source, lost } => {
-                self.about_a_silent_source(source.as_ref(), &lost, silence);
+        match self.prove(heard, sent_to.as_ref())? {
+            Verdict::Settled(round) => Ok(round),
+            Verdict::Silent { doubt, source } => {
+                self.about_a_silent_source(source.as_ref(), silence);
                 Ok(Round::Again(doubt.to_string()))
             }
         }
@@ -201,14 +204,15 @@ impl Agent {
     /// the others themselves; and, where a push is open, once more, since a copy may have gone from one to the other
     /// between two answers.
     fn prove(&self, heard: Vec<PeerReport>, sent_to: Option<&NodeName>) -> Result<Verdict, Failure> {
+        let not_yet = |why: &str| Ok(Verdict::Settled(Round::Again(why.to_owned())));
         // No stream to here can begin meanwhile.
         let Some(_lock) = self.store.begin_transfer(&self.domain).map_err(|error| self.generic(error))?
         else {
-            return Ok(Verdict::NotYet("a transfer of it to this node is under way".to_owned()));
+            return not_yet("a transfer of it to this node is under way");
         };
         let known = match self.known_peers() {
             Ok(known) => known,
-            Err(why) => return Ok(Verdict::NotYet(why)),
+            Err(why) => return not_yet(&why),
         };
         let ledger = self.ledger();
         let weigh = |peers: &[PeerReport]| {
@@ -231,16 +235,17 @@ impl Agent {
             Ok(nobody) => {
                 // All of them are accounted for.
                 entries.epochs().for_each(|epoch| self.cluster.ledger().erase(&self.domain, epoch));
-                self.boot(nobody)
+                self.boot(nobody).map(Verdict::Settled)
             }
             Err(doubt) => {
                 let Doubt::Silent { node, .. } = &doubt else {
-                    return Ok(Verdict::NotYet(doubt.to_string()));
+                    return not_yet(&doubt.to_string());
                 };
-                let source =
-                    entries.offers.iter().map(|offer| &offer.source).find(|source| *source == node).cloned();
-                let lost = known.into_iter().filter(|peer| peer.lost).map(|peer| peer.node).collect();
-                Ok(Verdict::Doubtful { doubt, source, lost })
+                let source = entries.offers.iter().any(|offer| offer.source == *node).then(|| SilentSource {
+                    node: node.clone(),
+                    lost: known.iter().any(|peer| peer.node == *node && peer.lost),
+                });
+                Ok(Verdict::Silent { doubt, source })
             }
         }
     }
@@ -252,7 +257,7 @@ impl Agent {
                 entries.offers.retain(|offer| offer.source != self.node);
                 LedgerSays::Entries { entries, age }
             }
-            LedgerSays::NoCluster if self.called_by_a_cluster() => {
+            LedgerSays::NoCluster if self.environment.is_called_by_a_cluster() => {
                 LedgerSays::Unreadable(NO_CLUSTER.to_owned())
             }
             other => other,
@@ -262,13 +267,13 @@ impl Agent {
     /// Has a silent source fenced: with `handoff_unreachable=fence` when it has been silent for long enough, and always when
     /// the cluster has lost it and is about to fence it anyway, which it does not before this start has ended. Whether
     /// that is proof is weighed in the next round.
-    fn about_a_silent_source(&self, source: Option<&NodeName>, lost: &[NodeName], silence: &mut Silence) {
-        let Some(source) = source else { return silence.of = None };
+    fn about_a_silent_source(&self, source: Option<&SilentSource>, silence: &mut Silence) {
+        let Some(SilentSource { node: source, lost }) = source else { return silence.of = None };
         if silence.of.as_ref().is_none_or(|(node, _)| node != source) {
             silence.of = Some((source.clone(), Instant::now()));
         }
         let Some((_, since)) = &silence.of else { return };
-        let why = if lost.contains(source) && !silence.asked_for_the_lost {
+        let why = if *lost && !silence.asked_for_the_lost {
             silence.asked_for_the_lost = true;
             "the cluster has lost it and waits for this start"
         } else if self.parameters.unreachable == Unreachable::Fence
@@ -351,11 +356,6 @@ impl Agent {
         }
     }
 
-    /// A cluster manager that has ordered this start and is gone now (it was killed) is not the same as none.
-    fn called_by_a_cluster(&self) -> bool {
-        self.environment.on_node.is_some()
-    }
-
     /// Every other node, and what the cluster knows of it.
     ///
     /// # Errors
@@ -363,7 +363,7 @@ impl Agent {
     fn known_peers(&self) -> Result<Vec<Peer>, String> {
         match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => Ok(peers),
-            Err(ClusterError::NotRunning) if !self.called_by_a_cluster() => {
+            Err(ClusterError::NotRunning) if !self.environment.is_called_by_a_cluster() => {
                 log::warn!("domain={} no cluster manager runs here: nobody else is asked", self.domain);
                 Ok(Vec::new())
             }
@@ -394,21 +394,21 @@ impl Agent {
     }
 
     /// Boots it, under the transfer lock.
-    fn boot(&self, nobody: NobodyElse) -> Result<Verdict, Failure> {
+    fn boot(&self, nobody: NobodyElse) -> Result<Round, Failure> {
         if self.deadline.left() < BOOT_NEEDS {
-            return Ok(Verdict::NotYet("there was no time left to boot it".to_owned()));
+            return Ok(Round::Again("there was no time left to boot it".to_owned()));
         }
         let file = self.config_file()?;
         // A stream may have ended since this round looked.
         match self.presence() {
             Presence::Absent => {}
-            other => return Ok(Verdict::NotYet(format!("it is {other} here by now"))),
+            other => return Ok(Round::Again(format!("it is {other} here by now"))),
         }
         let effects =
             self.advance("start", Event::BootProven(nobody)).map_err(|error| self.generic(error))?;
         let Some(Effect::Boot(nobody)) = effects.into_iter().find(|effect| matches!(effect, Effect::Boot(_)))
         else {
-            return Ok(Verdict::NotYet("the record does not allow to boot it".to_owned()));
+            return Ok(Round::Again("the record does not allow to boot it".to_owned()));
         };
         log::info!("domain={} node={} booting it: {nobody}", self.domain, self.node);
         self.toolstack.create(file, &self.domain, self.deadline.left()).map_err(|error| {
@@ -421,7 +421,7 @@ impl Agent {
             _ => None,
         });
         match runs {
-            Some(Ok(id)) => Ok(Verdict::Booted(Started::Booted(id))),
+            Some(Ok(id)) => Ok(Round::Done(Started::Booted(id))),
             Some(Err(presence)) => Err(self.generic(format!("it was booted and is {presence}"))),
             None => Err(self.generic("it was booted and did not come to run in time")),
         }

@@ -9,7 +9,7 @@ use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::Plan;
 use crate::command;
 use crate::domain::Presence;
-use crate::handoff::evidence::{Absence, Recorded};
+use crate::handoff::evidence::Absence;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::ShutdownTerms;
 use crate::handoff::{Effect, Epoch, Event, Offer, Phase};
@@ -17,14 +17,11 @@ use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure};
 use crate::toolstack::ShutdownRequest;
 use crate::transport::Connection;
-use crate::transport::inquiry::read_back;
+use crate::transport::inquiry::{read_back, read_here};
 use crate::transport::message::{Answer, Request};
 
 /// Time for an orderly shutdown where neither parameter nor timeout say one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(60);
-
-/// How long a write to this node's own ledger may take to be seen there.
-const READ_HERE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a stop did.
 #[derive(Debug)]
@@ -81,8 +78,7 @@ impl Agent {
             )));
         }
         let presence = self.first_sure_look();
-        let attended = presence == Presence::Absent && self.toolstack.is_attended(&self.domain);
-        if let Some(absence) = Absence::observe(&presence, attended) {
+        if let Some(absence) = self.absence(&presence) {
             if let Phase::Left { transfer } = &phase {
                 self.account_for_left(transfer)?;
             } else if phase != Phase::Idle {
@@ -107,14 +103,12 @@ impl Agent {
         if self.store.is_transferring(&self.domain) || !matches!(self.phase()?, Phase::Receiving { .. }) {
             return Ok(false);
         }
-        let presence = self.presence();
-        let attended = presence == Presence::Absent && self.toolstack.is_attended(&self.domain);
-        Ok(Absence::observe(&presence, attended).is_some())
+        Ok(self.absence(&self.presence()).is_some())
     }
 
     /// None is here, and none shall arrive by what is on its way.
     fn nothing_here(&self) -> Result<Stopped, Failure> {
-        let refused = self.environment.on_node.is_some() && self.refuse_pushes()?;
+        let refused = self.environment.is_called_by_a_cluster() && self.refuse_pushes()?;
         // One that came before that was on record.
         if refused && (self.store.is_transferring(&self.domain) || self.presence() != Presence::Absent) {
             return self.stopped();
@@ -220,7 +214,7 @@ impl Agent {
             self.cluster.ledger().write(&entry, &survivors).map_err(|error| error.to_string()).and_then(
                 |()| match connection {
                     Some(mut connection) => read_back(&mut connection, &entry, self.deadline),
-                    None => self.read_here(&entry),
+                    None => read_here(self.cluster.ledger(), &entry, self.deadline),
                 },
             );
         let recorded = match recorded {
@@ -242,17 +236,6 @@ impl Agent {
         } else {
             Err(Refusal::NotRecorded("the record does not allow to report it".to_owned()))
         }
-    }
-
-    /// Where the start will be here, this node is the survivor that reads it.
-    fn read_here(&self, entry: &Entry) -> Result<Recorded, String> {
-        let look = || match self.cluster.ledger().entries(&self.domain) {
-            Ok(entries) => Recorded::observe(entry, &entries).map(Ok),
-            Err(why) => Some(Err(why.to_string())),
-        };
-        SystemClock
-            .wait_until(self.deadline.within(READ_HERE_LIMIT), LOOK_AGAIN, look)
-            .unwrap_or_else(|| Err("this node's ledger does not show it".to_owned()))
     }
 
     fn arm_deadline(&self) -> Result<(), command::CommandError> {

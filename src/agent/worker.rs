@@ -237,9 +237,7 @@ impl Agent {
         reap(&mut worker);
         word
     }
-}
 
-impl Agent {
     fn start_worker(&self, job: &str, order: &str) -> anyhow::Result<(Child, ChildStdout)> {
         let lock = self
             .store

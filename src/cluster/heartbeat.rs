@@ -12,7 +12,7 @@ use crate::command::{self, Tool};
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
 
-const HA_CF: &str = "/etc/ha.d/ha.cf";
+pub(super) const HA_CF: &str = "/etc/ha.d/ha.cf";
 const HARESOURCES: &str = "/etc/ha.d/haresources";
 /// Limit of one question. It answers in some hundred milliseconds at most.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Whether it is installed and set up below `root`.
     pub fn is_set_up(root: &Root) -> bool {
-        Tool::find(root, "cl_status").is_ok() && root.join(HARESOURCES).is_file()
+        root.join(HARESOURCES).is_file() && Tool::find(root, "cl_status").is_ok()
     }
 
     /// Whether its master process runs on this host. Starts no process.
@@ -63,15 +63,6 @@ impl Heartbeat {
             }),
         }
     }
-}
-
-/// Whether Heartbeat is giving up its resources on this host because it leaves, or has been told to (`heartbeat -k`, as its
-/// init script calls it). Starts no process.
-pub fn is_leaving() -> bool {
-    super::any_process(|comm, command_line| {
-        let told_to = comm == "heartbeat" && command_line.split('\0').any(|word| word == "-k");
-        told_to || command_line.contains(LEAVING)
-    })
 }
 
 impl ClusterView for Heartbeat {
@@ -116,6 +107,14 @@ impl ClusterView for Heartbeat {
 
     fn node_attribute(&self, _node: &NodeName, _name: &str) -> Result<Option<String>, ClusterError> {
         Ok(None)
+    }
+
+    /// Whether it is giving up its resources on this host, or has been told to (`heartbeat -k`, as its init script calls it).
+    fn is_leaving(&self) -> bool {
+        super::any_process(|comm, command_line| {
+            let told_to = comm == "heartbeat" && command_line.split('\0').any(|word| word == "-k");
+            told_to || command_line.contains(LEAVING)
+        })
     }
 
     fn ledger(&self) -> &dyn Ledger {

@@ -22,8 +22,8 @@ fn is_pending(op: &Element) -> bool {
 }
 
 /// Whether the history says that `resource` is not active on `node`: its last operation there was a stop that succeeded, or
-/// a probe that found none or nothing to run it with; or it is never looked for there; or the node is no member, left in order (or was fenced), and has
-/// done nothing with the resource. `online`: whether it is a member.
+/// a probe that found none or nothing to run it with; or it is never looked for there; or the node is no member, left in
+/// order (or was fenced), and has done nothing with the resource. `online`: whether it is a member.
 ///
 /// A history that was cleaned up says nothing of a member; nor does one of a node that was lost.
 pub(super) fn clears(cib: &Element, resource: &str, node: &NodeName, online: bool) -> bool {

@@ -114,6 +114,18 @@ pub trait ClusterView: fmt::Debug {
     /// If that cannot be told.
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError>;
 
+    /// When the cluster last fenced `node`, if it has not come back since; `None` also where that cannot be told.
+    fn fenced_and_away(&self, node: &NodeName, me: &NodeName, resource: &str) -> Option<UnixTime> {
+        let peers = self.peers(me, resource).ok()?;
+        peers.into_iter().find(|peer| peer.node == *node && !peer.online)?.fenced_at
+    }
+
+    /// Whether this node is leaving, and would be asked in vain to take anything over. A manager that plans (Pacemaker)
+    /// says so in its plans. Starts no process.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
     /// Where its offers lie.
     fn ledger(&self) -> &dyn Ledger;
 

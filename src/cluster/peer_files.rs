@@ -4,15 +4,16 @@
 //! folder. The folder lies in `/run`: a node that restarts has an empty one, and a file made when it was first looked at
 //! says so, which makes it a young ledger.
 
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::heartbeat;
 use crate::clock::{Deadline, UnixTime};
 use crate::domain::DomainName;
 use crate::handoff::Epoch;
 use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer, from_text, to_text};
 use crate::host::{NodeName, Root};
+use crate::small_file;
 use crate::transport::inquiry::by_its_name;
 use crate::transport::message::{Answer, Request};
 use crate::transport::ssh;
@@ -67,11 +68,7 @@ impl PeerFiles {
     /// # Errors
     /// What the system says.
     pub fn keep(&self, entry: &Entry) -> std::io::Result<()> {
-        let source = match entry {
-            Entry::Offer(offer) => &offer.source,
-            Entry::Push(push) => &push.transfer.source,
-        };
-        self.put(&self.path(entry.domain(), source), &to_text(entry))
+        self.put(&self.path(entry.domain(), entry.source()), &to_text(entry))
     }
 
     /// Forgets the entry of `epoch`, if this node has it.
@@ -87,14 +84,8 @@ impl PeerFiles {
         Ok(())
     }
 
-    fn put(&self, path: &std::path::Path, line: &str) -> std::io::Result<()> {
-        use std::io::Write;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let mut beside = tempfile::NamedTempFile::new_in(&self.folder)?;
-        writeln!(beside, "{line}")?;
-        beside.as_file().sync_all()?;
-        beside.persist(path)?;
-        Ok(())
+    fn put(&self, path: &Path, line: &str) -> std::io::Result<()> {
+        small_file::replace(path, format!("{line}\n").as_bytes())
     }
 
     fn tell(&self, node: &NodeName, request: &Request) -> Result<(), String> {
@@ -110,9 +101,9 @@ impl PeerFiles {
 
     /// The nodes that an entry of this node's may lie on.
     fn others(&self) -> Vec<NodeName> {
-        let config = std::fs::read_to_string(self.root.join("/etc/ha.d/ha.cf")).unwrap_or_default();
+        let config = std::fs::read_to_string(self.root.join(heartbeat::HA_CF)).unwrap_or_default();
         let me = NodeName::of_this_host();
-        super::heartbeat::nodes(&config).into_iter().filter(|node| *node != me).collect()
+        heartbeat::nodes(&config).into_iter().filter(|node| *node != me).collect()
     }
 }
 

@@ -18,9 +18,9 @@ use crate::host::NodeName;
 pub struct Absence(());
 
 impl Absence {
-    /// Made from a listing and from whether a toolstack daemon attends the domain.
-    pub fn observe(presence: &Presence, attended: bool) -> Option<Self> {
-        (*presence == Presence::Absent && !attended).then_some(Self(()))
+    /// Made from a listing and, only where that shows none, from whether a toolstack daemon attends the domain.
+    pub fn observe(presence: &Presence, attended: impl FnOnce() -> bool) -> Option<Self> {
+        (*presence == Presence::Absent && !attended()).then_some(Self(()))
     }
 }
 
@@ -497,9 +497,9 @@ mod tests {
 
     #[test]
     fn an_absence_is_only_seen_in_a_whole_listing_without_a_daemon() {
-        assert!(Absence::observe(&Presence::Absent, false).is_some());
-        assert!(Absence::observe(&Presence::Absent, true).is_none());
-        assert!(Absence::observe(&Presence::Unknown("?".into()), false).is_none());
-        assert!(Absence::observe(&Presence::MigratedAway(DomainId(1)), false).is_none());
+        assert!(Absence::observe(&Presence::Absent, || false).is_some());
+        assert!(Absence::observe(&Presence::Absent, || true).is_none());
+        assert!(Absence::observe(&Presence::Unknown("?".into()), || false).is_none());
+        assert!(Absence::observe(&Presence::MigratedAway(DomainId(1)), || false).is_none());
     }
 }

@@ -48,6 +48,14 @@ impl Entry {
         }
     }
 
+    /// The node that the domain is to leave.
+    pub fn source(&self) -> &NodeName {
+        match self {
+            Self::Offer(offer) => &offer.source,
+            Self::Push(push) => &push.transfer.source,
+        }
+    }
+
     /// Under which epoch.
     pub fn epoch(&self) -> Epoch {
         match self {

@@ -9,8 +9,7 @@
 //! dies, however that happens. A third, `NAME.keeper`, is held by the process that ends the offer at its deadline.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use super::event::{Effect, Event, OutOfOrder};
 use super::phase::{Ended, Epoch, Phase};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::domain::DomainName;
+use crate::small_file;
 use crate::transport::message::Address;
 
 /// The format that this build writes. Version 1 is the first.
@@ -224,13 +224,10 @@ impl Store {
                 _ => Ok(()),
             };
         }
-        let write = || -> std::io::Result<()> {
-            let mut beside = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer_pretty(&mut beside, record)?;
-            beside.write_all(b"\n")?;
-            beside.as_file().sync_all()?;
-            beside.persist(&path)?;
-            File::open(&self.folder)?.sync_all()
+        let write = || {
+            let mut text = serde_json::to_vec_pretty(record)?;
+            text.push(b'\n');
+            small_file::replace(&path, &text)
         };
         write().map_err(|source| io("write", &path, source))
     }
@@ -244,15 +241,8 @@ impl Store {
     }
 
     fn put(&self, domain: &DomainName, which: &str, what: &impl Serialize) -> Result<(), RecordError> {
-        self.make_folder()?;
         let path = self.path(domain, which);
-        let write = || -> std::io::Result<()> {
-            let mut beside = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut beside, what)?;
-            beside.as_file().sync_all()?;
-            beside.persist(&path)?;
-            Ok(())
-        };
+        let write = || small_file::replace(&path, &serde_json::to_vec(what)?);
         write().map_err(|source| io("write", &path, source))
     }
 
@@ -283,16 +273,8 @@ impl Store {
         }
     }
 
-    fn make_folder(&self) -> Result<(), RecordError> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)
-            .map_err(|source| io("make", &self.folder, source))
-    }
-
     fn open_lock(&self, path: &Path) -> Result<File, RecordError> {
-        self.make_folder()?;
+        small_file::make_folder(&self.folder).map_err(|source| io("make", &self.folder, source))?;
         OpenOptions::new()
             .create(true)
             .truncate(false)

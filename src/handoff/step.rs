@@ -318,7 +318,7 @@ mod tests {
     }
 
     fn gone() -> Event {
-        Event::DomainGone(Absence::observe(&Presence::Absent, false).unwrap())
+        Event::DomainGone(Absence::observe(&Presence::Absent, || false).unwrap())
     }
 
     fn proven() -> Event {

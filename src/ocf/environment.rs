@@ -44,6 +44,12 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Whether a cluster manager called us: only it names the node. One that has ordered an action and is gone now (it was
+    /// killed) is not the same as none.
+    pub fn is_called_by_a_cluster(&self) -> bool {
+        self.on_node.is_some()
+    }
+
     /// Reads this process's environment. Values that are not UTF-8 keep their readable parts.
     pub fn read() -> Self {
         Self::from_pairs(

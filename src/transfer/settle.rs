@@ -56,7 +56,7 @@ pub fn source(
     let end = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
         let presence = xl.presence(domain, XL_LIMIT);
         if presence == Presence::Absent && matches!(phase, Phase::Sending { .. }) {
-            return Absence::observe(&presence, xl.is_attended(domain)).map(Err);
+            return Absence::observe(&presence, || xl.is_attended(domain)).map(Err);
         }
         let decision = match resolve::at_source(&phase, &presence, None, UnixTime::now()) {
             AtSource::AskTarget => {

@@ -23,7 +23,7 @@ use super::message::{Address, Answer, Greeting, PROTOCOL, Request};
 use super::{read_line, ssh, write_line};
 use crate::clock::Deadline;
 use crate::cluster::peer_files::PeerFiles;
-use crate::cluster::{ClusterView, detect, heartbeat};
+use crate::cluster::{ClusterView, detect};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::SenderEnd;
 use crate::handoff::evidence::PeerSays;
@@ -120,7 +120,7 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 Answer::Stands { presence, phase, ended }
             }
             Request::Resolve { domain } => resolve(root, &domain)?,
-            Request::Reach { back } => reach(root, &back),
+            Request::Reach { back } => reach(root, detect(root).as_ref(), &back),
             Request::Ledger { domain } => ledger(detect(root).as_ref(), &domain),
             Request::Note { domain, line } => note(root, &domain, &line),
             Request::Forget { domain, epoch } => {
@@ -164,8 +164,8 @@ fn note(root: &Root, domain: &DomainName, line: &str) -> Answer {
     done(kept)
 }
 
-fn reach(root: &Root, back: &Address) -> Answer {
-    if heartbeat::is_leaving() {
+fn reach(root: &Root, cluster: &dyn ClusterView, back: &Address) -> Answer {
+    if cluster.is_leaving() {
         return refused("this node is leaving the cluster too");
     }
     match ssh::dial(root, back, Deadline::after(back.connect_timeout() + Duration::from_secs(5))) {
@@ -220,17 +220,7 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
                 record.peer_boot.clone_from(&claim.boot);
             })
             .map_err(|error| error.to_string()),
-        Presence::Absent
-        | Presence::Building(_)
-        | Presence::Paused(_)
-        | Presence::Crashed(_)
-        | Presence::Frozen(_)
-        | Presence::ShutDown(_)
-        | Presence::Rebooting(_)
-        | Presence::Dying(_)
-        | Presence::Incoming(_)
-        | Presence::MigratedAway(_)
-        | Presence::Unknown(_) => Err(format!("{domain} is {presence} here")),
+        _ => Err(format!("{domain} is {presence} here")),
     };
     match claimed {
         Ok(effects) if effects.iter().any(|effect| matches!(effect, Effect::Send(_))) => {}

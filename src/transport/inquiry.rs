@@ -9,12 +9,14 @@ use crate::clock::{Clock, Deadline, SystemClock};
 use crate::cluster::detect;
 use crate::domain::DomainName;
 use crate::handoff::evidence::{PeerSays, Recorded};
-use crate::handoff::ledger::Entry;
+use crate::handoff::ledger::{Entries, Entry, Ledger};
 use crate::handoff::record::Record;
 use crate::host::{NodeName, Root};
 
 /// How long a node may take to see an entry in its ledger.
 const READ_BACK_LIMIT: Duration = Duration::from_secs(10);
+/// How often it is looked for.
+const READ_AGAIN: Duration = Duration::from_millis(100);
 /// The far end settles its own part first, which may take it some listings.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 
@@ -25,13 +27,36 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 pub fn read_back(connection: &mut Connection, entry: &Entry, deadline: Deadline) -> Result<Recorded, String> {
     let deadline = deadline.within(READ_BACK_LIMIT);
     let request = Request::Ledger { domain: entry.domain().clone() };
+    wait_for(entry, deadline, || match connection.ask(&request, deadline) {
+        Ok(Answer::Ledger { entries }) => Ok(entries),
+        Ok(other) => Err(format!("the target answers {other:?}")),
+        Err(error) => Err(error.to_string()),
+    })
+    .map_err(|why| why.unwrap_or_else(|| "the target's ledger does not show it".to_owned()))
+}
+
+/// The same on this very node: where the start will be here, it is the survivor that reads it.
+///
+/// # Errors
+/// Why it cannot be read; or that it is not there.
+pub fn read_here(ledger: &dyn Ledger, entry: &Entry, deadline: Deadline) -> Result<Recorded, String> {
+    let look = || ledger.entries(entry.domain()).map_err(|why| why.to_string());
+    wait_for(entry, deadline.within(READ_BACK_LIMIT), look)
+        .map_err(|why| why.unwrap_or_else(|| "this node's ledger does not show it".to_owned()))
+}
+
+/// Reads until the entry is there or reading fails, with why; `None` if it never showed.
+fn wait_for(
+    entry: &Entry,
+    deadline: Deadline,
+    mut read: impl FnMut() -> Result<Entries, String>,
+) -> Result<Recorded, Option<String>> {
     SystemClock
-        .wait_until(deadline, Duration::from_millis(100), || match connection.ask(&request, deadline) {
-            Ok(Answer::Ledger { entries }) => Recorded::observe(entry, &entries).map(Ok),
-            Ok(other) => Some(Err(format!("the target answers {other:?}"))),
-            Err(error) => Some(Err(error.to_string())),
+        .wait_until(deadline, READ_AGAIN, || match read() {
+            Ok(entries) => Recorded::observe(entry, &entries).map(Ok),
+            Err(why) => Some(Err(Some(why))),
         })
-        .unwrap_or_else(|| Err("the target's ledger does not show it".to_owned()))
+        .unwrap_or(Err(None))
 }
 
 /// Where `node` is reached if nothing else is known: by its name, as root, at ssh's port.
@@ -83,8 +108,6 @@ fn ask_there(
         Ok((other, _)) => format!("{node} answers {other:?}"),
         Err(error) => error.to_string(),
     };
-    let fenced = detect(root).peers(&NodeName::of_this_host(), "").ok().and_then(|peers| {
-        peers.into_iter().find(|peer| peer.node == *node && !peer.online).and_then(|peer| peer.fenced_at)
-    });
+    let fenced = detect(root).fenced_and_away(node, &NodeName::of_this_host(), "");
     fenced.map_or(PeerSays::Silent(silence), PeerSays::Fenced)
 }

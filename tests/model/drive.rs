@@ -196,7 +196,7 @@ impl Drive<'_> {
     }
 
     fn absence(&self, node: Node) -> Absence {
-        Absence::observe(&self.look(node).presence(), false).unwrap()
+        Absence::observe(&self.look(node).presence(), || false).unwrap()
     }
 
     fn acquire(&mut self, node: Node, mut knows: Knows) -> Done {
@@ -517,7 +517,7 @@ impl Drive<'_> {
             StopAt::Verify => {
                 let seen =
                     if self.rules.mutated(Mutation::StopUnverified) { Look::Absent } else { self.look(node) };
-                let Some(absence) = Absence::observe(&seen.presence(), false) else {
+                let Some(absence) = Absence::observe(&seen.presence(), || false) else {
                     return self.end_action(node, Ended::Failure);
                 };
                 match self.advance(node, Event::DomainGone(absence)) {
@@ -542,7 +542,7 @@ impl Drive<'_> {
         if matches!(stand, Stand::Settling(..) | Stand::Arriving(_)) {
             return self.end_action(node, Ended::Failure);
         }
-        if let Some(absence) = Absence::observe(&self.look(node).presence(), false) {
+        if let Some(absence) = Absence::observe(&self.look(node).presence(), || false) {
             let ended = match stand {
                 Stand::Left(way) => self.account_for_left(node, way, plan)?,
                 Stand::Idle => Ended::Success,
@@ -708,7 +708,7 @@ impl Drive<'_> {
             }
             KeeperAt::Verify => {
                 self.world.hosts[node].keeper = None;
-                if let Some(absence) = Absence::observe(&self.look(node).presence(), false) {
+                if let Some(absence) = Absence::observe(&self.look(node).presence(), || false) {
                     // Refused only where the record has gone on; the keeper then says so and ends.
                     let _gone = self.advance(node, Event::DomainGone(absence));
                 }

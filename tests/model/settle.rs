@@ -231,7 +231,7 @@ impl Drive<'_> {
         let event = match end {
             Sent::Moved => Event::SenderEnded(SenderEnd::Moved),
             Sent::StillHere => Event::SenderEnded(SenderEnd::StillHere),
-            Sent::Gone => match Absence::observe(&self.look(node).presence(), false) {
+            Sent::Gone => match Absence::observe(&self.look(node).presence(), || false) {
                 Some(absence) => Event::DomainGone(absence),
                 None => return Ok(()),
             },

@@ -300,7 +300,8 @@ impl Cluster {
         let said = self.ask(&["crm_mon", "-1", "--output-as=xml"]);
         xml::elements(&said.stdout)
             .iter()
-            .any(|e| e.name == "node" && e.get("name") == node && e.get("online") == "true")
+            .filter(|e| e.name == "node" && e.get("name") == node)
+            .any(|e| e.get("online") == "true" && e.get("pending") != "true")
     }
 
     /// Cuts a node's power; its domains are gone, and the events say so.

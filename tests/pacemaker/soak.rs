@@ -451,11 +451,16 @@ impl<'a> Lane<'a> {
         let limit = if calm { CALM } else { Duration::from_millis(300 + 500 * self.dice.throw(10) as u64) };
         let rested = until(limit, || {
             self.cluster.answer_fencing();
-            self.cluster.is_settled() && (!calm || self.all_run())
+            self.cluster.is_settled() && (!calm || (self.all_run() && self.all_are_in()))
         });
         if calm && rested.is_err() {
             self.tell("no rest in calm");
         }
+    }
+
+    /// Every node that was not taken away is back in the cluster.
+    fn all_are_in(&self) -> bool {
+        NODES.into_iter().filter(|node| !self.out.contains(node)).all(|node| self.cluster.is_online(node))
     }
 
     /// Every domain runs in one place, the one that the cluster knows.
@@ -473,8 +478,9 @@ impl<'a> Lane<'a> {
             self.bring_back(node);
         }
         for name in DOMAINS {
-            self.happen(Event::Clear(name));
-            self.happen(Event::Enable(name));
+            self.insist(&["crm_resource", "--clear", "-r", name]);
+            self.insist(&["crm_resource", "-r", name, "--meta", "-p", "target-role", "-v", "Started"]);
+            self.banned.retain(|(n, _)| *n != name);
         }
         let mut cleaned = Instant::now();
         let healed = until(HEALED, || {
@@ -508,6 +514,20 @@ impl<'a> Lane<'a> {
             self.give_up(&mut tally.broken, format!("not healed: {lost:?}"));
         }
         self.cluster.crm(&["crm_resource", "--cleanup"]);
+    }
+
+    /// An operator sees that a command failed (there is no quorum yet), and gives it again.
+    fn insist(&self, words: &[&str]) {
+        let mut said = String::new();
+        let done = until(HEALED, || {
+            self.cluster.answer_fencing();
+            let answer = self.cluster.crm(words);
+            said = answer.stderr.trim().to_owned();
+            answer.ok()
+        });
+        if done.is_err() {
+            eprintln!("lane {} {words:?} never succeeds: {said}", self.number);
+        }
     }
 
     fn boots(&self) -> Vec<usize> {

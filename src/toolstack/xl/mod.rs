@@ -41,11 +41,7 @@ impl Xl {
     /// The memory of the domain of this exact name, in MiB; `None` if that cannot be told.
     pub fn memory_mib(&self, name: &DomainName, limit: Duration) -> Option<u64> {
         let table = self.run(&["list".as_ref()], limit).ok()?.stdout;
-        table.lines().skip(1).find_map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let [own, _id, memory, ..] = words.as_slice() else { return None };
-            (*own == name.as_str()).then(|| memory.parse().ok()).flatten()
-        })
+        table.lines().skip(1).filter_map(parse_line).find(|line| line.name == name.as_str())?.memory_mib
     }
 
     fn run(&self, args: &[&OsStr], limit: Duration) -> Result<command::Output, CommandError> {
@@ -143,14 +139,14 @@ fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, String> {
     let mut sighting = Sighting::default();
     let mut saw_domain_0 = false;
     for line in lines.filter(|line| !line.trim().is_empty()) {
-        let (domain, copy) = parse_line(line).ok_or_else(|| format!("cannot read the line {line:?}"))?;
-        saw_domain_0 |= copy.id == DomainId(0);
-        if domain == name.as_str() {
-            sighting.own = Some(copy);
-        } else if domain == name.incoming() {
-            sighting.incoming = Some(copy);
-        } else if domain == name.migrated_away() {
-            sighting.migrated_away = Some(copy);
+        let line = parse_line(line).ok_or_else(|| format!("cannot read the line {line:?}"))?;
+        saw_domain_0 |= line.copy.id == DomainId(0);
+        if line.name == name.as_str() {
+            sighting.own = Some(line.copy);
+        } else if line.name == name.incoming() {
+            sighting.incoming = Some(line.copy);
+        } else if line.name == name.migrated_away() {
+            sighting.migrated_away = Some(line.copy);
         }
     }
     if saw_domain_0 {
@@ -160,18 +156,26 @@ fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, String> {
     }
 }
 
+/// One line of the table.
+struct Line<'a> {
+    name: &'a str,
+    copy: Copy,
+    memory_mib: Option<u64>,
+}
+
 /// `NAME  ID  MEM  VCPUS  STATE  TIME`: read from the end, since a name may be anything, even `(null)` or two words.
-fn parse_line(line: &str) -> Option<(&str, Copy)> {
+fn parse_line(line: &str) -> Option<Line<'_>> {
     let (rest, _cpu_seconds) = split_last_word(line)?;
     let (rest, state) = split_last_word(rest)?;
     let (rest, processors) = split_last_word(rest)?;
-    let (rest, _memory_mib) = split_last_word(rest)?;
+    let (rest, memory) = split_last_word(rest)?;
     let (name, id) = split_last_word(rest)?;
     let state = match parse_state(state)? {
         RunState::Paused if processors == "0" => RunState::Building,
         state => state,
     };
-    Some((name.trim(), Copy { id: DomainId(id.parse().ok()?), state }))
+    let copy = Copy { id: DomainId(id.parse().ok()?), state };
+    Some(Line { name: name.trim(), copy, memory_mib: memory.parse().ok() })
 }
 
 fn split_last_word(text: &str) -> Option<(&str, &str)> {
