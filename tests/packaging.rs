@@ -63,6 +63,10 @@ fn the_spec_is_of_this_version_and_its_changelog_says_so() {
     let spec = read("packaging/rpm/xen-handoff.spec");
     let version = spec.lines().find_map(|line| line.strip_prefix("Version:")).unwrap().trim();
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    assert!(
+        read("man/xen-handoff-handoff.7").contains(&format!("\"xen\\-handoff {version}\"")),
+        "the operators' page"
+    );
     let newest = spec.split("%changelog\n").nth(1).unwrap().lines().next().unwrap();
     assert!(newest.ends_with(&format!(" - {version}-1")), "{newest}");
 }
@@ -84,4 +88,36 @@ fn everything_in_packaging_is_installed() {
         let is_a_tool = path.starts_with("packaging/rpm");
         assert!(is_a_tool || makefile.contains(&format!("{}:", path.display())), "{}", path.display());
     }
+}
+
+#[test]
+fn every_message_of_the_operators_page_is_one_that_the_code_says() {
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text)
+            } else {
+                text.push_str(&std::fs::read_to_string(path).unwrap())
+            }
+        }
+    }
+    let mut code = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+    // Long messages are broken over lines.
+    let code = code.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
+    let page = read("man/xen-handoff-handoff.7");
+    let messages: Vec<String> = page
+        [page.find(".SH WHY A STOP").unwrap()..page.find(".SH WHAT IS ALWAYS").unwrap()]
+        .lines()
+        .collect::<Vec<_>>()
+        .windows(2)
+        .filter(|lines| [".TP", ".TQ"].contains(&lines[0]))
+        .filter_map(|lines| lines[1].strip_prefix(".B ").or(lines[1].strip_prefix(".BR ")))
+        .map(|message| message.strip_prefix('"').map_or(message, |rest| rest.split('"').next().unwrap()))
+        .map(|message| message.replace("\\-", "-"))
+        .collect();
+    assert!(messages.len() > 30, "{messages:?}");
+    let unsaid: Vec<_> = messages.iter().filter(|message| !code.contains(message.as_str())).collect();
+    assert!(unsaid.is_empty(), "nobody says {unsaid:?}");
 }
