@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::agent::Order;
 use crate::domain::DomainName;
-use crate::host::NodeName;
+use crate::host::{LocalPath, NodeName};
 use crate::transfer::relay::Relay;
 
 /// Hands running Xen domains from node to node for a cluster manager.
@@ -39,6 +39,34 @@ pub enum Command {
     /// Show this node's offers and transfers
     Status {
         /// As JSON: a list of objects with domain, presence, record, progress
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check whether other nodes can take a domain, before anything moves
+    ///
+    /// Exit status 0: every node that was asked can take it; 1: one of them cannot, or it could not be asked.
+    Preflight {
+        /// The domain, or the id of its resource
+        name: String,
+        /// Only this node [default: every other node that is online]
+        #[arg(long, value_name = "NODE")]
+        to: Vec<NodeName>,
+        /// Its configuration file [default: the resource's xmfile]
+        #[arg(long, value_name = "FILE", value_parser = local_path)]
+        config: Option<LocalPath>,
+        /// As JSON: a list of objects with node and checks (check, result, found, do)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the moves that began at this node, in either direction
+    History {
+        /// Only of this domain
+        #[arg(value_parser = |text: &str| DomainName::new(text))]
+        domain: Option<DomainName>,
+        /// How many, the newest ones
+        #[arg(short = 'n', long, default_value_t = 20)]
+        last: usize,
+        /// As JSON: one object a line, as in /var/lib/xen-handoff/moves.jsonl
         #[arg(long)]
         json: bool,
     },
@@ -131,6 +159,10 @@ pub enum Command {
 
 fn parse_order(text: &str) -> Result<Order, serde_json::Error> {
     serde_json::from_str(text)
+}
+
+fn local_path(text: &str) -> Result<LocalPath, String> {
+    LocalPath::new(text).ok_or_else(|| "must be an absolute path".to_owned())
 }
 
 impl std::str::FromStr for NodeName {

@@ -62,6 +62,20 @@ impl UnixTime {
         Self(self.0.saturating_add(by.as_secs()))
     }
 
+    /// For people: `2026-11-22 10:41`, UTC.
+    pub fn minute(self) -> String {
+        let text = i64::try_from(self.0)
+            .ok()
+            .and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
+        text.map_or_else(
+            || self.to_string(),
+            |at| {
+                let month = u8::from(at.month());
+                format!("{:04}-{month:02}-{:02} {:02}:{:02}", at.year(), at.day(), at.hour(), at.minute())
+            },
+        )
+    }
+
     /// Time that has gone by since `self`; zero if it lies ahead.
     pub fn age(self) -> Duration {
         Duration::from_secs(Self::now().0.saturating_sub(self.0))

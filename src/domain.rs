@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::host::LocalPath;
+
 /// Suffix of a copy that xl is receiving.
 pub const INCOMING: &str = "--incoming";
 /// Suffix of a copy that xl has given away.
@@ -216,13 +218,42 @@ impl fmt::Display for Presence {
     }
 }
 
-/// What the agent needs to know of a domain's configuration file, as the toolstack itself reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a guest is virtualised (`xl.cfg(5)`, `type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestType {
+    /// Paravirtualised.
+    Pv,
+    /// In a hardware container, without emulated devices.
+    Pvh,
+    /// Fully virtualised.
+    Hvm,
+    /// The toolstack says something else.
+    Unknown,
+}
+
+/// What the agent needs to know of a domain's configuration, as the toolstack itself reads it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DomainConfig {
-    /// The name in the file, which `name=` on the command line would override.
+    /// The name in it, which `name=` on the command line would override.
     pub name: DomainName,
-    /// Memory that the domain gets at its start, in KiB; 0 if the toolstack did not say.
-    pub target_memory_kib: u64,
+    /// How it is virtualised.
+    pub guest: GuestType,
+    /// The most memory that it can get, in MiB; 0 if the toolstack did not say.
+    pub memory_mib: u64,
+    /// The most virtual processors that it can get; 0 if the toolstack did not say.
+    pub processors: u32,
+    /// Its disks that are files or block devices of the host.
+    pub disks: Vec<LocalPath>,
+    /// Its other disks, which only a script of the toolstack understands.
+    pub disks_by_script: Vec<String>,
+    /// The bridges that its network interfaces are on.
+    pub bridges: Vec<String>,
+    /// The host's PCI devices that it has for itself.
+    pub passthrough: Vec<String>,
+    /// Whether the configuration forbids to migrate it (`nomigrate`).
+    pub may_not_migrate: bool,
 }
 
 #[cfg(test)]

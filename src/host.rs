@@ -25,6 +25,12 @@ impl Root {
         self.0.join(path.trim_start_matches('/'))
     }
 
+    /// `path`, absolute, as another node is told it: as it looks from inside this root.
+    pub fn seen_inside(&self, path: &Path) -> Option<LocalPath> {
+        let inside = path.strip_prefix(&self.0).map(|rest| Path::new("/").join(rest));
+        LocalPath::new(inside.as_deref().unwrap_or(path).to_str()?)
+    }
+
     /// The value for `XEN_HANDOFF_ROOT` of a child process; `None` for the real root.
     pub fn for_child(&self) -> Option<&OsStr> {
         (self.0 != Path::new("/")).then(|| self.0.as_os_str())
@@ -52,6 +58,43 @@ impl Root {
 impl Default for Root {
     fn default() -> Self {
         Self::new("/")
+    }
+}
+
+/// An absolute path of a host that has been looked at: no `..`, no control characters, at most 4096 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LocalPath(String);
+
+impl LocalPath {
+    /// `None` for what is no such path.
+    pub fn new(path: &str) -> Option<Self> {
+        let clean = path.split('/').all(|part| part != "..") && !path.chars().any(char::is_control);
+        (path.starts_with('/') && path.len() <= 4096 && clean).then(|| Self(path.to_owned()))
+    }
+
+    /// The bare text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LocalPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for LocalPath {
+    type Error = String;
+    fn try_from(path: String) -> Result<Self, String> {
+        Self::new(&path).ok_or_else(|| format!("{path:?} is no absolute path"))
+    }
+}
+
+impl From<LocalPath> for String {
+    fn from(path: LocalPath) -> Self {
+        path.0
     }
 }
 
@@ -135,6 +178,14 @@ mod tests {
             assert!(NodeName::new(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(NodeName::new("fe80::1").is_ok());
+    }
+
+    #[test]
+    fn a_path_from_elsewhere_cannot_climb_or_be_relative() {
+        for bad in ["", "dev/sda", "/dev/../etc/shadow", "/dev/a\nb", "iqn.2011-01.org:x0"] {
+            assert_eq!(LocalPath::new(bad), None, "{bad:?}");
+        }
+        assert_eq!(LocalPath::new("/dev/vg/x0").unwrap().as_str(), "/dev/vg/x0");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`transport`] | ssh between two nodes: verbs, never command lines |
 //! | [`cluster`] | what Pacemaker or Heartbeat plans, who its members are, and its ledger |
 //! | [`heartbeat`] | how classic Heartbeat calls us |
+//! | [`preflight`] | whether another node can take the domain |
 //! | [`toolstack`] | `xl` |
 //! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
 //! | [`domain`] | names, ids, what a listing says of a domain |
@@ -32,6 +33,7 @@ pub mod heartbeat;
 pub mod host;
 pub mod logging;
 pub mod ocf;
+pub mod preflight;
 pub mod small_file;
 pub mod tool;
 pub mod toolstack;

@@ -77,6 +77,10 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
             let reach = Reach { user, port, suffix: network_suffix, ..Reach::default() };
             tool::reach::run(root, &node, &us, &reach)
         }
+        Command::Preflight { name, to, config, json } => {
+            return judge(tool::preflight::run(root, &name, &to, config, json));
+        }
+        Command::History { domain, last, json } => tool::history::run(root, domain.as_ref(), last, json),
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
         Command::Guard { hold: false } => tool::guard::watch(root),
         Command::Guard { hold: true } => tool::guard::hold(root),
@@ -89,8 +93,14 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Keep { domain } => tool::keep::run(root, &domain),
         Command::Agent { action } => return act(&action, environment),
     };
+    judge(done.map(|()| true))
+}
+
+/// The exit status: 0 if all is well, 1 if it is not or cannot be told.
+fn judge(done: anyhow::Result<bool>) -> ProcessExitCode {
     match done {
-        Ok(()) => ProcessExitCode::SUCCESS,
+        Ok(true) => ProcessExitCode::SUCCESS,
+        Ok(false) => ProcessExitCode::FAILURE,
         Err(error) => {
             log::error!("{error:#}");
             let _ = writeln!(std::io::stderr(), "xen-handoff: {error:#}");

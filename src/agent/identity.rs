@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Action, LIST_LIMIT};
-use crate::domain::DomainName;
+use crate::domain::{DomainConfig, DomainName};
 use crate::host::Root;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::Parameters;
@@ -22,6 +22,9 @@ struct Identity {
     domain: DomainName,
     /// `None` where the parameter `name` decided.
     file: Option<Seen>,
+    /// What was in the file; none in what an older version has kept.
+    #[serde(default)]
+    config: Option<DomainConfig>,
 }
 
 /// A file as it was when it was read.
@@ -62,10 +65,9 @@ pub(super) fn resolve(
     action: Action,
 ) -> Result<DomainName, Failure> {
     let path = kept_at(root, resource);
-    let kept: Option<Identity> =
-        std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let kept = read(&path);
     if let Some(domain) = &parameters.name {
-        keep(&path, kept.as_ref(), Identity { domain: domain.clone(), file: None });
+        keep(&path, kept.as_ref(), Identity { domain: domain.clone(), file: None, config: None });
         return Ok(domain.clone());
     }
     let seen = parameters.xmfile.as_deref().and_then(Seen::look);
@@ -79,8 +81,10 @@ pub(super) fn resolve(
     };
     match toolstack.read_config(&seen.path, LIST_LIMIT) {
         Ok(config) => {
-            keep(&path, kept.as_ref(), Identity { domain: config.name.clone(), file: Some(seen) });
-            Ok(config.name)
+            let domain = config.name.clone();
+            let identity = Identity { domain: domain.clone(), file: Some(seen), config: Some(config) };
+            keep(&path, kept.as_ref(), identity);
+            Ok(domain)
         }
         // A file that was changed into something that xl refuses must not make a running domain invisible.
         Err(error) if kept.is_some() && matches!(action, Action::Stop | Action::Monitor) => {
@@ -97,6 +101,24 @@ pub(super) fn resolve(
                 .context("the name of the domain cannot be told; nothing was changed"))
         }
     }
+}
+
+fn read(path: &Path) -> Option<Identity> {
+    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+/// What the configuration file of `resource` says: as it is kept, or, where the parameter `name` made it needless to read the
+/// file, read now. `None` if that cannot be told.
+pub(super) fn config(
+    root: &Root,
+    resource: &str,
+    parameters: &Parameters,
+    toolstack: &dyn Toolstack,
+) -> Option<DomainConfig> {
+    let file = parameters.xmfile.as_deref()?;
+    let kept = read(&kept_at(root, resource)).filter(|kept| kept.file == Seen::look(file));
+    kept.and_then(|kept| kept.config)
+        .or_else(|| toolstack.read_config(file, LIST_LIMIT).inspect_err(|error| log::info!("{error}")).ok())
 }
 
 /// No file, and none was ever read since this host came up: the agent has never run this domain here.

@@ -1,12 +1,13 @@
 //! The agent: one file per OCF action. Each reads the world, decides, and acts, in this order and visibly so.
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::cluster::{ClusterView, detect};
-use crate::domain::{DomainName, Presence};
+use crate::domain::{DomainConfig, DomainName, Presence};
 use crate::handoff::evidence::Absence;
 use crate::handoff::record::{Record, RecordError, Store};
 use crate::handoff::{Effect, Event, Phase};
@@ -128,6 +129,8 @@ pub struct Agent {
     pub transport: Rc<dyn Transport>,
     /// The records.
     pub store: Store,
+    /// What the configuration file says, once it was asked.
+    config: OnceCell<Option<DomainConfig>>,
 }
 
 /// Carries out `action`. The exit code of an action that succeeded or, for monitor, that found the domain stopped.
@@ -187,6 +190,7 @@ impl Agent {
             domain,
             toolstack,
             cluster,
+            config: OnceCell::new(),
         })
     }
 

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome};
+use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome, identity};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
@@ -17,6 +17,7 @@ use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
 use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::{Parameters, Unreachable};
+use crate::preflight::facts::troubles;
 use crate::transport::message::{Answer, Request};
 
 /// The pause before something that failed is tried again.
@@ -320,6 +321,9 @@ impl Agent {
     /// Pulls the running domain over.
     fn claim(&self, offer: &Offer, heard: &mut Vec<PeerReport>) -> Result<Round, Failure> {
         let source = &offer.source;
+        if let Some(lack) = self.lack() {
+            return Ok(Round::Again(format!("{source} offers it, and this node cannot take it: {lack}")));
+        }
         let peer = match self.transport.address(source) {
             Ok(address) => address,
             Err(error) => return Ok(Round::Again(error.to_string())),
@@ -354,6 +358,16 @@ impl Agent {
                 Ok(Round::Again(format!("fetching it from {source} has no clear end: {reason}")))
             }
         }
+    }
+
+    /// What the domain needs and this node lacks: a stream would end without it, late.
+    fn lack(&self) -> Option<String> {
+        let config = self.config.get_or_init(|| {
+            identity::config(self.root(), &self.resource, &self.parameters, self.toolstack.as_ref())
+        });
+        let troubles = troubles(self.root(), config.as_ref()?);
+        let words: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     /// Every other node, and what the cluster knows of it.

@@ -1,13 +1,27 @@
 //! `validate-all`: can these parameters ever work on this node? Touches no domain.
 
 use std::io::Write;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
 use super::{LIST_LIMIT, NOTHING_CHANGED};
+use crate::clock::Deadline;
+use crate::cluster::{ClusterError, detect};
+use crate::host::NodeName;
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::{HandoffMode, Parameters};
+use crate::preflight::Verdict;
+use crate::preflight::ask::{ask, needs, this_host};
 use crate::toolstack::{Toolstack, ToolstackError, xl::Xl};
-use crate::transport::ssh;
+use crate::transport::Transport;
+use crate::transport::ssh::{self, Ssh};
+
+/// The level of `OCF_CHECK_LEVEL` from which the other nodes are asked too; `pcs` and `crm_resource --validate=10` set it.
+const ELSEWHERE: u32 = 10;
+/// Limit of all questions to one of them.
+const ELSEWHERE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Checks every parameter, the configuration file, and the tools.
 ///
@@ -40,5 +54,61 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
         // stderr may be closed; the log has it then.
         let _ = writeln!(std::io::stderr(), "WARNING: {warning}");
     }
+    if environment.check_level >= ELSEWHERE {
+        elsewhere(environment, &parameters, &xl, file)?;
+    }
     Ok(ExitCode::Success)
+}
+
+/// Whether every other node that is online could take the domain, by the same checks as `xen-handoff preflight`.
+///
+/// # Errors
+/// `Generic` with the nodes that could not, and why.
+fn elsewhere(
+    environment: &Environment,
+    parameters: &Parameters,
+    toolstack: &Xl,
+    file: &Path,
+) -> Result<(), Failure> {
+    let generic = |what: String| Failure::new(ExitCode::Generic, what);
+    let root = &environment.root;
+    let cluster = detect(root);
+    let me = environment.on_node.clone().unwrap_or_else(NodeName::of_this_host);
+    let peers = match cluster.peers(&me, environment.resource.as_deref().unwrap_or_default()) {
+        Ok(peers) => peers,
+        Err(ClusterError::NotRunning) => {
+            log::info!("no cluster manager runs here: no other node was checked");
+            return Ok(());
+        }
+        Err(error) => return Err(generic(format!("the other nodes cannot be told: {error}"))),
+    };
+    let file = root.seen_inside(file);
+    let name = match (&parameters.name, &file) {
+        (Some(name), _) => name.clone(),
+        (None, Some(file)) => {
+            let config = toolstack.read_config(&root.join(file.as_str()), LIST_LIMIT);
+            config.map_err(|error| generic(error.to_string()))?.name
+        }
+        (None, None) => {
+            return Err(generic("parameter xmfile is no path that another node can be told".to_owned()));
+        }
+    };
+    let needs = needs(root, toolstack, &name, file.as_ref()).map_err(generic)?;
+    let transport = Ssh::new(root, &parameters.reach, Rc::clone(&cluster));
+    let back = transport.address(&me).map_err(|error| generic(error.to_string()))?;
+    let here = this_host(toolstack);
+    let mut against = Vec::new();
+    for peer in peers.iter().filter(|peer| peer.online) {
+        let report =
+            ask(&transport, &peer.node, &back, &needs, here.as_ref(), Deadline::after(ELSEWHERE_LIMIT));
+        for check in
+            report.checks.iter().filter(|check| matches!(check.result, Verdict::Warning | Verdict::Unknown))
+        {
+            log::warn!("domain={name} {}: {}: {}", report.node, check.check, check.found);
+        }
+        if report.is_hopeless() {
+            against.push(format!("{} cannot take {name}: {}", report.node, report.objections()));
+        }
+    }
+    if against.is_empty() { Ok(()) } else { Err(generic(against.join("; "))) }
 }

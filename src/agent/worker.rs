@@ -22,8 +22,11 @@ use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Push, Transfer};
 use crate::host::Root;
+use crate::preflight::Needs;
+use crate::preflight::ask::objections;
 use crate::toolstack::Toolstack;
 use crate::toolstack::xl::Xl;
+use crate::transfer::moves::Why;
 use crate::transfer::settle::AtSourceEnd;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
@@ -109,7 +112,8 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
         };
         let (from_peer, to_peer, _session) = begin(order, connection, &request)?;
         let (domain, transfer) = (&order.domain, &order.transfer);
-        let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: lock.as_fd(), deadline };
+        let lock = lock.as_fd();
+        let stream = Stream { root, domain, why: Why::Handoff, transfer, from_peer, to_peer, lock, deadline };
         let received = transfer::receive::receive(stream).map_err(broken)?;
         Ok(match received.end {
             ReceiverEnd::Running => Outcome::Moved,
@@ -132,6 +136,11 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             let mut connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
+            match Xl::new(root).running_config(domain, LIST_LIMIT) {
+                Ok(config) => objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                    .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
+                Err(error) => log::info!("domain={domain} no preflight: {error}"),
+            }
             let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
             let request = Request::Receive { domain, transfer, limit: seconds(deadline) };
@@ -147,7 +156,9 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
                 record.peer_boot = boot;
             })
             .map_err(|error| broken(error.into()))?;
-        let stream = Stream { root, domain, transfer, from_peer, to_peer, lock: lock.as_fd(), deadline };
+        let lock = lock.as_fd();
+        let stream =
+            Stream { root, domain, why: Why::Migration, transfer, from_peer, to_peer, lock, deadline };
         let sent = transfer::send::send(stream).map_err(broken)?;
         Ok(match sent.end {
             AtSourceEnd::Moved => Outcome::Moved,

@@ -10,9 +10,11 @@ use crate::domain::DomainName;
 use crate::handoff::Effect;
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
+use managed::ManagedDomain;
 
 pub mod heartbeat;
 mod history;
+pub mod managed;
 mod node_attributes;
 pub mod none;
 pub mod pacemaker;
@@ -125,6 +127,17 @@ pub trait ClusterView: fmt::Debug {
     fn is_leaving(&self) -> bool {
         false
     }
+
+    /// This node's name in the cluster, which may differ from the kernel's.
+    fn own_name(&self) -> NodeName {
+        NodeName::of_this_host()
+    }
+
+    /// The domains that it manages by this agent.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError>;
 
     /// Where its offers lie.
     fn ledger(&self) -> &dyn Ledger;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::managed::ManagedDomain;
 use super::{ClusterError, ClusterView, Peer, Plan};
 use crate::domain::DomainName;
 use crate::handoff::Epoch;
@@ -31,6 +32,10 @@ impl ClusterView for NoCluster {
     }
 
     fn node_attribute(&self, _node: &NodeName, _name: &str) -> Result<Option<String>, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError> {
         Err(ClusterError::NotRunning)
     }
 

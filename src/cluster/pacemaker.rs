@@ -6,6 +6,7 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
+use super::managed::{self, ManagedDomain};
 use super::node_attributes::NodeAttributes;
 use super::xml::Element;
 use super::{ClusterError, ClusterView, Peer, Plan, history, plan};
@@ -48,14 +49,6 @@ impl Pacemaker {
     fn cib(&self, limit: Duration) -> Result<String, ClusterError> {
         self.run("cibadmin", &["--query"], None, limit)
             .map_err(|error| if daemon_lives() { error } else { ClusterError::NotRunning })
-    }
-
-    /// This node's name in the cluster, which may differ from the kernel's.
-    fn own_name(&self) -> NodeName {
-        self.run("crm_node", &["-n"], None, LIMIT)
-            .ok()
-            .and_then(|name| NodeName::new(name.trim()).ok())
-            .unwrap_or_else(NodeName::of_this_host)
     }
 }
 
@@ -122,6 +115,18 @@ impl ClusterView for Pacemaker {
         ];
         let value = self.run("crm_attribute", &args, None, LIMIT)?;
         Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
+    }
+
+    fn own_name(&self) -> NodeName {
+        self.run("crm_node", &["-n"], None, LIMIT)
+            .ok()
+            .and_then(|name| NodeName::new(name.trim()).ok())
+            .unwrap_or_else(NodeName::of_this_host)
+    }
+
+    fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError> {
+        let cib = Element::parse(&self.cib(LIMIT)?);
+        cib.map(|cib| managed::read(&cib)).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
     }
 
     fn ledger(&self) -> &dyn Ledger {

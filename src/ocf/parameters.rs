@@ -361,7 +361,10 @@ fn parse_flag(value: &str) -> Result<bool, String> {
 }
 
 /// Seconds, or a number with a unit, as Pacemaker reads times.
-fn parse_span(value: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_span(value: &str) -> Result<Duration, String> {
     let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number: u64 = value[..digits]
         .parse()

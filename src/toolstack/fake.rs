@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{ShutdownRequest, Toolstack, ToolstackError};
+use super::{HostInfo, ShutdownRequest, Toolstack, ToolstackError};
 use crate::domain::{Copy, DomainConfig, DomainId, DomainName, RunState, Sighting};
 
 /// Answers from a script: each listing takes the next sighting; the last one stays.
@@ -50,6 +50,18 @@ impl Toolstack for Fake {
 
     fn read_config(&self, path: &Path, _limit: Duration) -> Result<DomainConfig, ToolstackError> {
         Err(ToolstackError::Config { path: path.display().to_string(), what: "fake".to_owned() })
+    }
+
+    fn running_config(&self, name: &DomainName, _limit: Duration) -> Result<DomainConfig, ToolstackError> {
+        Err(ToolstackError::Config { path: name.to_string(), what: "fake".to_owned() })
+    }
+
+    fn host_info(&self, _limit: Duration) -> Result<HostInfo, ToolstackError> {
+        Err(ToolstackError::Unreadable { command: "xl info".to_owned(), what: "fake".to_owned() })
+    }
+
+    fn dom0_can_spare_mib(&self, _info: &HostInfo, _limit: Duration) -> Result<u64, ToolstackError> {
+        Ok(0)
     }
 
     fn create(&self, path: &Path, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {

@@ -2,8 +2,11 @@
 //!
 //! The trait is what the actions need and no more; [`fake::Fake`] stands beside the real one, for tests.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::command::CommandError;
 use crate::domain::{DomainConfig, DomainId, DomainName, Presence, Sighting};
@@ -53,6 +56,37 @@ pub enum ShutdownRequest {
     PowerButton,
 }
 
+/// A version of the hypervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct XenVersion {
+    /// 4 of 4.17.
+    pub major: u32,
+    /// 17 of 4.17.
+    pub minor: u32,
+}
+
+impl fmt::Display for XenVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// What the toolstack says of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostInfo {
+    /// The hypervisor.
+    pub xen: XenVersion,
+    /// Memory of the host, in MiB.
+    pub total_mib: u64,
+    /// Memory that no domain has and that is not promised to one that is being created, in MiB.
+    pub free_mib: u64,
+    /// What kinds of guests can be run: `pv`, `hvm`, `hap`, ...
+    pub capabilities: Vec<String>,
+    /// Whether the hypervisor's command line says how much memory dom0 has.
+    pub dom0_is_fixed: bool,
+}
+
 /// A toolstack on this node. Every call is bounded by a time limit and starts one process.
 pub trait Toolstack: std::fmt::Debug {
     /// What a listing says of `name`.
@@ -78,6 +112,25 @@ pub trait Toolstack: std::fmt::Debug {
     /// # Errors
     /// [`ToolstackError::Config`] with the toolstack's words if it refuses the file.
     fn read_config(&self, path: &Path, limit: Duration) -> Result<DomainConfig, ToolstackError>;
+
+    /// The configuration that a domain runs with now, devices that were attached since included. It is what travels with a
+    /// migration.
+    ///
+    /// # Errors
+    /// The toolstack's words, for example that there is no such domain.
+    fn running_config(&self, name: &DomainName, limit: Duration) -> Result<DomainConfig, ToolstackError>;
+
+    /// What the toolstack says of this host.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn host_info(&self, limit: Duration) -> Result<HostInfo, ToolstackError>;
+
+    /// How much of dom0's memory the toolstack would give to a new domain by itself, in MiB.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn dom0_can_spare_mib(&self, info: &HostInfo, limit: Duration) -> Result<u64, ToolstackError>;
 
     /// Boots a domain from its configuration under `name`.
     ///

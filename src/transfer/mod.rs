@@ -12,6 +12,7 @@ use crate::handoff::Transfer;
 use crate::host::Root;
 
 pub mod message;
+pub mod moves;
 pub mod pipe;
 pub mod progress;
 pub mod receive;
@@ -26,6 +27,8 @@ pub struct Stream<'a> {
     pub root: &'a Root,
     /// Which domain.
     pub domain: &'a DomainName,
+    /// What for.
+    pub why: moves::Why,
     /// From where to where.
     pub transfer: &'a Transfer,
     /// What the other end says.

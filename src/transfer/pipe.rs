@@ -11,13 +11,15 @@
 use std::fmt;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::pipe::SpliceFlags;
 
 use super::message::{GO, Reader, Stage};
+use super::moves::{Flow, milliseconds};
 use crate::clock::Deadline;
 use crate::command::wait_readable;
 
@@ -60,8 +62,8 @@ pub struct Ends {
 /// How a stream went.
 #[derive(Debug)]
 pub struct Passed {
-    /// Bytes carried down.
-    pub bytes: u64,
+    /// Bytes carried down, and when which point was reached.
+    pub flow: Flow,
     /// How far the receiver came.
     pub stage: Stage,
     /// Why it was ended here, if it was.
@@ -70,7 +72,7 @@ pub struct Passed {
 
 impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bytes={} stage={:?}", self.bytes, self.stage)?;
+        write!(f, "bytes={} stage={:?}", self.flow.bytes, self.stage)?;
         self.ended.as_ref().map_or(Ok(()), |error| write!(f, " ended={error:#}"))
     }
 }
@@ -81,11 +83,27 @@ struct Shared {
     ready: AtomicBool,
     stage: AtomicU8,
     over: AtomicBool,
+    points: Mutex<Flow>,
 }
 
 impl Shared {
-    fn set_stage(&self, stage: Stage) {
+    fn set_stage(&self, stage: Stage, since_begin: Duration) {
         self.stage.store(stage as u8, Ordering::SeqCst);
+        let Ok(mut points) = self.points.lock() else { return };
+        let points = &mut *points;
+        let reached = [
+            (Stage::Stream, &mut points.opened_ms),
+            (Stage::Ready, &mut points.ready_ms),
+            (Stage::Reported, &mut points.reported_ms),
+        ];
+        for (_, point) in reached.into_iter().filter(|(point, _)| stage >= *point) {
+            point.get_or_insert(milliseconds(since_begin));
+        }
+    }
+
+    fn flow(&self) -> Flow {
+        let points = self.points.lock().map(|points| *points).unwrap_or_default();
+        Flow { bytes: self.bytes.load(Ordering::SeqCst), ..points }
     }
 
     fn stage(&self) -> Stage {
@@ -118,11 +136,7 @@ pub fn carry(ends: Ends, deadline: Deadline, watcher: &dyn Watcher) -> Passed {
         (down, up)
     });
     watcher.progress(shared.bytes.load(Ordering::SeqCst), shared.stage());
-    Passed {
-        bytes: shared.bytes.load(Ordering::SeqCst),
-        stage: shared.stage(),
-        ended: down.err().or(up.err()),
-    }
+    Passed { flow: shared.flow(), stage: shared.stage(), ended: down.err().or(up.err()) }
 }
 
 fn carry_down(
@@ -135,13 +149,13 @@ fn carry_down(
     // A splice to a socket waits for room unless the socket itself says otherwise.
     rustix::io::ioctl_fionbio(&to, true)?;
     let mut after_ready: Vec<u8> = Vec::new();
-    let mut told = std::time::Instant::now();
+    let mut told = Instant::now();
     loop {
         let mut open = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
         wait_readable(&mut open, TICK)?;
         let readable = !open[0].revents().is_empty();
         if told.elapsed() >= TICK {
-            told = std::time::Instant::now();
+            told = Instant::now();
             watcher.progress(shared.bytes.load(Ordering::SeqCst), shared.stage());
         }
         let ready = shared.ready.load(Ordering::SeqCst);
@@ -208,6 +222,7 @@ fn read_on(
 fn carry_up(from: OwnedFd, to: OwnedFd, watcher: &dyn Watcher, shared: &Shared) -> anyhow::Result<()> {
     let mut from = std::fs::File::from(from);
     let mut reader = Reader::default();
+    let began = Instant::now();
     let mut buffer = [0; 4096];
     loop {
         let mut open = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
@@ -229,7 +244,7 @@ fn carry_up(from: OwnedFd, to: OwnedFd, watcher: &dyn Watcher, shared: &Shared) 
             // Before the words are passed on: what the sender answers must find *down* reading, not splicing.
             shared.ready.store(true, Ordering::SeqCst);
         }
-        shared.set_stage(reader.stage());
+        shared.set_stage(reader.stage(), began.elapsed());
         write_all(&to, &buffer[..count])?;
     }
 }
@@ -264,7 +279,6 @@ mod tests {
     use crate::transfer::message::{BANNER, READY, REPORT};
     use std::fs::File;
     use std::io::Write;
-    use std::sync::Mutex;
 
     #[derive(Default)]
     struct Notes {
@@ -347,7 +361,9 @@ mod tests {
         assert!(passed.ended.is_none(), "{passed}");
         assert_eq!(got, GO);
         assert_eq!(passed.stage, Stage::Reported);
-        assert_eq!(passed.bytes, (3 << 20) + GO.len() as u64);
+        assert_eq!(passed.flow.bytes, (3 << 20) + GO.len() as u64);
+        let Flow { opened_ms, ready_ms, reported_ms, .. } = passed.flow;
+        assert!(opened_ms.is_some() && opened_ms <= ready_ms && ready_ms <= reported_ms, "{:?}", passed.flow);
         assert_eq!(*notes.seen.lock().unwrap(), ["ready", "go"]);
     }
 

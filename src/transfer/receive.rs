@@ -1,15 +1,16 @@
 //! The receiving end: runs `xl migrate-receive` on an open connection, with our pipe between, and finds out how it ended.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Stream;
 use super::message::Stage;
+use super::moves::{self, Ending, Flow, Move};
 use super::pipe::{self, Ends, Watcher};
 use super::progress::{Direction, Reporter};
 use super::send::last_words;
 use super::settle;
-use crate::clock::Deadline;
+use crate::clock::{Deadline, UnixTime};
 use crate::command::{self, Tool};
 use crate::domain::DomainName;
 use crate::handoff::Event;
@@ -62,12 +63,31 @@ impl Watcher for AtTarget<'_> {
 /// # Errors
 /// If the record did not allow it or xl could not be started; nothing has been received then.
 pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
-    let Stream { root, domain, transfer, .. } = stream;
+    let Stream { root, domain, transfer, why, .. } = stream;
+    let (began_at, began) = (UnixTime::now(), Instant::now());
     let store = Store::new(root.state_folder());
     store.advance(domain, "receive", Event::StreamOpened(transfer.clone()))?;
-    let said = run_xl(stream).unwrap_or_else(|error| format!("{error:#}"));
+    let (flow, said) = run_xl(stream).unwrap_or_else(|error| (Flow::default(), format!("{error:#}")));
     let end = settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
     log::info!("domain={domain} from={} receiver={end:?} xl={said:?}", transfer.source);
+    let entry = Move {
+        domain: domain.clone(),
+        source: transfer.source.clone(),
+        target: transfer.target.clone(),
+        epoch: transfer.epoch,
+        direction: Direction::Incoming,
+        why,
+        began_at,
+        total_ms: moves::milliseconds(began.elapsed()),
+        flow,
+        end: match end {
+            ReceiverEnd::Running => Ending::Moved,
+            ReceiverEnd::Nothing => Ending::NotMoved,
+            ReceiverEnd::Undecided => Ending::Undecided,
+        },
+        said: said.clone(),
+    };
+    moves::note(root, &entry);
     Ok(Received { end, said })
 }
 
@@ -82,7 +102,8 @@ pub fn become_receiver(root: &Root, parent: i32) -> anyhow::Result<()> {
     Err(command::become_bound(&Xl::new(root).tool()?, &["migrate-receive"], parent).into())
 }
 
-fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
+/// What passed, and xl's last words.
+fn run_xl(stream: Stream<'_>) -> anyhow::Result<(Flow, String)> {
     let Stream { root, domain, from_peer, to_peer, deadline, .. } = stream;
     let words = tempfile::tempfile()?;
     let us = rustix::process::getpid().as_raw_nonzero().to_string();
@@ -112,5 +133,5 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
     if !status.success() {
         said = format!("xl migrate-receive: {status}; {said}");
     }
-    Ok(said)
+    Ok((passed.flow, said))
 }

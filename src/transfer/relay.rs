@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::message::Stage;
+use super::moves;
 use super::pipe::{self, Ends, Watcher};
 use super::progress::{Direction, Reporter};
 use crate::clock::Deadline;
@@ -76,5 +77,6 @@ pub fn run(root: &Root, order: &Relay) -> anyhow::Result<()> {
     };
     let passed = pipe::carry(ends, Deadline::after(Duration::from_secs(order.limit)), &watcher);
     log::info!("domain={} relay {passed}", order.domain);
+    moves::leave_flow(root, &order.domain, &passed);
     passed.ended.map_or(Ok(()), Err)
 }

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Stream;
+use super::moves::{self, Ending, Move};
+use super::progress::Direction;
 use super::settle::{self, AtSourceEnd};
-use crate::clock::Deadline;
+use crate::clock::{Deadline, UnixTime};
 use crate::command::{self, Tool};
 use crate::descriptor::bequeath;
 use crate::handoff::Transfer;
@@ -32,8 +34,11 @@ pub struct Sent {
 /// # Errors
 /// If xl could not be started at all; the record then says so too.
 pub fn send(stream: Stream<'_>) -> anyhow::Result<Sent> {
-    let Stream { root, domain, transfer, .. } = stream;
+    let Stream { root, domain, transfer, why, .. } = stream;
     let store = Store::new(root.state_folder());
+    let (began_at, began) = (UnixTime::now(), Instant::now());
+    // What a relay of before has left is not this stream's.
+    moves::take_flow(root, domain);
     let started = run_xl(stream);
     let said = match &started {
         Ok(said) => said.clone(),
@@ -44,12 +49,31 @@ pub fn send(stream: Stream<'_>) -> anyhow::Result<Sent> {
     let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain, deadline);
     let end = settle::source(root, &store, domain, deadline, &ask)?;
     log::info!("domain={domain} to={} sender={end:?} xl={said:?}", transfer.target);
+    let entry = Move {
+        domain: domain.clone(),
+        source: transfer.source.clone(),
+        target: transfer.target.clone(),
+        epoch: transfer.epoch,
+        direction: Direction::Outgoing,
+        why,
+        began_at,
+        total_ms: moves::milliseconds(began.elapsed()),
+        flow: moves::take_flow(root, domain),
+        end: match &end {
+            AtSourceEnd::Moved => Ending::Moved,
+            AtSourceEnd::StillHere => Ending::NotMoved,
+            AtSourceEnd::Gone => Ending::Gone,
+            AtSourceEnd::Undecided(_) => Ending::Undecided,
+        },
+        said: said.clone(),
+    };
+    moves::note(root, &entry);
     started?;
     Ok(Sent { end, said })
 }
 
 fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
-    let Stream { root, domain, transfer, from_peer, to_peer, lock, deadline } = stream;
+    let Stream { root, domain, transfer, from_peer, to_peer, lock, deadline, why: _ } = stream;
     let xl = Xl::new(root).tool()?;
     let ourselves = Tool::ourselves(root)?;
     let exe = ourselves.path().to_string_lossy();

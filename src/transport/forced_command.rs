@@ -9,6 +9,7 @@
 //! | `reach` | dials the address that was given, with our own options and key, and hangs up |
 //! | `ledger` | reads the ledger; changes nothing |
 //! | `note`, `forget` | keeps or forgets an entry in this node's part of the ledger, a small file |
+//! | `preflight` | lists, asks for the host's memory, tries to open the disks that are named, and closes them; changes nothing |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
 //!
@@ -31,7 +32,9 @@ use crate::handoff::ledger::from_text;
 use crate::handoff::record::Store;
 use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
+use crate::preflight::facts::gather;
 use crate::toolstack::{Toolstack, xl::Xl};
+use crate::transfer::moves::Why;
 use crate::transfer::{self, Stream, settle};
 
 /// How long we wait for the caller's next line.
@@ -126,6 +129,7 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
             Request::Forget { domain, epoch } => {
                 done(PeerFiles::new(root).forget(&domain, epoch).map_err(|error| error.to_string()))
             }
+            Request::Preflight { needs } => Answer::Facts { facts: gather(root, &Xl::new(root), &needs) },
             Request::Claim { domain, transfer, back, ended, limit } => {
                 let claim = Claim { domain, transfer, back, ended, limit, boot: greeting.boot };
                 return give(root, &claim, from_caller, to_caller);
@@ -236,16 +240,9 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         store.advance(domain, "serve", Event::SenderEnded(SenderEnd::StillHere))?;
         return Err(error.into());
     }
-    let (from_peer, to_peer) = (from_caller, to_caller);
-    transfer::send::send(Stream {
-        root,
-        domain,
-        transfer,
-        from_peer,
-        to_peer,
-        lock: lock.as_fd(),
-        deadline,
-    })?;
+    let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
+    let why = Why::Handoff;
+    transfer::send::send(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline })?;
     Ok(())
 }
 
@@ -276,15 +273,8 @@ fn take(
     }
     let deadline = Deadline::after(Duration::from_secs(limit));
     write_line(&to_caller, &Answer::Granted)?;
-    let (from_peer, to_peer) = (from_caller, to_caller);
-    transfer::receive::receive(Stream {
-        root,
-        domain,
-        transfer,
-        from_peer,
-        to_peer,
-        lock: lock.as_fd(),
-        deadline,
-    })?;
+    let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
+    let why = Why::Migration;
+    transfer::receive::receive(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline })?;
     Ok(())
 }

@@ -11,11 +11,20 @@ use crate::domain::{DomainName, Presence};
 use crate::handoff::ledger::Entries;
 use crate::handoff::{Ended, Epoch, Phase, Transfer};
 use crate::host::{NodeName, Root};
+use crate::preflight::Needs;
+use crate::preflight::facts::Facts;
 
 /// The version of this protocol. Both ends must speak the same.
 pub const PROTOCOL: u32 = 1;
 
+/// Verbs that came after the first release of this protocol: a far end that does not name them in its greeting is not asked.
+pub const PREFLIGHT: &str = "preflight";
+const LATER_VERBS: [&str; 1] = [PREFLIGHT];
+
 /// The first line of either end.
+///
+/// An end that is newer may say more in it than this one reads; what it can do besides the protocol's first verbs, it names.
+/// So two builds get along through a rolling upgrade, and neither ever sends a verb that the other does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// Which protocol.
@@ -25,12 +34,20 @@ pub struct Greeting {
     pub version: String,
     /// Which life of its host: another one after every restart.
     pub boot: Option<String>,
+    /// What it can do besides the first verbs.
+    #[serde(default)]
+    pub can: Vec<String>,
 }
 
 impl Greeting {
     /// Ours.
     pub fn ours(root: &Root) -> Self {
-        Self { protocol: PROTOCOL, version: crate::VERSION.to_owned(), boot: root.boot_id() }
+        Self {
+            protocol: PROTOCOL,
+            version: crate::VERSION.to_owned(),
+            boot: root.boot_id(),
+            can: LATER_VERBS.map(str::to_owned).to_vec(),
+        }
     }
 }
 
@@ -95,6 +112,11 @@ pub enum Request {
         /// Which one.
         epoch: Epoch,
     },
+    /// Could you take this domain? ([`PREFLIGHT`])
+    Preflight {
+        /// What it needs.
+        needs: Needs,
+    },
     /// Let me fetch this domain. I have no copy of it.
     Claim {
         /// Which domain.
@@ -140,6 +162,11 @@ pub enum Answer {
     Ledger {
         /// Offers and pushes.
         entries: Entries,
+    },
+    /// About this node.
+    Facts {
+        /// What was asked for.
+        facts: Facts,
     },
     /// It begins: the next byte is xl's.
     Granted,

@@ -85,7 +85,7 @@ pub struct Connection {
     from_peer: OwnedFd,
     to_peer: OwnedFd,
     ssh: Option<Session>,
-    peer_boot: Option<String>,
+    greeting: Greeting,
 }
 
 /// The ssh process behind a connection. Killed when dropped, so that a question that was given up leaves nothing.
@@ -127,25 +127,41 @@ impl Connection {
         ssh: Option<Session>,
         deadline: Deadline,
     ) -> Result<Self, TransportError> {
-        let mut connection = Self { peer, from_peer, to_peer, ssh, peer_boot: None };
-        connection.say(&Greeting::ours(root))?;
-        let greeting: Greeting = connection.hear(deadline)?;
-        if greeting.protocol != PROTOCOL {
+        let ours = Greeting::ours(root);
+        let mut connection = Self { peer, from_peer, to_peer, ssh, greeting: ours.clone() };
+        connection.say(&ours)?;
+        connection.greeting = connection.hear(deadline)?;
+        let theirs = &connection.greeting;
+        if theirs.protocol != PROTOCOL {
             return Err(TransportError::Protocol {
                 node: connection.peer.clone(),
                 what: format!(
                     "it speaks protocol {} (version {}), this node speaks {PROTOCOL}",
-                    greeting.protocol, greeting.version
+                    theirs.protocol, theirs.version
                 ),
             });
         }
-        connection.peer_boot = greeting.boot;
         Ok(connection)
+    }
+
+    /// The far end.
+    pub fn peer(&self) -> &NodeName {
+        &self.peer
+    }
+
+    /// Which build it is.
+    pub fn peer_version(&self) -> &str {
+        &self.greeting.version
+    }
+
+    /// Whether it knows this verb, one of those that came later.
+    pub fn can(&self, verb: &str) -> bool {
+        self.greeting.can.iter().any(|known| known == verb)
     }
 
     /// Which life of its host the far end is in, if it says so.
     pub fn peer_boot(&self) -> Option<&str> {
-        self.peer_boot.as_deref()
+        self.greeting.boot.as_deref()
     }
 
     /// Asks one thing and waits for the answer.

@@ -35,7 +35,8 @@ const SSH: &str = r#"#!/bin/sh
 for argument; do host=$before; before=$argument; done
 [ -e "SHARED/$host/cut" ] && { echo "ssh: connect to host $host: No route to host" >&2; exit 255; }
 [ -e "SHARED/$host/serves" ] || { echo "ssh: Could not resolve hostname $host" >&2; exit 255; }
-exec env -i XEN_HANDOFF_ROOT="SHARED/$host" HA_LOGFACILITY=none HA_LOGFILE="SHARED/log" EXE serve
+# as below a real sshd: who kills ssh kills the connection, and not the other end
+env -i XEN_HANDOFF_ROOT="SHARED/$host" HA_LOGFACILITY=none HA_LOGFILE="SHARED/log" EXE serve
 "#;
 
 const ATTRD: &str = r#"#!/bin/sh

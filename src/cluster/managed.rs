@@ -1,0 +1,119 @@
+//! The domains that the cluster manages by this agent, as its configuration has them. For the operators' tools: an action is
+//! told by its environment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::xml::Element;
+use crate::ocf::parameters::parse_span;
+
+/// What Pacemaker gives an operation that sets no timeout.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One resource of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ManagedDomain {
+    /// The resource's id.
+    pub resource: String,
+    /// Its parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// How long each operation may take: start, stop, migrate_to, ... Empty where the cluster manager has no limits.
+    pub timeouts: BTreeMap<String, Duration>,
+    /// Whether the cluster may migrate it by itself.
+    pub allow_migrate: bool,
+}
+
+impl ManagedDomain {
+    /// Whether somebody who says `name` means this one.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.resource == name || self.parameters.get("name").is_some_and(|own| own == name)
+    }
+}
+
+/// Every `ocf:handoff:Xen` of a CIB, in its order.
+pub(super) fn read(cib: &Element) -> Vec<ManagedDomain> {
+    let Some(configuration) = cib.child("configuration") else { return Vec::new() };
+    let Some(resources) = configuration.child("resources") else { return Vec::new() };
+    let default = configuration
+        .every("op_defaults")
+        .flat_map(|defaults| defaults.every("nvpair"))
+        .find(|pair| pair.get("name") == Some("timeout"))
+        .and_then(|pair| parse_span(pair.get("value")?).ok())
+        .unwrap_or(DEFAULT_TIMEOUT);
+    let templates: Vec<&Element> = resources.every("template").collect();
+    resources
+        .every("primitive")
+        .filter_map(|primitive| {
+            let template = primitive
+                .get("template")
+                .and_then(|id| templates.iter().copied().find(|template| template.get("id") == Some(id)));
+            // What the primitive says itself comes last, and wins.
+            let sources: Vec<&Element> = template.into_iter().chain([primitive]).collect();
+            let says = |name: &str| sources.iter().rev().find_map(|element| element.get(name));
+            (says("class") == Some("ocf")
+                && says("provider") == Some("handoff")
+                && says("type") == Some("Xen"))
+            .then(|| ManagedDomain {
+                resource: primitive.get("id").unwrap_or_default().to_owned(),
+                parameters: pairs(&sources, "instance_attributes"),
+                timeouts: timeouts(&sources, default),
+                allow_migrate: pairs(&sources, "meta_attributes")
+                    .get("allow-migrate")
+                    .is_some_and(|value| matches!(value.as_str(), "true" | "1" | "yes" | "on")),
+            })
+        })
+        .collect()
+}
+
+/// The name-value pairs of these sets, the later element's over the earlier one's.
+fn pairs(sources: &[&Element], set: &str) -> BTreeMap<String, String> {
+    sources
+        .iter()
+        .flat_map(|element| element.children.iter().filter(|child| child.name == set))
+        .flat_map(|set| set.every("nvpair"))
+        .filter_map(|pair| Some((pair.get("name")?.to_owned(), pair.get("value")?.to_owned())))
+        .collect()
+}
+
+fn timeouts(sources: &[&Element], default: Duration) -> BTreeMap<String, Duration> {
+    let mut all: BTreeMap<String, Duration> = ["start", "stop", "monitor", "migrate_to", "migrate_from"]
+        .map(|name| (name.to_owned(), default))
+        .into();
+    for op in sources.iter().flat_map(|element| element.every("op")) {
+        let Some(name) = op.get("name") else { continue };
+        let inside = op.every("nvpair").find(|pair| pair.get("name") == Some("timeout"));
+        let set = op.get("timeout").or_else(|| inside?.get("value"));
+        if let Some(timeout) = set.and_then(|text| parse_span(text).ok()) {
+            all.insert(name.to_owned(), timeout);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_resources_are_found_with_their_parameters_and_limits_through_templates_too() {
+        let cib = r#"<cib><configuration><op_defaults><meta_attributes id="o"><nvpair id="t" name="timeout" value="30s"/>
+            </meta_attributes></op_defaults><resources>
+            <template id="vm" class="ocf" provider="handoff" type="Xen"><meta_attributes id="m"><nvpair id="am"
+            name="allow-migrate" value="true"/></meta_attributes><operations><op id="o1" name="stop" interval="0"
+            timeout="180s"/></operations></template>
+            <primitive id="x0" template="vm"><instance_attributes id="i"><nvpair id="f" name="xmfile"
+            value="/etc/xen/x0.cfg"/></instance_attributes><operations><op id="o2" name="start" timeout="5min"/>
+            </operations></primitive>
+            <primitive id="old" class="ocf" provider="heartbeat" type="Xen"/>
+            <group id="g"><primitive id="x1" class="ocf" provider="handoff" type="Xen"><instance_attributes id="j">
+            <nvpair id="n" name="name" value="web"/></instance_attributes></primitive></group>
+            </resources></configuration></cib>"#;
+        let found = read(&Element::parse(cib).unwrap());
+        let [x0, x1] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((x0.resource.as_str(), x0.allow_migrate), ("x0", true));
+        assert_eq!(x0.parameters["xmfile"], "/etc/xen/x0.cfg");
+        let seconds = |name: &str| x0.timeouts[name].as_secs();
+        assert_eq!((seconds("start"), seconds("stop"), seconds("migrate_to")), (300, 180, 30));
+        assert!(x1.is_called("web") && x1.is_called("x1") && !x1.allow_migrate);
+    }
+}

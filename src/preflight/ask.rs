@@ -1,0 +1,127 @@
+//! Asks a node, over the transport, whether it can take a domain.
+
+use std::time::Duration;
+
+use super::facts::{self, HostFacts};
+use super::judge::judge;
+use super::{Check, Needs, Report, Verdict};
+use crate::clock::Deadline;
+use crate::domain::{DomainName, Presence};
+use crate::host::{LocalPath, NodeName, Root};
+use crate::toolstack::Toolstack;
+use crate::transport::message::{Address, Answer, PREFLIGHT, Request};
+use crate::transport::{Connection, Transport};
+
+/// Limit of one word of the toolstack.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What the domain needs, by what it runs with here; by its configuration file where it does not run here.
+///
+/// # Errors
+/// Why that cannot be told.
+pub fn needs(
+    root: &Root,
+    toolstack: &dyn Toolstack,
+    name: &DomainName,
+    file: Option<&LocalPath>,
+) -> Result<Needs, String> {
+    let config = match (toolstack.presence(name, LIMIT), file) {
+        (Presence::Running(_), _) => {
+            toolstack.running_config(name, LIMIT).map_err(|error| error.to_string())?
+        }
+        (_, Some(file)) => {
+            let mut config =
+                toolstack.read_config(&root.join(file.as_str()), LIMIT).map_err(|error| error.to_string())?;
+            config.name = name.clone();
+            config
+        }
+        (other, None) => {
+            return Err(format!("{name} is {other} here and its configuration file is not known"));
+        }
+    };
+    let file =
+        file.map(|path| facts::digest(root, path).map_err(|error| format!("{path}: {error}"))).transpose()?;
+    Ok(Needs { config, file })
+}
+
+/// The host's part of this node's own facts, for the comparison with the target's.
+pub fn this_host(toolstack: &dyn Toolstack) -> Option<HostFacts> {
+    facts::host(toolstack, 0).inspect_err(|why| log::info!("this host: {why}")).ok()
+}
+
+/// Makes every check of `node`. `back`: where it would reach this node.
+pub fn ask(
+    transport: &dyn Transport,
+    node: &NodeName,
+    back: &Address,
+    needs: &Needs,
+    here: Option<&HostFacts>,
+    deadline: Deadline,
+) -> Report {
+    let mut checks = Vec::new();
+    match transport.connect(node, deadline) {
+        Ok(mut connection) => {
+            checks.push(Check::ok("transport", format!("xen-handoff {} answers", connection.peer_version())));
+            checks.push(way_back(&mut connection, back, deadline));
+            match facts(&mut connection, needs, deadline) {
+                Ok(facts) => checks.extend(judge(needs, here, &facts)),
+                Err(check) => checks.push(check),
+            }
+        }
+        Err(error) => checks.push(Check::not(
+            "transport",
+            Verdict::Failed,
+            error.to_string(),
+            format!("xen-handoff reach {node}; keys are set up by xen-handoff keys"),
+        )),
+    }
+    Report { node: node.clone(), checks }
+}
+
+fn way_back(connection: &mut Connection, back: &Address, deadline: Deadline) -> Check {
+    match connection.ask(&Request::Reach { back: back.clone() }, deadline) {
+        Ok(Answer::Reached) => Check::ok("way-back", format!("it reaches {}", back.node)),
+        Ok(Answer::Refused { reason, .. }) => Check::not(
+            "way-back",
+            Verdict::Failed,
+            reason,
+            format!("a start there could not fetch from {}", back.node),
+        ),
+        Ok(other) => Check::not("way-back", Verdict::Unknown, format!("it answers {other:?}"), ""),
+        Err(error) => Check::not("way-back", Verdict::Unknown, error.to_string(), ""),
+    }
+}
+
+/// The other end's facts; a check that says why there are none.
+fn facts(connection: &mut Connection, needs: &Needs, deadline: Deadline) -> Result<facts::Facts, Check> {
+    let none = |found: String, advice: &str| Check::not("preflight", Verdict::Unknown, found, advice);
+    if !connection.can(PREFLIGHT) {
+        let found = format!("xen-handoff {} there cannot say", connection.peer_version());
+        return Err(none(found, "upgrade it on that node"));
+    }
+    match connection.ask(&Request::Preflight { needs: needs.clone() }, deadline) {
+        Ok(Answer::Facts { facts }) => Ok(facts),
+        Ok(other) => Err(none(format!("it answers {other:?}"), "")),
+        Err(error) => Err(none(error.to_string(), "")),
+    }
+}
+
+/// What stands against a move over this connection, for the cluster's own migration. Whatever cannot be told stands not against
+/// it: the move itself will show.
+///
+/// # Errors
+/// The objections.
+pub fn objections(connection: &mut Connection, needs: &Needs, deadline: Deadline) -> Result<(), String> {
+    let facts = match facts(connection, needs, deadline) {
+        Ok(facts) => facts,
+        Err(check) => {
+            log::info!("domain={} no preflight: {}", needs.config.name, check.found);
+            return Ok(());
+        }
+    };
+    // The receiver looks for the name by itself, under the lock.
+    let mut checks = judge(needs, None, &facts);
+    checks.retain(|check| check.check != "name");
+    let report = Report { node: connection.peer().clone(), checks };
+    if report.is_hopeless() { Err(report.objections()) } else { Ok(()) }
+}

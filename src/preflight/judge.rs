@@ -1,0 +1,365 @@
+//! What follows from a domain's needs and a node's facts. Pure.
+
+use super::facts::{Facts, FileState, HostFacts, Trouble};
+use super::{Check, Needs, Verdict};
+use crate::cluster::managed::ManagedDomain;
+use crate::domain::{DomainConfig, GuestType, Presence};
+
+/// Every check but those of the way to that node, which [`super::ask`] makes. `here` is the node that the domain would leave;
+/// `None` where nothing is known of it.
+pub fn judge(needs: &Needs, here: Option<&HostFacts>, there: &Facts) -> Vec<Check> {
+    let mut checks = vec![name(&needs.config, &there.presence)];
+    match &there.host {
+        Ok(host) => {
+            checks.push(hypervisor(here, host));
+            checks.push(guest_type(needs.config.guest, host));
+            checks.push(memory(&needs.config, host));
+        }
+        Err(why) => checks.push(Check::not(
+            "toolstack",
+            Verdict::Unknown,
+            format!("it does not answer there: {why}"),
+            "look at xl info on that node",
+        )),
+    }
+    checks.extend(
+        needs
+            .file
+            .as_ref()
+            .zip(there.file.as_ref())
+            .map(|(file, state)| configuration(file.path.as_str(), state)),
+    );
+    checks.extend(troubles(needs, &there.troubles));
+    checks.push(passthrough(&needs.config));
+    if needs.config.may_not_migrate {
+        checks.push(Check::not(
+            "nomigrate",
+            Verdict::Failed,
+            "its configuration forbids it",
+            "remove nomigrate=1",
+        ));
+    }
+    checks
+}
+
+/// Whether the cluster's limits leave a move the time that it takes. `rate`: what moves of this node have shown, in MiB/s.
+pub fn limits(managed: &ManagedDomain, memory_mib: u64, rate: Option<f64>) -> Option<Check> {
+    let operation = if managed.allow_migrate { "migrate_to" } else { "start" };
+    let limit = managed.timeouts.get(operation)?.as_secs();
+    let check = "timeouts";
+    let Some(rate) = rate else {
+        let found =
+            format!("{operation} may take {limit} s; no move of this node has shown yet how fast it is");
+        return Some(Check::not(check, Verdict::Unknown, found, ""));
+    };
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // What the guest writes meanwhile goes again, and the ends have to be found: half as much again, and ten seconds.
+    let needed = (memory_mib as f64 / rate.max(0.1) * 1.5) as u64 + 10;
+    let found =
+        format!("{operation} may take {limit} s; {memory_mib} MiB at {rate:.0} MiB/s take up to {needed} s");
+    if needed > limit {
+        let advice =
+            format!("pcs resource update {} op {operation} timeout={}s", managed.resource, needed * 2);
+        return Some(Check::not(check, Verdict::Failed, found, advice));
+    }
+    Some(Check::ok(check, found))
+}
+
+fn name(config: &DomainConfig, there: &Presence) -> Check {
+    match there {
+        Presence::Absent => Check::ok("name", format!("no {} there", config.name)),
+        Presence::Unknown(why) => Check::not("name", Verdict::Unknown, why, "look at xl list on that node"),
+        Presence::Incoming(_) | Presence::MigratedAway(_) => Check::not(
+            "name",
+            Verdict::Failed,
+            format!("it is {there} there"),
+            format!("xen-handoff recover {} on that node", config.name),
+        ),
+        other => Check::not(
+            "name",
+            Verdict::Failed,
+            format!("{} is {other} there", config.name),
+            "find out which of the two is the real one before anything is started",
+        ),
+    }
+}
+
+/// Xen takes a domain from the same version or an older one; and promises it for the next minor version only.
+fn hypervisor(here: Option<&HostFacts>, there: &HostFacts) -> Check {
+    let Some(here) = here else { return Check::ok("xen", format!("{} there", there.xen)) };
+    let found = format!("{} here, {} there", here.xen, there.xen);
+    if there.xen < here.xen {
+        return Check::not("xen", Verdict::Failed, found, "migrate from the older to the newer version only");
+    }
+    if there.xen.major != here.xen.major || there.xen.minor > here.xen.minor + 1 {
+        return Check::not("xen", Verdict::Warning, found, "upgrade one minor version at a time");
+    }
+    Check::ok("xen", found)
+}
+
+fn guest_type(guest: GuestType, there: &HostFacts) -> Check {
+    let (what, capability) = match guest {
+        GuestType::Pv => ("pv", "pv"),
+        GuestType::Pvh => ("pvh", "hvm"),
+        GuestType::Hvm => ("hvm", "hvm"),
+        GuestType::Unknown => return Check::ok("type", "not told by the toolstack"),
+    };
+    // Before Xen 4.12 (a build without PV) every hypervisor ran PV guests, and said nothing of it.
+    let named = |wanted: &str| there.capabilities.iter().any(|capability| capability == wanted);
+    if named(capability) || (capability == "pv" && !there.capabilities.is_empty() && there.xen.minor < 12) {
+        return Check::ok("type", format!("{what} guests run there"));
+    }
+    Check::not(
+        "type",
+        Verdict::Failed,
+        format!("a {what} guest; that node runs {}", there.capabilities.join(" ")),
+        "virtualisation is switched off in that host's firmware, or its Xen was built without it",
+    )
+}
+
+/// What the hypervisor takes for a guest's page tables besides its memory, in MiB: `libxl_get_required_shadow_memory`
+/// (`tools/libs/light/libxl_utils.c`), 1 MiB for each processor and 8 KiB for each MiB.
+fn overhead_mib(config: &DomainConfig) -> u64 {
+    u64::from(config.processors) + (config.memory_mib * 8).div_ceil(1024)
+}
+
+fn memory(config: &DomainConfig, there: &HostFacts) -> Check {
+    if config.memory_mib == 0 {
+        return Check::not("memory", Verdict::Unknown, "the toolstack does not say how much it needs", "");
+    }
+    let needed = config.memory_mib + overhead_mib(config);
+    let available = there.free_mib + there.spare_mib;
+    let spare =
+        if there.spare_mib > 0 { format!(", {} more from dom0", there.spare_mib) } else { String::new() };
+    let found = format!("needs {needed} MiB; {} MiB free there{spare}", there.free_mib);
+    if available < config.memory_mib {
+        return Check::not(
+            "memory",
+            Verdict::Failed,
+            found,
+            "make room on that node, or give the domain less memory",
+        );
+    }
+    if available < needed {
+        return Check::not(
+            "memory",
+            Verdict::Warning,
+            found,
+            "it may not fit: make some more room on that node",
+        );
+    }
+    Check::ok("memory", found)
+}
+
+fn configuration(path: &str, state: &FileState) -> Check {
+    let check = "configuration";
+    match state {
+        FileState::Same => Check::ok(check, format!("{path} is the same")),
+        FileState::Different => Check::not(
+            check,
+            Verdict::Warning,
+            format!("{path} is another one there"),
+            "a boot there would use it: copy the file to every node",
+        ),
+        FileState::Missing => {
+            Check::not(check, Verdict::Failed, format!("no {path} there"), "copy the file to every node")
+        }
+        FileState::Unreadable(why) => Check::not(
+            check,
+            Verdict::Failed,
+            format!("{path} cannot be read there: {why}"),
+            "copy the file anew",
+        ),
+    }
+}
+
+fn troubles(needs: &Needs, troubles: &[Trouble]) -> Vec<Check> {
+    let (disks, bridges): (Vec<_>, Vec<_>) =
+        troubles.iter().partition(|trouble| matches!(trouble, Trouble::Disk { .. }));
+    let described = |trouble: &&Trouble| match trouble {
+        Trouble::Bridge { name } => name.clone(),
+        Trouble::Disk { path, what } => format!("{path}: {what}"),
+    };
+    let all = |troubles: &[&Trouble]| troubles.iter().map(described).collect::<Vec<_>>().join("; ");
+    let config = &needs.config;
+    let bridge = if bridges.is_empty() {
+        Check::ok("bridges", format!("{} there", count(config.bridges.len(), "bridge")))
+    } else {
+        let found = format!("not there: {}", all(&bridges));
+        Check::not("bridges", Verdict::Failed, found, "make the bridge on that node")
+    };
+    let disk = if !disks.is_empty() {
+        let advice =
+            "make the disk visible under this path on every node (log in to the target, activate the volume)";
+        Check::not("disks", Verdict::Failed, all(&disks), advice)
+    } else if config.disks_by_script.is_empty() {
+        Check::ok("disks", format!("{} can be opened there", count(config.disks.len(), "disk")))
+    } else {
+        let found = format!("{} can only be tried by its script", config.disks_by_script.join(", "));
+        Check::not("disks", Verdict::Unknown, found, "")
+    };
+    vec![bridge, disk]
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn passthrough(config: &DomainConfig) -> Check {
+    if config.passthrough.is_empty() {
+        return Check::ok("passthrough", "no device of the host");
+    }
+    Check::not(
+        "passthrough",
+        Verdict::Failed,
+        format!("it has {}", config.passthrough.join(", ")),
+        "Xen does not migrate a domain with PCI devices of the host: detach them (xl pci-detach) before the move",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{DomainId, DomainName};
+    use crate::host::LocalPath;
+    use crate::preflight::FileDigest;
+    use crate::toolstack::XenVersion;
+
+    fn host() -> HostFacts {
+        HostFacts {
+            xen: XenVersion { major: 4, minor: 17 },
+            capabilities: ["pv", "hvm", "hap"].map(str::to_owned).to_vec(),
+            free_mib: 2000,
+            spare_mib: 0,
+        }
+    }
+
+    fn needs() -> Needs {
+        let path = LocalPath::new("/etc/xen/x0.cfg").unwrap();
+        Needs {
+            config: DomainConfig {
+                name: DomainName::new("x0").unwrap(),
+                guest: GuestType::Pvh,
+                memory_mib: 1024,
+                processors: 2,
+                disks: vec![LocalPath::new("/dev/vg/x0").unwrap()],
+                disks_by_script: vec![],
+                bridges: vec!["xenbr0".to_owned()],
+                passthrough: vec![],
+                may_not_migrate: false,
+            },
+            file: Some(FileDigest { path, sha256: "0".to_owned() }),
+        }
+    }
+
+    fn facts() -> Facts {
+        Facts { presence: Presence::Absent, host: Ok(host()), file: Some(FileState::Same), troubles: vec![] }
+    }
+
+    /// The one check that is not as it should be, after `change`.
+    fn only(change: impl FnOnce(&mut Needs, &mut Facts)) -> (&'static str, Verdict, String) {
+        let (mut needs, mut facts) = (needs(), facts());
+        change(&mut needs, &mut facts);
+        let all = judge(&needs, Some(&host()), &facts);
+        let not_ok: Vec<_> = all.into_iter().filter(|check| check.result != Verdict::Ok).collect();
+        assert_eq!(not_ok.len(), 1, "{not_ok:?}");
+        let Check { check, result, found, .. } = not_ok.into_iter().next().unwrap();
+        (check, result, found)
+    }
+
+    #[test]
+    fn a_node_that_has_everything_passes_every_check() {
+        let checks = judge(&needs(), Some(&host()), &facts());
+        assert!(
+            checks.iter().all(|check| check.result == Verdict::Ok && check.advice.is_empty()),
+            "{checks:?}"
+        );
+        assert!(checks.len() >= 8);
+    }
+
+    #[test]
+    fn a_copy_there_under_any_name_fails() {
+        for presence in [Presence::Running(DomainId(1)), Presence::Incoming(DomainId(2))] {
+            let (check, result, found) = only(|_, facts| facts.presence = presence);
+            assert_eq!((check, result), ("name", Verdict::Failed), "{found}");
+        }
+        let (_, result, _) = only(|_, facts| facts.presence = Presence::Unknown("xl hung".into()));
+        assert_eq!(result, Verdict::Unknown);
+    }
+
+    #[test]
+    fn an_older_hypervisor_fails_and_one_that_is_two_ahead_warns() {
+        let with = |minor| {
+            only(|_, facts| facts.host = Ok(HostFacts { xen: XenVersion { major: 4, minor }, ..host() }))
+        };
+        assert_eq!(with(16).1, Verdict::Failed);
+        assert_eq!(with(19).1, Verdict::Warning);
+    }
+
+    #[test]
+    fn memory_counts_what_dom0_would_give_and_what_the_page_tables_take() {
+        let with = |free_mib, spare_mib| HostFacts { free_mib, spare_mib, ..host() };
+        let (check, result, found) = only(|_, facts| facts.host = Ok(with(1000, 0)));
+        assert_eq!((check, result), ("memory", Verdict::Failed));
+        assert!(found.contains("needs 1034 MiB") && found.contains("1000 MiB free"), "{found}");
+        assert_eq!(only(|_, facts| facts.host = Ok(with(1030, 0))).1, Verdict::Warning);
+        assert_eq!(memory(&needs().config, &with(600, 500)).result, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_guest_of_a_kind_that_the_node_cannot_run_fails() {
+        let capabilities = vec!["pv".to_owned()];
+        let (check, result, _) = only(|_, facts| facts.host = Ok(HostFacts { capabilities, ..host() }));
+        assert_eq!((check, result), ("type", Verdict::Failed));
+    }
+
+    #[test]
+    fn a_configuration_file_that_is_missing_fails_and_a_different_one_warns() {
+        assert_eq!(only(|_, facts| facts.file = Some(FileState::Missing)).1, Verdict::Failed);
+        assert_eq!(only(|_, facts| facts.file = Some(FileState::Different)).1, Verdict::Warning);
+    }
+
+    #[test]
+    fn what_the_domain_stands_on_is_named_where_it_is_missing() {
+        let bridge = Trouble::Bridge { name: "xenbr0".to_owned() };
+        let (check, _, found) = only(|_, facts| facts.troubles.push(bridge));
+        assert_eq!((check, found.as_str()), ("bridges", "not there: xenbr0"));
+        let path = LocalPath::new("/dev/vg/x0").unwrap();
+        let disk = Trouble::Disk { path, what: "No such file or directory".to_owned() };
+        let (check, result, found) = only(|_, facts| facts.troubles.push(disk));
+        assert_eq!((check, result), ("disks", Verdict::Failed));
+        assert!(found.starts_with("/dev/vg/x0:"), "{found}");
+    }
+
+    #[test]
+    fn a_device_of_the_host_and_a_forbidden_move_fail() {
+        let (check, result, _) = only(|needs, _| needs.config.passthrough.push("0000:03:10.1".to_owned()));
+        assert_eq!((check, result), ("passthrough", Verdict::Failed));
+        let (check, result, _) = only(|needs, _| needs.config.may_not_migrate = true);
+        assert_eq!((check, result), ("nomigrate", Verdict::Failed));
+    }
+
+    #[test]
+    fn a_limit_that_a_move_cannot_keep_fails_with_the_command_that_mends_it() {
+        let seconds = std::time::Duration::from_secs;
+        let timeouts = [("start", 300), ("migrate_to", 60)];
+        let timeouts = timeouts.map(|(name, limit)| (name.to_owned(), seconds(limit))).into();
+        let mut managed = ManagedDomain { resource: "x0".to_owned(), timeouts, ..ManagedDomain::default() };
+        assert_eq!(limits(&managed, 4096, Some(100.0)).unwrap().result, Verdict::Ok);
+        managed.allow_migrate = true;
+        let check = limits(&managed, 4096, Some(100.0)).unwrap();
+        assert_eq!(check.result, Verdict::Failed);
+        assert_eq!(check.advice, "pcs resource update x0 op migrate_to timeout=142s");
+        assert_eq!(limits(&managed, 4096, None).unwrap().result, Verdict::Unknown);
+        assert_eq!(limits(&ManagedDomain::default(), 4096, None), None, "Heartbeat has no limits");
+    }
+
+    #[test]
+    fn a_toolstack_that_is_silent_is_unknown_and_never_fine() {
+        let mut facts = facts();
+        facts.host = Err("xl hung".to_owned());
+        let checks = judge(&needs(), Some(&host()), &facts);
+        assert!(checks.iter().any(|check| check.check == "toolstack" && check.result == Verdict::Unknown));
+        assert!(checks.iter().all(|check| check.check != "memory"));
+    }
+}

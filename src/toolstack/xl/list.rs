@@ -1,0 +1,184 @@
+//! The table that `xl list` prints.
+
+use crate::domain::{Copy, DomainId, DomainName, RunState, Sighting};
+
+/// Reads the table of `xl list`. A line that does not fit is an error, since it could be the domain that we look for.
+pub(super) fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, String> {
+    let mut lines = table.lines();
+    let header = lines.next().unwrap_or_default();
+    if !header.starts_with("Name") || !header.contains("State") {
+        return Err(format!("no table header in {:?}", table.chars().take(80).collect::<String>()));
+    }
+    let mut sighting = Sighting::default();
+    let mut saw_domain_0 = false;
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        let line = parse_line(line).ok_or_else(|| format!("cannot read the line {line:?}"))?;
+        saw_domain_0 |= line.copy.id == DomainId(0);
+        if line.name == name.as_str() {
+            sighting.own = Some(line.copy);
+        } else if line.name == name.incoming() {
+            sighting.incoming = Some(line.copy);
+        } else if line.name == name.migrated_away() {
+            sighting.migrated_away = Some(line.copy);
+        }
+    }
+    if saw_domain_0 {
+        Ok(sighting)
+    } else {
+        Err("the listing has no Domain-0, so it is not whole".to_owned())
+    }
+}
+
+/// One line of the table.
+pub(super) struct Line<'a> {
+    pub(super) name: &'a str,
+    pub(super) copy: Copy,
+    pub(super) memory_mib: Option<u64>,
+}
+
+/// `NAME  ID  MEM  VCPUS  STATE  TIME`: read from the end, since a name may be anything, even `(null)` or two words.
+pub(super) fn parse_line(line: &str) -> Option<Line<'_>> {
+    let (rest, _cpu_seconds) = split_last_word(line)?;
+    let (rest, state) = split_last_word(rest)?;
+    let (rest, processors) = split_last_word(rest)?;
+    let (rest, memory) = split_last_word(rest)?;
+    let (name, id) = split_last_word(rest)?;
+    let state = match parse_state(state)? {
+        RunState::Paused if processors == "0" => RunState::Building,
+        state => state,
+    };
+    let copy = Copy { id: DomainId(id.parse().ok()?), state };
+    Some(Line { name: name.trim(), copy, memory_mib: memory.parse().ok() })
+}
+
+fn split_last_word(text: &str) -> Option<(&str, &str)> {
+    text.trim_end().rsplit_once(char::is_whitespace)
+}
+
+/// The six letters that `tools/xl/xl_info.c` prints: running, blocked, paused, shut down, its reason, dying.
+fn parse_state(letters: &str) -> Option<RunState> {
+    let [running, blocked, paused, shut_down, reason, dying] = letters.as_bytes() else { return None };
+    let known = |letter: u8, meant: u8| letter == b'-' || letter == meant;
+    if !(known(*running, b'r')
+        && known(*blocked, b'b')
+        && known(*paused, b'p')
+        && known(*shut_down, b's')
+        && known(*dying, b'd'))
+    {
+        return None;
+    }
+    if *dying == b'd' {
+        return Some(RunState::Dying);
+    }
+    if *shut_down == b's' {
+        return match reason {
+            b'-' => Some(RunState::ShutDown),
+            b'r' | b'S' => Some(RunState::Rebooting),
+            b's' => Some(RunState::Frozen),
+            b'c' | b'w' => Some(RunState::Crashed),
+            _ => None,
+        };
+    }
+    Some(if *paused == b'p' { RunState::Paused } else { RunState::Running })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Presence;
+
+    const HEADER: &str = "Name                                        ID   Mem VCPUs\tState\tTime(s)\n";
+    const DOM0: &str = "Domain-0                                     0   768     1     r-----      66.4\n";
+
+    fn x0() -> DomainName {
+        DomainName::new("x0").unwrap()
+    }
+
+    fn listing(lines: &str) -> Result<Sighting, String> {
+        parse_list(&format!("{HEADER}{DOM0}{lines}"), &x0())
+    }
+
+    /// Real output of xl 4.17: see `tests/captured/xl-4.17/README.md`.
+    macro_rules! captured {
+        ($file:literal) => {
+            include_str!(concat!("../../../tests/captured/xl-4.17/", $file))
+        };
+    }
+
+    #[test]
+    fn real_listings_are_read_as_what_they_were() {
+        let presence = |table: &str| parse_list(table, &x0()).unwrap().presence();
+        let id = DomainId;
+        for (table, is) in [
+            (captured!("list--running.stdout"), Presence::Running(id(1))),
+            (captured!("list--absent.stdout"), Presence::Absent),
+            (captured!("list--paused.stdout"), Presence::Paused(id(1))),
+            (captured!("list--being-created.stdout"), Presence::Building(id(10))),
+            (captured!("list--crashed-preserved.stdout"), Presence::Crashed(id(6))),
+            (captured!("list--shut-down-preserved.stdout"), Presence::ShutDown(id(5))),
+            (captured!("list--rebooting-old-domain.stdout"), Presence::Rebooting(id(9))),
+            (captured!("list--precopy-source.stdout"), Presence::Running(id(1))),
+            (captured!("list--precopy-target.stdout"), Presence::Incoming(id(1))),
+            (captured!("list--stop-and-copy-source.stdout"), Presence::Frozen(id(1))),
+            (captured!("list--stop-and-copy-target.stdout"), Presence::Incoming(id(1))),
+            (captured!("list--migratedaway-source.stdout"), Presence::MigratedAway(id(1))),
+            (captured!("list--dying-source.stdout"), Presence::Absent),
+            (captured!("list--arrived-target.stdout"), Presence::Running(id(1))),
+            (captured!("list--frozen-source.stdout"), Presence::Frozen(id(1))),
+            (captured!("list--incoming-leftover-target.stdout"), Presence::Incoming(id(3))),
+            (captured!("list--resumed-source.stdout"), Presence::Running(id(1))),
+        ] {
+            assert_eq!(presence(table), is);
+        }
+        // `xl list NAME` has no Domain-0: it is no whole listing.
+        assert!(parse_list(captured!("list-name--running.stdout"), &x0()).is_err());
+    }
+
+    #[test]
+    fn every_state_that_xl_prints_is_told_apart() {
+        let states = [
+            ("r-----", RunState::Running),
+            ("-b----", RunState::Running),
+            ("------", RunState::Running),
+            ("--p---", RunState::Paused),
+            ("---s--", RunState::ShutDown),
+            ("---sr-", RunState::Rebooting),
+            ("---ss-", RunState::Frozen),
+            ("---sc-", RunState::Crashed),
+            ("---sw-", RunState::Crashed),
+            ("---sS-", RunState::Rebooting),
+            ("-----d", RunState::Dying),
+            ("---ssd", RunState::Dying),
+        ];
+        for (letters, state) in states {
+            assert_eq!(parse_state(letters), Some(state), "{letters}");
+        }
+        for foreign in ["", "r----", "r------", "x-----", "---s?-"] {
+            assert_eq!(parse_state(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn all_three_names_are_seen_and_no_other() {
+        let found = listing(
+            "x0--incoming                                 7   128     1     --p---       0.0\n\
+             x0                                           3   128     1     -b----       1.0\n\
+             x01                                          4   128     1     -b----       1.0\n\
+             other x0                                     6   128     1     -b----       1.0\n\
+             (null)                                       5     0     1     --ps-d       1.0\n",
+        )
+        .unwrap();
+        assert_eq!(found.own, Some(Copy { id: DomainId(3), state: RunState::Running }));
+        assert_eq!(found.incoming, Some(Copy { id: DomainId(7), state: RunState::Paused }));
+        assert_eq!(found.migrated_away, None);
+    }
+
+    #[test]
+    fn a_listing_that_is_not_whole_never_reads_as_absent() {
+        assert!(parse_list("", &x0()).is_err());
+        assert!(parse_list(HEADER, &x0()).is_err());
+        assert!(parse_list("libxl: error: cannot open\n", &x0()).is_err());
+        assert!(listing("x0    garbage\n").is_err());
+        assert_eq!(listing("").unwrap(), Sighting::default());
+    }
+}

@@ -1,0 +1,234 @@
+//! The log of moves: one line of JSON for every stream that began at this node, in either direction, kept over reboots.
+//!
+//! `/var/lib/xen-handoff/moves.jsonl`; when it has grown to 1 MiB it becomes `moves.jsonl.1`, in the place of the one before.
+//! A move that cannot be logged is a move all the same.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::pipe::Passed;
+use super::progress::Direction;
+use crate::clock::UnixTime;
+use crate::domain::DomainName;
+use crate::handoff::Epoch;
+use crate::host::{NodeName, Root};
+use crate::small_file;
+
+const FOLDER: &str = "/var/lib/xen-handoff";
+/// Some three thousand moves.
+const ROTATE_AT: u64 = 1 << 20;
+/// Fewer bytes than this say nothing of a network's rate.
+const TELLING_BYTES: u64 = 16 << 20;
+
+/// What a domain moved for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// A stop and a start of the cluster manager: the target has fetched it.
+    Handoff,
+    /// The cluster's own migration.
+    Migration,
+}
+
+/// How it ended, as far as this end knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// It runs at the target.
+    Moved,
+    /// It stays where it was.
+    NotMoved,
+    /// It ended by itself on its way.
+    Gone,
+    /// Not known when this was written: see the record, or `xen-handoff recover`.
+    Undecided,
+}
+
+/// What passed through this end's pipe, and when. Times count from the stream's begin, in milliseconds; `None` for what the
+/// stream did not come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Flow {
+    /// Bytes from source to target.
+    pub bytes: u64,
+    /// xl's receiver has shown its banner: the domain's memory begins.
+    pub opened_ms: Option<u64>,
+    /// The receiver has all of it, the guest is suspended.
+    pub ready_ms: Option<u64>,
+    /// The receiver lets it run.
+    pub reported_ms: Option<u64>,
+}
+
+impl Flow {
+    /// MiB/s between banner and *ready*; `None` where too little passed to tell.
+    pub fn mib_per_second(&self) -> Option<f64> {
+        let milliseconds = self.ready_ms?.checked_sub(self.opened_ms?).filter(|span| *span > 0)?;
+        #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = self.bytes as f64 / f64::from(1 << 20) / (milliseconds as f64 / 1000.0);
+        (self.bytes >= TELLING_BYTES).then_some(rate)
+    }
+}
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Move {
+    /// Which domain.
+    pub domain: DomainName,
+    /// Where it ran.
+    pub source: NodeName,
+    /// Where it was to run.
+    pub target: NodeName,
+    /// The offer's or push's mark; the same at both ends.
+    pub epoch: Epoch,
+    /// Whether it left this node or came.
+    pub direction: Direction,
+    /// What for.
+    pub why: Why,
+    /// When the stream began.
+    pub began_at: UnixTime,
+    /// From there until it was settled at this end.
+    pub total_ms: u64,
+    /// What passed.
+    pub flow: Flow,
+    /// How it ended.
+    pub end: Ending,
+    /// xl's last words, or ours.
+    pub said: String,
+}
+
+fn log_file(root: &Root) -> PathBuf {
+    root.join(FOLDER).join("moves.jsonl")
+}
+
+/// Writes a line.
+pub fn note(root: &Root, entry: &Move) {
+    if let Err(error) = append(&log_file(root), entry) {
+        log::warn!("domain={} this move is not in the log of moves: {error}", entry.domain);
+    }
+}
+
+fn append(path: &Path, entry: &Move) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        small_file::make_folder(folder)?;
+    }
+    if std::fs::metadata(path).is_ok_and(|meta| meta.len() >= ROTATE_AT) {
+        std::fs::rename(path, path.with_extension("jsonl.1"))?;
+    }
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    // One write: lines of two moves that end together do not mix.
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?.write_all(&line)
+}
+
+/// The moves of this node, the oldest first. Lines of another version that cannot be read are left out.
+///
+/// # Errors
+/// What the system says; a log that does not exist has no moves.
+pub fn read(root: &Root) -> std::io::Result<Vec<Move>> {
+    let path = log_file(root);
+    let mut moves = Vec::new();
+    for path in [path.with_extension("jsonl.1"), path] {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => moves.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(moves)
+}
+
+/// How fast the last move of this node that says so went, in MiB/s.
+pub fn measured_rate(root: &Root) -> Option<f64> {
+    read(root).ok()?.iter().rev().find_map(|entry| entry.flow.mib_per_second())
+}
+
+fn flow_file(root: &Root, domain: &DomainName) -> PathBuf {
+    root.state_folder().join(format!("{domain}.flow"))
+}
+
+/// The relay is a process of its own: leaves what passed through it to whoever runs the sender.
+pub fn leave_flow(root: &Root, domain: &DomainName, passed: &Passed) {
+    let left = serde_json::to_vec(&passed.flow).map_err(std::io::Error::from);
+    if let Err(error) = left.and_then(|text| small_file::replace(&flow_file(root, domain), &text)) {
+        log::debug!("domain={domain} what passed is not known to the sender: {error}");
+    }
+}
+
+/// What the relay of this domain's last stream has left; nothing if it was killed.
+pub fn take_flow(root: &Root, domain: &DomainName) -> Flow {
+    let path = flow_file(root, domain);
+    let flow = std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
+    // Gone already where there was none.
+    let _ = std::fs::remove_file(path);
+    flow.unwrap_or_default()
+}
+
+/// Milliseconds, for the log.
+pub(super) fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(epoch: u64) -> Move {
+        Move {
+            domain: DomainName::new("x0").unwrap(),
+            source: NodeName::new("n1").unwrap(),
+            target: NodeName::new("n2").unwrap(),
+            epoch: Epoch(epoch),
+            direction: Direction::Incoming,
+            why: Why::Handoff,
+            began_at: UnixTime(1),
+            total_ms: 5300,
+            flow: Flow {
+                bytes: 256 << 20,
+                opened_ms: Some(300),
+                ready_ms: Some(4300),
+                reported_ms: Some(4400),
+            },
+            end: Ending::Moved,
+            said: "Migration successful.".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_move_is_found_again_and_tells_the_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        assert_eq!((read(&root).unwrap(), measured_rate(&root)), (vec![], None));
+        note(&root, &entry(1));
+        let broken = Flow { bytes: 3, opened_ms: Some(1), ..Flow::default() };
+        note(&root, &Move { flow: broken, end: Ending::NotMoved, ..entry(2) });
+        assert_eq!(read(&root).unwrap().iter().map(|entry| entry.epoch.0).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(measured_rate(&root), Some(64.0), "the last one that says so");
+    }
+
+    #[test]
+    fn the_log_does_not_grow_without_end_and_loses_no_line_when_it_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        note(&root, &entry(1));
+        let path = log_file(&root);
+        std::fs::write(&path, format!("{}\n", "x".repeat(1 << 20))).unwrap();
+        note(&root, &entry(2));
+        note(&root, &entry(3));
+        assert_eq!(read(&root).unwrap().iter().map(|entry| entry.epoch.0).collect::<Vec<_>>(), [2, 3]);
+        assert!(std::fs::metadata(path).unwrap().len() < 2048);
+    }
+
+    #[test]
+    fn what_passed_through_the_relay_is_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let (domain, flow) = (DomainName::new("x0").unwrap(), entry(1).flow);
+        let passed = Passed { flow, stage: super::super::message::Stage::Reported, ended: None };
+        leave_flow(&root, &domain, &passed);
+        assert_eq!(take_flow(&root, &domain), flow);
+        assert_eq!(take_flow(&root, &domain), Flow::default());
+    }
+}
