@@ -21,7 +21,6 @@ CARGO   ?= cargo
 
 BUILT   = target/release
 SBINDIR = $(PREFIX)/sbin
-BINDIR  = $(PREFIX)/bin
 OCFDIR  = $(PREFIX)/lib/ocf/resource.d/handoff
 MANDIR  = $(PREFIX)/share/man
 UNITDIR = $(PREFIX)/lib/systemd/system
@@ -43,9 +42,6 @@ DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 # Not overwritten: an administrator's.
 SETTINGS = packaging/sysconfig/xen-handoff:$(SYSCONFDIR)/sysconfig
 LINKS = $(OCFDIR)/Xen $(HEARTBEATDIR)/xen-handoff
-ifneq ($(wildcard load/Cargo.toml),)
-PROGRAMS += $(BUILT)/xen-handoff-load:$(BINDIR)
-endif
 source = $(firstword $(subst :, ,$(1)))
 into = $(lastword $(subst :, ,$(1)))
 installed = $(call into,$(1))/$(notdir $(call source,$(1)))
@@ -137,10 +133,10 @@ install-files:
 	$(foreach pair,$(SETTINGS),{ test -e $(DESTDIR)$(call installed,$(pair)) || \
 		install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)); } &&) true
 	install -d $(DESTDIR)$(OCFDIR) $(DESTDIR)$(HEARTBEATDIR)
-	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/xen-handoff
+	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/xen-handoff $(DESTDIR)/var/lib/xen-handoff
 	$(foreach link,$(LINKS),ln -srf $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(link) &&) true
 
-# Keys and settings stay.
+# Keys, settings and the log of moves stay.
 uninstall:
 	rm -f $(foreach pair,$(PROGRAMS) $(DATA),$(DESTDIR)$(call installed,$(pair))) $(addprefix $(DESTDIR),$(LINKS))
 	-rmdir $(DESTDIR)$(OCFDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d $(DESTDIR)$(UNITDIR)/resource-agents-deps.target.d

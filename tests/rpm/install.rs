@@ -25,7 +25,10 @@ pub(crate) fn stories() -> Vec<Story> {
             "verify_is_silent_until_something_is_changed",
             verify_is_silent_until_something_is_changed,
         ),
-        Story::new("an_erasure_stops_the_guard_and_leaves_keys_and_nothing_else", an_erasure_leaves_keys),
+        Story::new(
+            "an_erasure_stops_the_guard_and_leaves_keys_and_the_log_of_moves_and_nothing_else",
+            an_erasure_leaves_keys,
+        ),
         Story::new("the_heartbeat_package_calls_nothing", the_heartbeat_package_calls_nothing),
     ]
 }
@@ -123,8 +126,10 @@ fn an_erasure_leaves_keys() {
     let used = installed("erase-used");
     std::fs::write(used.path(SETTINGS), "HA_debug=1\n").unwrap();
     std::fs::write(used.path("etc/xen-handoff/id_ed25519"), "a key\n").unwrap();
+    std::fs::write(used.path("var/lib/xen-handoff/moves.jsonl"), "{}\n").unwrap();
     used.rpm(&["--erase", "--nodeps", "xen-handoff"]);
     assert!(used.has("etc/xen-handoff/id_ed25519") && used.has("etc/sysconfig/xen-handoff.rpmsave"));
+    assert!(used.has("var/lib/xen-handoff/moves.jsonl"));
     assert!(!used.has("usr/lib/ocf/resource.d/handoff") && used.has("usr/lib/ocf/resource.d"));
 }
 
