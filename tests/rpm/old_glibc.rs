@@ -80,7 +80,11 @@ fn it_runs_on_an_old_glibc() {
     let run_in = |root: &Path, args: &[&str]| {
         let mut chroot = std::process::Command::new("chroot");
         chroot.arg(root).arg("/usr/sbin/xen-handoff").args(args);
-        end(chroot.env_clear().env("OCF_RESKEY_name", "x0").env("OCF_RESKEY_xmfile", "/etc/xen/x0.cfg"))
+        end(chroot
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin")
+            .env("OCF_RESKEY_name", "x0")
+            .env("OCF_RESKEY_xmfile", "/etc/xen/x0.cfg"))
     };
     let expected = std::fs::read_to_string(top().join("ocf/Xen.xml")).unwrap();
     assert_eq!(run_in(&root, &["agent", "meta-data"]).text(), expected);

@@ -95,7 +95,7 @@ pub(crate) fn again() -> &'static Packages {
     static ONE: Mutex<()> = Mutex::new(());
     let _one_build = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     MADE.get_or_init(|| {
-        let folder = sources_in("again in a folder whose name is longer");
+        let folder = sources_in("again-in-a-folder-whose-name-is-longer");
         let build = top().join("packaging/rpm/build");
         run("unshare", &["--net", word(&build), word(&folder), "--define", "release_number 1"]).text();
         Packages::of(&folder).unwrap()
