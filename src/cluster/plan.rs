@@ -26,14 +26,16 @@ pub(super) fn read(simulation: &str, cib: &str, resource: &str, node: &NodeName)
         simulation.child("revised_cluster_status").ok_or("the simulation has no revised_cluster_status")?;
     let transition = simulation.child("transition");
     Ok(Plan {
-        destination: destination(after, resource)?,
+        destination: destination(after, resource, node)?,
         losing: losing(before, after, transition, &cib, resource, node)?,
         failed: history::failed_guest(&cib, resource, node),
         survivors: survivors(before, node)?,
     })
 }
 
-fn destination(after: &Element, resource: &str) -> Result<Destination, String> {
+/// Where the simulation ends with it. After a rejoin in the middle of a start (multiple-active=stop_unexpected) it can end with
+/// it on this node *and* on another: this node's part ends with the very stop that asks, so the other one counts.
+fn destination(after: &Element, resource: &str, here: &NodeName) -> Result<Destination, String> {
     let found: Vec<_> = after.every("resource").filter(|found| found.get("id") == Some(resource)).collect();
     match found.as_slice() {
         // Deleted from the configuration: an orphan vanishes with its stop.
@@ -41,13 +43,14 @@ fn destination(after: &Element, resource: &str) -> Result<Destination, String> {
         [one] => {
             let active = one.get("active") == Some("true");
             let nodes: Vec<_> = one.every("node").filter_map(|node| node.get("name")).collect();
-            match nodes.as_slice() {
-                [] => Ok(Destination::Nowhere),
-                [only] if active => {
-                    NodeName::new(*only).map(Destination::Node).map_err(|error| error.to_string())
+            let elsewhere: Vec<_> = nodes.iter().copied().filter(|node| *node != here.as_str()).collect();
+            match (nodes.as_slice(), elsewhere.as_slice()) {
+                ([], _) => Ok(Destination::Nowhere),
+                ([name], _) | ([_, ..], [name]) if active => {
+                    NodeName::new(*name).map(Destination::Node).map_err(|error| error.to_string())
                 }
-                [only] => Err(format!("{resource} is on {only} but not active in the plan")),
-                several => Err(format!("{resource} is on several nodes in the plan: {}", several.join(", "))),
+                ([only], _) => Err(format!("{resource} is on {only} but not active in the plan")),
+                _ => Err(format!("{resource} is on several nodes in the plan: {}", nodes.join(", "))),
             }
         }
         _ => Err(format!("{resource} is there more than once: clones are not handed off")),
@@ -227,6 +230,19 @@ mod tests {
 
     fn on(id: &str, role: &str, node: &str) -> String {
         format!(r#"<resource id="{id}" role="{role}" active="true"><node name="{node}"/></resource>"#)
+    }
+
+    #[test]
+    fn a_place_beside_this_node_counts_and_two_others_do_not() {
+        let ends = |nodes: &str| {
+            let after = format!(r#"<resource id="x0" role="Started" active="true">{nodes}</resource>"#);
+            let plan = read(&simulation("", &after, ""), &cib(""), "x0", &node("n1"));
+            plan.map(|plan| plan.destination)
+        };
+        let on = |name: &str| format!(r#"<node name="{name}"/>"#);
+        assert_eq!(ends(&(on("n3") + &on("n1"))), Ok(Destination::Node(node("n3"))));
+        assert!(ends(&(on("n3") + &on("n2"))).unwrap_err().contains("several"));
+        assert_eq!(ends(&on("n1")), Ok(Destination::Node(node("n1"))));
     }
 
     fn cib(status: &str) -> String {

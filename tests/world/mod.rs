@@ -35,8 +35,11 @@ const SSH: &str = r#"#!/bin/sh
 for argument; do host=$before; before=$argument; done
 [ -e "SHARED/$host/cut" ] && { echo "ssh: connect to host $host: No route to host" >&2; exit 255; }
 [ -e "SHARED/$host/serves" ] || { echo "ssh: Could not resolve hostname $host" >&2; exit 255; }
-# as below a real sshd: who kills ssh kills the connection, and not the other end
-env -i XEN_HANDOFF_ROOT="SHARED/$host" HA_LOGFACILITY=none HA_LOGFILE="SHARED/log" EXE serve
+exec 3<&0
+# As below a real sshd: who kills ssh ends the connection, and does not kill the other end; and its end is seen at once.
+env -i XEN_HANDOFF_ROOT="SHARED/$host" HA_LOGFACILITY=none HA_LOGFILE="SHARED/log" EXE serve <&3 3<&- &
+exec <&- >&- 2>&- 3<&-
+wait $!
 "#;
 
 const ATTRD: &str = r#"#!/bin/sh
