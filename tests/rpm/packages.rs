@@ -81,6 +81,19 @@ pub(crate) fn first() -> Option<&'static Packages> {
     MADE.get_or_init(|| Packages::of(&top().join("target/rpm"))).as_ref()
 }
 
+/// Version and release of a package.
+pub(crate) fn version_and_release(package: &Path) -> (String, u32) {
+    let query = ["--query", "--queryformat", "%{VERSION} %{RELEASE}", "--package", word(package)];
+    let answer = run("rpm", &query).text();
+    let (version, release) = answer.split_once(' ').unwrap();
+    (version.to_owned(), release.parse().unwrap())
+}
+
+/// What tells rpmbuild the release that comes so many after the first.
+fn release(after: u32) -> String {
+    format!("release_number {}", version_and_release(&first().unwrap().main).1 + after)
+}
+
 /// The tarballs and the spec of `make rpm`, copied to where another build is to be.
 fn sources_in(name: &str) -> PathBuf {
     let folder = fresh(name);
@@ -97,7 +110,7 @@ pub(crate) fn again() -> &'static Packages {
     MADE.get_or_init(|| {
         let folder = sources_in("again-in-a-folder-whose-name-is-longer");
         let build = top().join("packaging/rpm/build");
-        run("unshare", &["--net", word(&build), word(&folder), "--define", "release_number 1"]).text();
+        run("unshare", &["--net", word(&build), word(&folder), "--define", &release(0)]).text();
         Packages::of(&folder).unwrap()
     })
 }
@@ -122,7 +135,7 @@ pub(crate) fn next() -> &'static Packages {
         // What has been compiled once stays: these packages are for installing, not for comparing.
         let target = format!("target_dir {}", top().join("target/rpm-check-cargo").display());
         let build = top().join("packaging/rpm/build");
-        let args = [word(&folder), "--define", "release_number 2", "--define", &target];
+        let args = [word(&folder), "--define", &release(1), "--define", &target];
         run(word(&build), &args).text();
         Packages::of(&folder).unwrap()
     })
@@ -143,7 +156,7 @@ pub(crate) fn plain() -> &'static Packages {
         build
             .args(["--net", "rpmbuild", "--quiet", "--nodeps", "--rebuild", "--load"])
             .arg(top().join("packaging/rpm/macros.debian-el"))
-            .args(["--define", &format!("_topdir {}", folder.display())])
+            .args(["--define", &format!("_topdir {}", folder.display()), "--define", &release(0)])
             .arg(&first().unwrap().source)
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap())

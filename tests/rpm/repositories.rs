@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Story;
 use crate::command::{Ended, end, run, word};
-use crate::packages::{Packages, first, fresh, next, plain, top};
+use crate::packages::{Packages, first, fresh, next, plain, top, version_and_release};
 
 /// Releases and their glibc.
 const RELEASES: [(&str, &str); 3] = [("7", "2.17"), ("8", "2.28"), ("9", "2.34")];
@@ -55,17 +55,21 @@ fn dnf(repository: &Path, release: &str, args: &[&str]) -> Ended {
         .arg("--setopt=persistdir=/var/lib/dnf")
         .arg("--setopt=tsflags=noscripts,nodocs")
         .arg(format!("--repofrompath=local,file://{}", repository.display()));
-    end(dnf.args(args))
+    end(dnf.args(args).current_dir(repository))
 }
 
 fn dnf_installs_it() {
+    let (version, number) = version_and_release(&first().unwrap().main);
+    let (now, later) = (number.to_string(), (number + 1).to_string());
+    // As the README says it.
+    let file = format!("./xen-handoff-{version}-{number}.x86_64.rpm");
     for (release, glibc) in RELEASES {
         let both = [first().unwrap().main.as_path(), &next().main];
         let repository = repository(release, glibc, &both, "ours");
         for (verb, what, then) in [
-            ("install", "xen-handoff-0.1.0-1", "1"),
-            ("upgrade", "xen-handoff", "2"),
-            ("downgrade", "xen-handoff", "1"),
+            ("install", file.as_str(), now.as_str()),
+            ("upgrade", "xen-handoff", &later),
+            ("downgrade", "xen-handoff", &now),
             ("remove", "xen-handoff", "package xen-handoff is not installed"),
         ] {
             let ended = dnf(&repository, release, &[verb, what]);
