@@ -16,23 +16,47 @@
 #   make bench-check  the bench tools themselves, with real ping, httperf and xen-handoff-load in namespaces
 #   make load         xen-handoff-load, the guest's side of the bench: one static executable, target/load/xen-handoff-load
 #   make install      into DESTDIR (PREFIX=/usr); install-load: xen-handoff-load, which is for guests, not for nodes
+#   make rpm          source, binary and debuginfo packages for EL 7, 8 and 9, and what they are made of (CycloneDX): target/rpm
+#                     (RPM_SIGN_KEY=NAME: signed with this key of gpg's; RPM_RELEASE=2: another release of the same version)
+#   make rpm-check    the packages installed, upgraded, erased, rebuilt without network, compared; ends with a line that counts
 
 PREFIX  ?= /usr
 DESTDIR ?=
 CARGO   ?= cargo
 
+BUILT   = target/release
 SBINDIR = $(PREFIX)/sbin
 OCFDIR  = $(PREFIX)/lib/ocf/resource.d/handoff
 MANDIR  = $(PREFIX)/share/man
-TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 UNITDIR = $(PREFIX)/lib/systemd/system
-HEARTBEATDIR = /etc/ha.d
-BINARY  = target/release/xen-handoff
+SYSCONFDIR = /etc
+HEARTBEATDIR = $(SYSCONFDIR)/ha.d
+
+# What goes where: FILE:FOLDER. The list of the package, too.
+PROGRAMS = $(BUILT)/xen-handoff:$(SBINDIR)
+DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
+	packaging/systemd/xen-handoff-guard.service:$(UNITDIR) \
+	packaging/systemd/session-.scope.d/50-xen-handoff.conf:$(UNITDIR)/session-.scope.d \
+	packaging/systemd/resource-agents-deps.target.d/xen-handoff.conf:$(UNITDIR)/resource-agents-deps.target.d \
+	packaging/systemd/preset/80-xen-handoff.preset:$(PREFIX)/lib/systemd/system-preset \
+	packaging/completion/bash/xen-handoff:$(PREFIX)/share/bash-completion/completions \
+	packaging/completion/zsh/_xen-handoff:$(PREFIX)/share/zsh/site-functions \
+	packaging/completion/fish/xen-handoff.fish:$(PREFIX)/share/fish/vendor_completions.d \
+	$(foreach page,$(wildcard man/*.7),$(page):$(MANDIR)/man7) \
+	$(foreach page,$(wildcard man/*.8),$(page):$(MANDIR)/man8)
+# Not overwritten: an administrator's.
+SETTINGS = packaging/sysconfig/xen-handoff:$(SYSCONFDIR)/sysconfig
+LINKS = $(OCFDIR)/Xen $(HEARTBEATDIR)/resource.d/xen-handoff $(HEARTBEATDIR)/rc.d/stonith
+source = $(firstword $(subst :, ,$(1)))
+into = $(lastword $(subst :, ,$(1)))
+installed = $(call into,$(1))/$(notdir $(call source,$(1)))
+
 # Static, since a small guest has no libraries. x86_64-unknown-linux-musl does as well, where rustup has it.
 LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 LOAD    = target/load/xen-handoff-load
 
-.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke lab-heartbeat bench bench-check load install install-load uninstall man clean
+.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke \
+	lab-heartbeat bench bench-check load install install-files install-load uninstall man rpm rpm-check clean
 
 all: build
 
@@ -48,7 +72,7 @@ lint: toolchain
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --locked --example manual
-	git diff --exit-code -- man ocf
+	git diff --exit-code -- man ocf packaging/completion
 	mandoc -T lint -W warning man/*.7 man/*.8
 	groff -man -ww -z -Tutf8 man/*.7 man/*.8
 
@@ -130,31 +154,41 @@ demo: build
 man:
 	$(CARGO) run --quiet --locked --example manual
 
-install: build
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(OCFDIR) $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
-		$(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d \
-		$(DESTDIR)$(HEARTBEATDIR)/resource.d $(DESTDIR)$(HEARTBEATDIR)/rc.d
-	install -m 0755 $(BINARY) $(DESTDIR)$(SBINDIR)/xen-handoff
-	ln -sf ../../../../sbin/xen-handoff $(DESTDIR)$(OCFDIR)/Xen
-	ln -sf $(SBINDIR)/xen-handoff $(DESTDIR)$(HEARTBEATDIR)/resource.d/xen-handoff
-	ln -sf $(SBINDIR)/xen-handoff $(DESTDIR)$(HEARTBEATDIR)/rc.d/stonith
-	install -m 0644 packaging/tmpfiles.d/xen-handoff.conf $(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf
-	install -m 0644 packaging/systemd/xen-handoff-guard.service $(DESTDIR)$(UNITDIR)/
-	install -m 0644 packaging/systemd/session-.scope.d/50-xen-handoff.conf $(DESTDIR)$(UNITDIR)/session-.scope.d/
-	install -m 0644 man/ocf_handoff_Xen.7 $(DESTDIR)$(MANDIR)/man7/
-	install -m 0644 man/xen-handoff.8 $(DESTDIR)$(MANDIR)/man8/
+install: build install-files
+
+# What is built already. Links are relative, so that they hold below a DESTDIR as well.
+install-files:
+	$(foreach pair,$(PROGRAMS),install -D -p -m 0755 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
+	$(foreach pair,$(DATA),install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
+	$(foreach pair,$(SETTINGS),{ test -e $(DESTDIR)$(call installed,$(pair)) || \
+		install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)); } &&) true
+	install -d $(DESTDIR)$(OCFDIR) $(DESTDIR)$(HEARTBEATDIR)/resource.d $(DESTDIR)$(HEARTBEATDIR)/rc.d
+	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/xen-handoff $(DESTDIR)/var/lib/xen-handoff
+	$(foreach link,$(LINKS),ln -srf $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(link) &&) true
 
 install-load: load
 	install -D -m 0755 $(LOAD) $(DESTDIR)$(PREFIX)/bin/xen-handoff-load
 
+# Keys, settings and the log of moves stay.
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(OCFDIR)/Xen $(DESTDIR)$(HEARTBEATDIR)/resource.d/xen-handoff \
-		$(DESTDIR)$(HEARTBEATDIR)/rc.d/stonith \
-		$(DESTDIR)$(TMPFILESDIR)/xen-handoff.conf \
-		$(DESTDIR)$(UNITDIR)/xen-handoff-guard.service \
-		$(DESTDIR)$(UNITDIR)/session-.scope.d/50-xen-handoff.conf \
-		$(DESTDIR)$(MANDIR)/man7/ocf_handoff_Xen.7 $(DESTDIR)$(MANDIR)/man8/xen-handoff.8
-	-rmdir $(DESTDIR)$(OCFDIR)
+	rm -f $(foreach pair,$(PROGRAMS) $(DATA),$(DESTDIR)$(call installed,$(pair))) $(addprefix $(DESTDIR),$(LINKS))
+	-rmdir $(DESTDIR)$(OCFDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d $(DESTDIR)$(UNITDIR)/resource-agents-deps.target.d
+
+# From sources to packages in target/rpm. The tarballs are of what git has, with changes that are not committed.
+RPM_RELEASE ?= 1
+RPM_SIGN_KEY ?=
+rpm: toolchain
+	@tests/need build rpm
+	rm -rf target/rpm
+	packaging/rpm/sources target/rpm/SOURCES
+	packaging/rpm/build target/rpm --define 'release_number $(RPM_RELEASE)'
+	packaging/rpm/sbom target/rpm
+	$(if $(RPM_SIGN_KEY),packaging/rpm/sign '$(RPM_SIGN_KEY)' target/rpm)
+	@find target/rpm -name '*.rpm' -o -name '*.cdx.json'
+
+rpm-check: rpm
+	@tests/need rpm rpm-check
+	$(CARGO) test --locked --test rpm -- $(ARGS)
 
 clean:
 	$(CARGO) clean

@@ -1,10 +1,11 @@
-//! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8` and `ocf/Xen.xml`. The
-//! results are committed; `make man` refreshes them, and `make lint` fails if they differ.
+//! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8`, `ocf/Xen.xml` and the shells'
+//! completions. The results are committed; `make man` refreshes them, and `make lint` fails if they differ.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory};
+use clap_complete::Shell;
 use xen_handoff::cli::Cli;
 use xen_handoff::ocf::exit_code::ExitCode;
 use xen_handoff::ocf::metadata::{ACTIONS, LONG, SHORT, document};
@@ -18,7 +19,23 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(top.join("ocf/Xen.xml"), document())?;
     std::fs::write(top.join("man/ocf_handoff_Xen.7"), agent_page()?)?;
     std::fs::write(top.join("man/xen-handoff.8"), tool_page()?)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let folder = top.join(format!("packaging/completion/{shell}"));
+        std::fs::create_dir_all(&folder)?;
+        clap_complete::generate_to(shell, &mut for_people(), "xen-handoff", &folder)?;
+    }
+    // Where bash looks for it, it has the command's name and no other.
+    let bash = top.join("packaging/completion/bash");
+    std::fs::rename(bash.join("xen-handoff.bash"), bash.join("xen-handoff"))?;
     Ok(())
+}
+
+/// The command line without what only our own processes call.
+fn for_people() -> clap::Command {
+    let whole = Cli::command();
+    clap::Command::new("xen-handoff")
+        .version(xen_handoff::VERSION)
+        .subcommands(whole.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned())
 }
 
 /// Text for roff: no character that begins a request or an escape.

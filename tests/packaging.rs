@@ -1,0 +1,123 @@
+//! What is shipped beside the executable, against the code: a setting that nobody reads, or a file that nobody installs, is an
+//! error.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use xen_handoff::cli::{Cli, Command};
+use xen_handoff::host::Root;
+use xen_handoff::ocf::environment::Environment;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The values of a key of a unit file.
+fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+}
+
+#[test]
+fn every_setting_of_the_guard_is_read_and_reaches_it() {
+    let settings = read("packaging/sysconfig/xen-handoff");
+    let nothing = format!("{:?}", Environment::from_pairs([]));
+    let pairs: Vec<(&str, &str)> =
+        settings.lines().filter_map(|line| line.strip_prefix('#')?.split_once('=')).collect();
+    assert!(!pairs.is_empty());
+    for (name, value) in pairs {
+        let read = Environment::from_pairs([(name.to_owned(), value.to_owned())]);
+        assert_ne!(format!("{read:?}"), nothing, "nobody reads {name}");
+    }
+    let unit = read("packaging/systemd/xen-handoff-guard.service");
+    assert_eq!(values(&unit, "EnvironmentFile"), ["-/etc/sysconfig/xen-handoff"]);
+    assert!(read("Makefile").contains("packaging/sysconfig/xen-handoff:$(SYSCONFDIR)/sysconfig"));
+}
+
+#[test]
+fn the_guards_unit_calls_what_there_is() {
+    let unit = read("packaging/systemd/xen-handoff-guard.service");
+    for (key, holds) in [("ExecStart", false), ("ExecStop", true)] {
+        let [line] = values(&unit, key)[..] else { unreachable!("one {key}") };
+        assert!(line.starts_with("/usr/sbin/xen-handoff "), "{line}");
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        assert!(matches!(cli.command, Command::Guard { hold } if hold == holds), "{line}");
+    }
+    // systemd 219 does not know "infinity" there, and would kill the guard after its default of 90 s.
+    assert_eq!(values(&unit, "TimeoutStopSec"), ["0"]);
+}
+
+#[test]
+fn the_folder_of_records_is_made_where_the_program_looks() {
+    let made: Vec<String> = read("packaging/tmpfiles.d/xen-handoff.conf")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(made, [format!("d {} 0700", Root::default().state_folder().display())]);
+}
+
+#[test]
+fn the_spec_is_of_this_version_and_its_changelog_says_so() {
+    let spec = read("packaging/rpm/xen-handoff.spec");
+    let version = spec.lines().find_map(|line| line.strip_prefix("Version:")).unwrap().trim();
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    assert!(
+        read("man/xen-handoff-handoff.7").contains(&format!("\"xen\\-handoff {version}\"")),
+        "the operators' page"
+    );
+    let newest = spec.split("%changelog\n").nth(1).unwrap().lines().next().unwrap();
+    assert!(newest.ends_with(&format!(" - {version}-1")), "{newest}");
+}
+
+#[test]
+fn everything_in_packaging_is_installed() {
+    fn below(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { below(&path, found) } else { found.push(path) }
+        }
+    }
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, makefile) = (Vec::new(), read("Makefile"));
+    below(&top.join("packaging"), &mut found);
+    for path in found {
+        let path = path.strip_prefix(top).unwrap();
+        // How the packages are made, not what is in them.
+        let is_a_tool = path.starts_with("packaging/rpm");
+        assert!(is_a_tool || makefile.contains(&format!("{}:", path.display())), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_message_of_the_operators_page_is_one_that_the_code_says() {
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text)
+            } else {
+                text.push_str(&std::fs::read_to_string(path).unwrap())
+            }
+        }
+    }
+    let mut code = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+    // Long messages are broken over lines.
+    let code = code.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
+    let page = read("man/xen-handoff-handoff.7");
+    let messages: Vec<String> = page
+        [page.find(".SH WHY A STOP").unwrap()..page.find(".SH WHAT IS ALWAYS").unwrap()]
+        .lines()
+        .collect::<Vec<_>>()
+        .windows(2)
+        .filter(|lines| [".TP", ".TQ"].contains(&lines[0]))
+        .filter_map(|lines| lines[1].strip_prefix(".B ").or(lines[1].strip_prefix(".BR ")))
+        .map(|message| message.strip_prefix('"').map_or(message, |rest| rest.split('"').next().unwrap()))
+        .map(|message| message.replace("\\-", "-"))
+        .collect();
+    assert!(messages.len() > 30, "{messages:?}");
+    let unsaid: Vec<_> = messages.iter().filter(|message| !code.contains(message.as_str())).collect();
+    assert!(unsaid.is_empty(), "nobody says {unsaid:?}");
+}

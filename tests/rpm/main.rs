@@ -1,0 +1,75 @@
+//! The packages of `make rpm`, as an administrator meets them: read, installed, upgraded, downgraded, erased, resolved by dnf on
+//! stand-ins of EL 7, 8 and 9, run on an old glibc, built again elsewhere and without network.
+//!
+//! `make rpm-check` makes them first. Needs root (rpm and dnf change their root folder) and the commands of
+//! `tests/packages/rpm-check`. What cannot be tried is skipped with a reason. The last line counts.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "the environment and processes of tests; see command.rs")]
+
+mod command;
+mod content;
+mod install;
+mod lint;
+mod old_glibc;
+mod packages;
+mod repositories;
+mod source;
+mod system;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// A promise, and why it cannot be tried here, if it cannot.
+#[derive(Clone)]
+struct Story {
+    name: &'static str,
+    run: fn(),
+    skipped: Option<String>,
+}
+
+impl Story {
+    fn new(name: &'static str, run: fn()) -> Self {
+        Self { name, run, skipped: None }
+    }
+
+    fn unless(self, skipped: Option<String>) -> Self {
+        Self { skipped, ..self }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // The slow ones build, with all processors.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(1));
+    let why_not = cannot_run();
+    let mut stories =
+        [lint::stories(), content::stories(), install::stories(), repositories::stories()].concat();
+    stories.extend([source::stories(), old_glibc::stories(why_not.is_some() || arguments.list)].concat());
+    let trials = stories
+        .into_iter()
+        .map(|story| {
+            let skipped = why_not.clone().or(story.skipped);
+            if let Some(reason) = &skipped {
+                println!("skipped: {}: {reason}", story.name);
+            }
+            Trial::test(story.name, move || {
+                (story.run)();
+                Ok(())
+            })
+            .with_ignored_flag(skipped.is_some())
+        })
+        .collect();
+    let end = libtest_mimic::run(&arguments, trials);
+    println!("rpm-check: passed={} failed={} skipped={}", end.num_passed, end.num_failed, end.num_ignored);
+    end.exit_code()
+}
+
+/// Why nothing at all can be tried.
+fn cannot_run() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("not root: rpm and dnf change their root folder".into());
+    }
+    packages::first().is_none().then(|| "there are no packages in target/rpm: make rpm".into())
+}

@@ -1,0 +1,92 @@
+//! A root folder that rpm installs into: a shell, and stand-ins that write down what the scriptlets call.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::{Ended, end, run, word};
+use crate::packages::fresh;
+
+/// Whatever a scriptlet could reach for.
+const WRITTEN_DOWN: [&str; 9] = [
+    "systemctl",
+    "systemd-tmpfiles",
+    "service",
+    "chkconfig",
+    "pcs",
+    "crm_resource",
+    "pkill",
+    "killall",
+    "restorecon",
+];
+
+/// The root folder.
+#[derive(Debug)]
+pub(crate) struct System {
+    root: PathBuf,
+}
+
+impl System {
+    /// With nothing of ours in it.
+    pub(crate) fn new(name: &str) -> Self {
+        let root = fresh(&format!("root-{name}"));
+        for folder in ["bin", "sbin", "usr/bin", "usr/sbin", "dev", "tmp", "etc", "var/lib/rpm"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        symlink("busybox", root.join("bin/sh")).unwrap();
+        std::fs::write(root.join("dev/null"), "").unwrap();
+        for tool in WRITTEN_DOWN {
+            let path = root.join("usr/bin").join(tool);
+            std::fs::write(&path, format!("#!/bin/sh\necho \"{tool} $*\" >>/calls\n")).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self { root }
+    }
+
+    fn rpm_ends(&self, args: &[&str]) -> Ended {
+        let mut rpm = Command::new("rpm");
+        rpm.args(["--root", word(&self.root), "--define", "_dbpath /var/lib/rpm"]).args(args);
+        end(&mut rpm)
+    }
+
+    /// Calls rpm, which must succeed, and gives what the scriptlets called.
+    pub(crate) fn rpm(&self, args: &[&str]) -> Vec<String> {
+        let ended = self.rpm_ends(args);
+        assert!(ended.code == 0 && !ended.said.contains("scriptlet failed"), "{}", ended.said);
+        let calls = self.root.join("calls");
+        let text = std::fs::read_to_string(&calls).unwrap_or_default();
+        let _ = std::fs::remove_file(calls);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// What `rpm -V` finds amiss.
+    pub(crate) fn verify(&self) -> String {
+        String::from_utf8(self.rpm_ends(&["--verify", "--nodeps", "xen-handoff"]).stdout).unwrap()
+    }
+
+    /// A path in it.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// True if there is something at that path, be it a dangling link.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.root.join(path).symlink_metadata().is_ok()
+    }
+
+    /// Everything in it but rpm's own database.
+    pub(crate) fn everything(&self) -> Vec<String> {
+        let args = [word(&self.root), "-path", "*/var/lib/rpm", "-prune", "-o", "-printf", "%P\n"];
+        let mut all = run("find", &args).lines();
+        all.sort();
+        all
+    }
+}
+
+/// Every file of a folder, by its path from there.
+pub(crate) fn files_below(folder: &Path) -> Vec<String> {
+    let mut all = run("find", &[word(folder), "!", "-type", "d", "-printf", "/%P\n"]).lines();
+    all.sort();
+    all
+}
