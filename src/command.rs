@@ -156,6 +156,11 @@ impl Tool {
         Self { path: word.into(), root: Root::default(), surroundings: Surroundings::Typed }
     }
 
+    /// A script that a parameter of the resource names. It sees what the cluster has told the agent.
+    pub fn script(path: &Path) -> Self {
+        Self { path: path.to_owned(), root: Root::default(), surroundings: Surroundings::Callers }
+    }
+
     /// The same tool with the caller's environment, for what acts with the operator's own rights and keys (ssh).
     #[must_use]
     pub fn for_operator(self) -> Self {

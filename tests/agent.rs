@@ -559,3 +559,56 @@ fn p6_a_push_that_outlives_its_action_does_not_arrive_where_a_stop_has_reported_
     assert!(to.reason.contains("told to stop it"), "{}", to.reason);
     assert!(n1.runs_x0() && n2.domains().is_empty());
 }
+
+#[test]
+fn monitor_scripts_decide_whether_a_running_guest_is_healthy_and_a_start_waits_for_them() {
+    let world = World::new(&NODES);
+    let n1 = world.host("n1");
+    let up = world.shared("service-is-up");
+    n1.put_script("usr/sbin/check", &format!("[ -e {} ] || {{ echo no service; exit 7; }}", up.display()));
+    let check = n1.root.join("usr/sbin/check").to_string_lossy().into_owned();
+    let with = |more: &[(&'static str, &'static str)]| {
+        let mut all =
+            vec![("OCF_RESKEY_monitor_scripts", check.as_str()), ("OCF_RESKEY_CRM_meta_interval", "10000")];
+        all.extend(more);
+        all
+    };
+    let start = n1.act("start", &with(&[("OCF_RESKEY_CRM_meta_timeout", "4000")]));
+    assert_eq!(start.code, 1, "{}", start.reason);
+    assert!(start.reason.contains("it runs here, but monitor script") && n1.runs_x0(), "{}", start.reason);
+    let monitor = n1.act("monitor", &with(&[]));
+    assert_eq!(monitor.code, 1);
+    assert!(monitor.reason.contains("check fails: exit status: 7: no service"), "{}", monitor.reason);
+    assert_eq!(
+        n1.act("monitor", &with(&[("OCF_RESKEY_CRM_meta_interval", "0")])).code,
+        0,
+        "a probe runs no script"
+    );
+    std::fs::write(up, "").unwrap();
+    assert_eq!(n1.act("start", &with(&[])).code, 0);
+    assert_eq!(n1.act("monitor", &with(&[])).code, 0);
+}
+
+#[test]
+fn the_clusters_configuration_is_written_only_when_the_domains_size_has_changed() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let calls = world.shared("crm_resource-calls");
+    n1.put_script("usr/sbin/crm_resource", &format!("echo \"$@\" >> {}; exit 0", calls.display()));
+    let monitor = || {
+        let asked = [
+            ("OCF_RESKEY_autoset_utilization_cpu", "yes"),
+            ("OCF_RESKEY_autoset_utilization_hv_memory", "yes"),
+            ("OCF_RESKEY_CRM_meta_interval", "10000"),
+        ];
+        assert_eq!(n1.act("monitor", &asked).code, 0);
+        std::fs::read_to_string(&calls).unwrap_or_default()
+    };
+    let first = monitor();
+    assert!(first.contains("--resource x0 --utilization --set-parameter cpu --parameter-value 1"), "{first}");
+    assert!(first.contains("--set-parameter hv_memory --parameter-value 16"), "{first}");
+    assert_eq!(monitor(), first, "it was asked or written again");
+    let told = n1.root.join("run/xen-handoff/x0.utilization");
+    std::fs::write(told, r#"{"cpu":1,"hv_memory":8}"#).unwrap();
+    assert!(monitor().len() > first.len());
+}

@@ -21,6 +21,7 @@ use crate::transport::{Transport, ssh::Ssh};
 
 mod accounting;
 pub mod gates;
+mod health;
 pub mod identity;
 pub mod meta_data;
 pub mod migrate_from;
@@ -29,6 +30,7 @@ pub mod monitor;
 pub mod shutdown;
 pub mod start;
 pub mod stop;
+mod utilization;
 pub mod validate_all;
 mod worker;
 

@@ -18,7 +18,8 @@
 //!
 //! A transfer that broke off here is settled first, as by a start or stop.
 //!
-//! In every state that lasts, monitor starts one process. Only a state that is about to change is looked at again.
+//! In every state that lasts, monitor starts one process, and those that `monitor_scripts` names. Only a state that is about to
+//! change is looked at again.
 
 use std::time::Duration;
 
@@ -63,7 +64,13 @@ impl Agent {
             other => Some(other),
         });
         match verdict {
-            Some(Ok(Verdict::Runs)) => Ok(ExitCode::Success),
+            // A probe asks where it is, not how it is.
+            Some(Ok(Verdict::Runs)) if self.environment.is_probe() => Ok(ExitCode::Success),
+            Some(Ok(Verdict::Runs)) => {
+                self.tell_utilization();
+                self.check_health().map_err(|why| self.generic(why))?;
+                Ok(ExitCode::Success)
+            }
             Some(Ok(Verdict::NotRunning)) => Ok(ExitCode::NotRunning),
             Some(Ok(Verdict::Degraded(what))) => Err(self.failure(ExitCode::Degraded, what)),
             Some(Ok(Verdict::Failed(what) | Verdict::LookAgain(what))) => Err(self.generic(what)),

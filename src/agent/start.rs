@@ -109,6 +109,7 @@ impl Agent {
         match started {
             Some(Ok(started)) => {
                 log::info!("domain={} node={} start: {started}", self.domain, self.node);
+                self.wait_until_healthy()?;
                 Ok(ExitCode::Success)
             }
             Some(Err(failure)) => Err(failure),

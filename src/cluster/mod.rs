@@ -141,6 +141,14 @@ pub trait ClusterView: fmt::Debug {
     /// If that cannot be told.
     fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError>;
 
+    /// Puts an attribute of the resource's utilization to this value, if it has another one.
+    ///
+    /// # Errors
+    /// If that cannot be done; also where the cluster manager knows no utilization.
+    fn set_utilization(&self, _resource: &str, _attribute: &str, _value: u64) -> Result<(), ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
     /// Where its offers lie.
     fn ledger(&self) -> &dyn Ledger;
 

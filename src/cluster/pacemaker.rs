@@ -170,6 +170,18 @@ impl ClusterView for Pacemaker {
         Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
     }
 
+    fn set_utilization(&self, resource: &str, attribute: &str, value: u64) -> Result<(), ClusterError> {
+        let value = value.to_string();
+        let of = ["--resource", resource, "--utilization"];
+        let has = self.run("crm_resource", &[&of[..], &["--get-parameter", attribute]].concat(), None, LIMIT);
+        // It is an error there to have none.
+        if has.is_ok_and(|has| has.trim() == value) {
+            return Ok(());
+        }
+        let set = ["--set-parameter", attribute, "--parameter-value", &value];
+        self.run("crm_resource", &[&of[..], &set].concat(), None, LIMIT).map(drop)
+    }
+
     fn own_name(&self) -> NodeName {
         self.run("crm_node", &["-n"], None, LIMIT)
             .ok()

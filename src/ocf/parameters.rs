@@ -122,9 +122,10 @@ pub const PARAMETERS: [Parameter; 18] = [
         default: "false",
         required: false,
         unique: false,
-        short: "Keep the utilization attribute cpu (not yet)",
-        long: "Write the number of virtual processors to the resource's utilization attribute cpu. Not available in \
-               this version: validate-all refuses a true value.",
+        short: "Keep the utilization attribute cpu",
+        long: "Write the number of virtual processors to the resource's utilization attribute cpu. A recurring monitor does \
+               it, and only when the number has changed, since every change of the cluster's configuration aborts the \
+               transition that is going on. Pacemaker only.",
     },
     Parameter {
         name: "autoset_utilization_hv_memory",
@@ -132,9 +133,9 @@ pub const PARAMETERS: [Parameter; 18] = [
         default: "false",
         required: false,
         unique: false,
-        short: "Keep the utilization attribute hv_memory (not yet)",
-        long: "Write the domain's memory to the resource's utilization attribute hv_memory. Not available in this \
-               version: validate-all refuses a true value.",
+        short: "Keep the utilization attribute hv_memory",
+        long: "Write the domain's memory, in MiB, to the resource's utilization attribute hv_memory, as \
+               autoset_utilization_cpu does with the processors.",
     },
     Parameter {
         name: "monitor_scripts",
@@ -142,9 +143,11 @@ pub const PARAMETERS: [Parameter; 18] = [
         default: "",
         required: false,
         unique: false,
-        short: "Scripts that check the guest (not yet)",
-        long: "Scripts, separated by spaces, that must succeed for the domain to count as healthy. Not available in \
-               this version: validate-all refuses a value.",
+        short: "Scripts that check the guest",
+        long: "Absolute paths of scripts, separated by spaces, that must succeed for the domain to count as healthy. A \
+               recurring monitor runs them all at once when the domain runs here, each with what is left of the \
+               operation's timeout; one that fails or hangs is a failed monitor, with its last line as the reason. Start and \
+               migrate_from wait until they pass. They get no arguments and the agent's environment. A probe does not run them.",
     },
     Parameter {
         name: "handoff",
@@ -296,6 +299,12 @@ pub struct Parameters {
     pub unreachable: Unreachable,
     /// Limit of a question to another node.
     pub peer_timeout: Duration,
+    /// Scripts that check the guest.
+    pub monitor_scripts: Vec<PathBuf>,
+    /// Keep the utilization attribute `cpu`.
+    pub autoset_cpu: bool,
+    /// Keep the utilization attribute `hv_memory`.
+    pub autoset_memory: bool,
     /// How the other nodes are reached.
     pub reach: Reach,
 }
@@ -415,6 +424,9 @@ impl Parameters {
                 })?
                 .unwrap_or(Unreachable::Wait),
             peer_timeout: reader.span("handoff_peer_timeout", 1..=300)?.unwrap_or(Duration::from_secs(10)),
+            monitor_scripts: reader.parsed("monitor_scripts", scripts)?.unwrap_or_default(),
+            autoset_cpu: reader.flag("autoset_utilization_cpu")?,
+            autoset_memory: reader.flag("autoset_utilization_hv_memory")?,
             reach: Reach {
                 user: reader.parsed("migration_user", user_name)?.unwrap_or(default.user),
                 port: reader
@@ -444,15 +456,22 @@ impl Parameters {
             what: "not yet available in this version; unset it, or stay with ocf:heartbeat:Xen for it"
                 .to_owned(),
         };
-        for name in ["allow_mem_management", "autoset_utilization_cpu", "autoset_utilization_hv_memory"] {
-            if reader.flag(name)? {
-                return Err(not_yet(name, reader.text(name).unwrap_or_default()));
-            }
+        let name = "allow_mem_management";
+        if reader.flag(name)? {
+            return Err(not_yet(name, reader.text(name).unwrap_or_default()));
         }
         reader.parsed("reserved_Dom0_memory", |value| {
             value.parse::<u32>().map_err(|_| "must be a whole number of MiB".to_owned())
         })?;
-        reader.text("monitor_scripts").map_or(Ok(()), |value| Err(not_yet("monitor_scripts", value)))
+        Ok(())
+    }
+}
+
+fn scripts(value: &str) -> Result<Vec<PathBuf>, String> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    match words.iter().find(|word| !word.starts_with('/')) {
+        Some(word) => Err(format!("{word:?} must be the absolute path of a script")),
+        None => Ok(words.into_iter().map(PathBuf::from).collect()),
     }
 }
 
@@ -506,6 +525,8 @@ mod tests {
             ("migration_port", "0"),
             ("migration_network_suffix", "; reboot"),
             ("migration_connect_timeout", "2 weeks"),
+            ("monitor_scripts", "/bin/check check"),
+            ("autoset_utilization_cpu", "perhaps"),
         ];
         for (name, value) in bad {
             let error = Parameters::read(&set(&[(name, value)])).unwrap_err();
@@ -515,16 +536,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_and_not_ignored() {
-        for (name, value) in [
-            ("allow_mem_management", "yes"),
-            ("autoset_utilization_cpu", "1"),
-            ("autoset_utilization_hv_memory", "true"),
-            ("monitor_scripts", "/bin/check"),
-        ] {
-            let error = Parameters::refuse_not_yet(&set(&[(name, value)])).unwrap_err();
-            assert!(error.to_string().contains("not yet"), "{error}");
-            Parameters::refuse_not_yet(&set(&[(name, "")])).unwrap();
-        }
+        let name = "allow_mem_management";
+        let error = Parameters::refuse_not_yet(&set(&[(name, "yes")])).unwrap_err();
+        assert!(error.to_string().contains("not yet"), "{error}");
+        Parameters::refuse_not_yet(&set(&[(name, "")])).unwrap();
     }
 
     #[test]

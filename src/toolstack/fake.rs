@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{HostInfo, ShutdownRequest, Toolstack, ToolstackError};
+use super::{HostInfo, ShutdownRequest, Size, Toolstack, ToolstackError};
 use crate::domain::{Copy, DomainConfig, DomainId, DomainName, RunState, Sighting};
 
 /// Answers from a script: each listing takes the next sighting; the last one stays.
@@ -58,6 +58,10 @@ impl Toolstack for Fake {
 
     fn host_info(&self, _limit: Duration) -> Result<HostInfo, ToolstackError> {
         Err(ToolstackError::Unreadable { command: "xl info".to_owned(), what: "fake".to_owned() })
+    }
+
+    fn size(&self, name: &DomainName, _limit: Duration) -> Result<Size, ToolstackError> {
+        Err(ToolstackError::Unreadable { command: "xl list".to_owned(), what: format!("fake {name}") })
     }
 
     fn dom0_can_spare_mib(&self, _info: &HostInfo, _limit: Duration) -> Result<u64, ToolstackError> {

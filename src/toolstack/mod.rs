@@ -87,6 +87,15 @@ pub struct HostInfo {
     pub dom0_is_fixed: bool,
 }
 
+/// How large a domain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Its virtual processors.
+    pub processors: u64,
+    /// Its memory, in MiB.
+    pub memory_mib: u64,
+}
+
 /// A toolstack on this node. Every call is bounded by a time limit and starts one process.
 pub trait Toolstack: std::fmt::Debug {
     /// What a listing says of `name`.
@@ -125,6 +134,12 @@ pub trait Toolstack: std::fmt::Debug {
     /// # Errors
     /// The toolstack's words.
     fn host_info(&self, limit: Duration) -> Result<HostInfo, ToolstackError>;
+
+    /// How large the domain is that runs here under this name.
+    ///
+    /// # Errors
+    /// The toolstack's words; that there is none.
+    fn size(&self, name: &DomainName, limit: Duration) -> Result<Size, ToolstackError>;
 
     /// How much of dom0's memory the toolstack would give to a new domain by itself, in MiB.
     ///

@@ -34,6 +34,7 @@ pub(super) struct Line<'a> {
     pub(super) name: &'a str,
     pub(super) copy: Copy,
     pub(super) memory_mib: Option<u64>,
+    pub(super) processors: Option<u64>,
     pub(super) processor_seconds: Option<f64>,
 }
 
@@ -70,6 +71,7 @@ pub(super) fn parse_line(line: &str) -> Option<Line<'_>> {
         name: name.trim(),
         copy,
         memory_mib: memory.parse().ok(),
+        processors: processors.parse().ok(),
         processor_seconds: seconds.parse().ok(),
     })
 }

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HostInfo, ShutdownRequest, Toolstack, ToolstackError};
+use super::{HostInfo, ShutdownRequest, Size, Toolstack, ToolstackError};
 use crate::command::{self, CommandError, Tool};
 use crate::domain::{DomainConfig, DomainId, DomainName, Sighting};
 use crate::host::Root;
@@ -113,6 +113,16 @@ impl Toolstack for Xl {
         let output = self.run(&["info".as_ref()], limit)?;
         info::parse_info(&output.stdout)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
+    }
+
+    fn size(&self, name: &DomainName, limit: Duration) -> Result<Size, ToolstackError> {
+        let output = self.run(&["list".as_ref()], limit)?;
+        let line =
+            output.stdout.lines().skip(1).filter_map(parse_line).find(|line| line.name == name.as_str());
+        let size =
+            line.and_then(|line| Some(Size { processors: line.processors?, memory_mib: line.memory_mib? }));
+        let what = || format!("no size of {name} in it");
+        size.ok_or_else(|| ToolstackError::Unreadable { command: output.command.clone(), what: what() })
     }
 
     fn dom0_can_spare_mib(&self, info: &HostInfo, limit: Duration) -> Result<u64, ToolstackError> {

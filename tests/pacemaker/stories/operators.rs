@@ -14,13 +14,13 @@ fn adopt(cluster: &Cluster) {
     let story = Story::begin(cluster);
     let stock = Domain::new("x0").with_agent("heartbeat", "Xen");
     story.given(&stock);
-    story.given(&Domain::new("x1").with_agent("heartbeat", "Xen").parameter("monitor_scripts", "/bin/true"));
+    story.given(&Domain::new("x1").with_agent("heartbeat", "Xen").parameter("reserved_Dom0_memory", "lots"));
     let adopt =
         |words: &[&str]| cluster.fabric.on("n3", &[&["/usr/sbin/xen-handoff", "adopt"], words].concat());
     let said = adopt(&["--dry-run"]);
     assert!(!said.ok(), "x1 cannot be adopted: {}", said.stdout);
     assert!(
-        said.stdout.contains("cibadmin --modify") && said.stdout.contains("monitor_scripts"),
+        said.stdout.contains("cibadmin --modify") && said.stdout.contains("reserved_Dom0_memory"),
         "{}",
         said.stdout
     );
