@@ -573,7 +573,7 @@ fn monitor_scripts_decide_whether_a_running_guest_is_healthy_and_a_start_waits_f
         all.extend(more);
         all
     };
-    let start = n1.act("start", &with(&[("OCF_RESKEY_CRM_meta_timeout", "4000")]));
+    let start = n1.act("start", &with(&[("OCF_RESKEY_CRM_meta_timeout", "9000")]));
     assert_eq!(start.code, 1, "{}", start.reason);
     assert!(start.reason.contains("it runs here, but monitor script") && n1.runs_x0(), "{}", start.reason);
     let monitor = n1.act("monitor", &with(&[]));
