@@ -9,8 +9,13 @@
 #   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
-#   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word)
-#   make install      into DESTDIR (PREFIX=/usr)
+#   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word; NODES=3: three nodes)
+#   make lab-heartbeat  those under classic Heartbeat: `heartbeat stop` on the owner, standby, failback
+#   make bench        the bench tools on the lab: round trips of six ways to move a domain, and memory; doc/results.md
+#                     (ARGS=WORD: what has the word in its name)
+#   make bench-check  the bench tools themselves, with real ping, httperf and xen-handoff-load in namespaces
+#   make load         xen-handoff-load, the guest's side of the bench: one static executable, target/load/xen-handoff-load
+#   make install      into DESTDIR (PREFIX=/usr); install-load: xen-handoff-load, which is for guests, not for nodes
 #   make rpm          source, binary and debuginfo packages for EL 7, 8 and 9, and what they are made of (CycloneDX): target/rpm
 #                     (RPM_SIGN_KEY=NAME: signed with this key of gpg's; RPM_RELEASE=2: another release of the same version)
 #   make rpm-check    the packages installed, upgraded, erased, rebuilt without network, compared; ends with a line that counts
@@ -25,7 +30,7 @@ OCFDIR  = $(PREFIX)/lib/ocf/resource.d/handoff
 MANDIR  = $(PREFIX)/share/man
 UNITDIR = $(PREFIX)/lib/systemd/system
 SYSCONFDIR = /etc
-HEARTBEATDIR = $(SYSCONFDIR)/ha.d/resource.d
+HEARTBEATDIR = $(SYSCONFDIR)/ha.d
 
 # What goes where: FILE:FOLDER. The list of the package, too.
 PROGRAMS = $(BUILT)/xen-handoff:$(SBINDIR)
@@ -41,13 +46,17 @@ DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	$(foreach page,$(wildcard man/*.8),$(page):$(MANDIR)/man8)
 # Not overwritten: an administrator's.
 SETTINGS = packaging/sysconfig/xen-handoff:$(SYSCONFDIR)/sysconfig
-LINKS = $(OCFDIR)/Xen $(HEARTBEATDIR)/xen-handoff
+LINKS = $(OCFDIR)/Xen $(HEARTBEATDIR)/resource.d/xen-handoff $(HEARTBEATDIR)/rc.d/stonith
 source = $(firstword $(subst :, ,$(1)))
 into = $(lastword $(subst :, ,$(1)))
 installed = $(call into,$(1))/$(notdir $(call source,$(1)))
 
+# Static, since a small guest has no libraries. x86_64-unknown-linux-musl does as well, where rustup has it.
+LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+LOAD    = target/load/xen-handoff-load
+
 .PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke \
-	install install-files uninstall man rpm rpm-check clean
+	lab-heartbeat bench bench-check load install install-files install-load uninstall man rpm rpm-check clean
 
 all: build
 
@@ -60,19 +69,21 @@ toolchain:
 
 lint: toolchain
 	@tests/need build lint
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --locked --example manual
 	git diff --exit-code -- man ocf packaging/completion
 	mandoc -T lint -W warning man/*.7 man/*.8
 	groff -man -ww -z -Tutf8 man/*.7 man/*.8
 
 fast:
-	$(CARGO) test --locked --lib --bins
+	$(CARGO) test --locked --workspace --lib --bins
 
 check: lint build
-	@tests/need check ocf
+	@tests/need check ocf bench
+	$(CARGO) build --locked -p xen-handoff-load
 	$(CARGO) test --locked
+	$(CARGO) test --locked -p xen-handoff-load
 	tests/ocf-check
 
 ocf-check: build
@@ -103,18 +114,37 @@ mutants: toolchain
 	@tests/need build
 	$(CARGO) test --release --locked --test model -- mutants
 
-# Real Heartbeat in namespaces: some three minutes.
+# Real Heartbeat in namespaces: some seven minutes.
 heartbeat: build
 	@tests/need check heartbeat
 	$(CARGO) test --locked --test heartbeat -- $(ARGS)
 
+NODES ?= 2
 lab: build
 	@tests/need lab
-	XEN_HANDOFF_LAB=1 $(CARGO) test --locked --test lab -- $(ARGS)
+	XEN_HANDOFF_LAB=1 XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab -- $(ARGS)
 
 # The part of it that must hold before a change lands: boot, handoff, standby, reclaim.
 lab-smoke:
 	@$(MAKE) --no-print-directory lab ARGS=handoff_
+
+lab-heartbeat:
+	@$(MAKE) --no-print-directory lab ARGS=heartbeat_
+
+load: toolchain
+	@tests/need build
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked -p xen-handoff-load --target $(LOAD_TARGET)
+	install -D -m 0755 target/$(LOAD_TARGET)/release/xen-handoff-load $(LOAD)
+
+# One that is not run at once is said so: namespaces need root.
+bench-check: toolchain
+	@tests/need build bench
+	$(CARGO) build --locked -p xen-handoff-load
+	$(CARGO) test --locked --test bench
+
+bench: build load
+	@tests/need lab bench
+	XEN_HANDOFF_LAB=bench $(CARGO) test --locked --test lab -- $(ARGS)
 
 demo: build
 	@tests/need lab
@@ -132,9 +162,12 @@ install-files:
 	$(foreach pair,$(DATA),install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
 	$(foreach pair,$(SETTINGS),{ test -e $(DESTDIR)$(call installed,$(pair)) || \
 		install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)); } &&) true
-	install -d $(DESTDIR)$(OCFDIR) $(DESTDIR)$(HEARTBEATDIR)
+	install -d $(DESTDIR)$(OCFDIR) $(DESTDIR)$(HEARTBEATDIR)/resource.d $(DESTDIR)$(HEARTBEATDIR)/rc.d
 	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/xen-handoff $(DESTDIR)/var/lib/xen-handoff
 	$(foreach link,$(LINKS),ln -srf $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(link) &&) true
+
+install-load: load
+	install -D -m 0755 $(LOAD) $(DESTDIR)$(PREFIX)/bin/xen-handoff-load
 
 # Keys, settings and the log of moves stay.
 uninstall:

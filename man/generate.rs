@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use clap::CommandFactory;
+use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use xen_handoff::cli::Cli;
 use xen_handoff::ocf::exit_code::ExitCode;
@@ -31,9 +31,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The command line without what only our own processes call.
-fn for_people() -> clap::Command {
+fn for_people() -> Command {
     let whole = Cli::command();
-    clap::Command::new("xen-handoff")
+    Command::new("xen-handoff")
         .version(xen_handoff::VERSION)
         .subcommands(whole.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned())
 }
@@ -116,26 +116,47 @@ fn tool_page() -> anyhow::Result<String> {
     writeln!(text, ".SH DESCRIPTION\nThe operators' tool of the resource agent\n.BR ocf_handoff_Xen (7).")?;
     writeln!(text, ".SH SUBCOMMANDS")?;
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
-        let mut line = format!(".SS \"{}", plain(subcommand.get_name()));
-        for argument in subcommand.get_positionals() {
-            write!(line, " {}", argument.get_id().as_str().to_uppercase())?;
-        }
-        writeln!(text, "{line}\"\n{}.", plain(&subcommand.get_about().unwrap_or_default().to_string()))?;
-        for argument in subcommand.get_opts().filter(|argument| argument.get_long().is_some()) {
-            let value = if argument.get_action().takes_values() {
-                format!(" \\fI{}\\fR", argument.get_id().as_str().to_uppercase())
-            } else {
-                String::new()
-            };
-            let help = argument.get_help().unwrap_or_default().to_string();
-            writeln!(
-                text,
-                ".TP\n\\fB\\-\\-{}\\fR{value}\n{}",
-                plain(argument.get_long().unwrap_or_default()),
-                plain(&help)
-            )?;
+        if subcommand.has_subcommands() {
+            for below in subcommand.get_subcommands() {
+                write!(
+                    text,
+                    "{}",
+                    section(&format!("{} {}", subcommand.get_name(), below.get_name()), below)?
+                )?;
+            }
+        } else {
+            write!(text, "{}", section(subcommand.get_name(), subcommand)?)?;
         }
     }
     text.push_str(include_str!("xen-handoff.8.tail"));
+    Ok(text)
+}
+
+/// A subcommand, its arguments and its options.
+fn section(name: &str, subcommand: &Command) -> anyhow::Result<String> {
+    let upper = |argument: &Arg| argument.get_id().as_str().to_uppercase();
+    let mut line = name.to_owned();
+    for argument in subcommand.get_positionals() {
+        let word = upper(argument);
+        line += &if argument.is_last_set() { format!(" -- {word}") } else { format!(" {word}") };
+    }
+    let mut text = String::new();
+    let about = subcommand.get_about().unwrap_or_default().to_string();
+    writeln!(text, ".SS \"{}\"\n{}.", plain(&line), plain(&about))?;
+    for argument in subcommand.get_opts().filter(|argument| argument.get_long().is_some()) {
+        let value = match argument.get_value_names() {
+            _ if !argument.get_action().takes_values() => String::new(),
+            Some([name]) => format!(" \\fI{name}\\fR"),
+            _ => format!(" \\fI{}\\fR", upper(argument)),
+        };
+        let mut help = argument.get_help().unwrap_or_default().to_string();
+        let defaults: Vec<String> =
+            argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+        if argument.get_action().takes_values() && !defaults.concat().is_empty() {
+            help += &format!(" [default: {}]", defaults.join(" "));
+        }
+        let long = plain(argument.get_long().unwrap_or_default());
+        writeln!(text, ".TP\n\\fB\\-\\-{long}\\fR{value}\n{}", plain(&help))?;
+    }
     Ok(text)
 }

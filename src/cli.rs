@@ -2,10 +2,12 @@
 //! the name it was called by.
 
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::agent::Order;
+use crate::bench::{memory, rtt};
 use crate::domain::DomainName;
 use crate::host::{LocalPath, NodeName};
 use crate::transfer::relay::Relay;
@@ -58,6 +60,36 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take over the domains that ocf:heartbeat:Xen manages, while they run
+    ///
+    /// For each of these resources, gives the commands that make it one of ocf:handoff:Xen without stopping it: unmanage,
+    /// change the provider, look anew, manage. A resource with a parameter that this agent does not carry out is left as it is,
+    /// with the reason. Pacemaker only.
+    Adopt {
+        /// Print the commands, and give none
+        #[arg(long)]
+        dry_run: bool,
+        /// Only these resources [default: all]
+        #[arg(value_name = "RESOURCE")]
+        resources: Vec<String>,
+    },
+    /// Empty a node: put it in standby, and watch its domains leave
+    ///
+    /// Exit status 0: no domain of ours runs there any more; 1: some still do at the end of --timeout, or they cannot be told.
+    /// Pacemaker only.
+    Drain {
+        /// The node's name in the cluster
+        node: NodeName,
+        /// Only say what would become of each domain, and what is to blame for a reboot
+        #[arg(long)]
+        plan: bool,
+        /// The plan as JSON: a list of objects with resource, to, how, because, do, seconds
+        #[arg(long, requires = "plan")]
+        json: bool,
+        /// How long to watch, in seconds
+        #[arg(long, default_value_t = 900)]
+        timeout: u64,
+    },
     /// Show the moves that began at this node, in either direction
     History {
         /// Only of this domain
@@ -96,6 +128,9 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Measure a domain while it moves, from any machine that reaches it
+    #[command(subcommand)]
+    Bench(Bench),
     /// Act as the OCF agent: the action as argument, the rest in the environment
     Agent {
         /// start, stop, monitor, ...
@@ -154,6 +189,24 @@ pub enum Command {
         /// The domain on offer
         #[arg(long, value_parser = |text: &str| DomainName::new(text))]
         domain: DomainName,
+    },
+}
+
+/// The measurements.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Ping a domain, give a command that makes it move, and say what its users saw
+    Rtt(Box<rtt::Options>),
+    /// Response times and processor use of a guest that holds more and more memory, or that moves meanwhile
+    Memory(Box<memory::Options>),
+    /// Show several results of bench rtt in one table, beside the paper's figures
+    Compare {
+        /// Folders that bench rtt has written (its --out)
+        #[arg(required = true, value_name = "DIR")]
+        results: Vec<PathBuf>,
+        /// Draw them under each other into this SVG file
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
     },
 }
 

@@ -1,7 +1,9 @@
 //! The only place that starts a process.
 //!
 //! Every foreign tool is found in a fixed list of folders below the [`Root`], never by the caller's `PATH`; it gets an
-//! argument list (there is no shell), an environment of its own (`LC_ALL=C`, our log's settings), and a time limit.
+//! argument list (there is no shell), an environment of its own (`LC_ALL=C`, our log's settings), and a time limit. The bench
+//! tools, which operators run, make two exceptions: the command that was typed ([`Tool::typed`]) and the operator's own ssh
+//! ([`Tool::for_operator`]).
 //!
 //! **When the cluster kills us.** Pacemaker ends an action that ran too long by SIGKILL to its whole process group.
 //! [`run`] leaves its child in our group on purpose: a listing that hangs dies with the action that asked for it.
@@ -34,6 +36,18 @@ const STDERR_TAIL: usize = 1024;
 pub struct Tool {
     path: PathBuf,
     root: Root,
+    surroundings: Surroundings,
+}
+
+/// What environment a tool gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Surroundings {
+    /// One of our own making.
+    Ours,
+    /// That of whoever called us, with our locale.
+    Callers,
+    /// That of whoever called us, as it is.
+    Typed,
 }
 
 /// Why a tool gave no usable answer.
@@ -122,7 +136,7 @@ impl Tool {
             .iter()
             .map(|folder| root.join(folder).join(name))
             .find(|path| path.is_file())
-            .map(|path| Self { path, root: root.clone() })
+            .map(|path| Self { path, root: root.clone(), surroundings: Surroundings::Ours })
             .ok_or_else(|| CommandError::Missing { name: name.to_owned() })
     }
 
@@ -133,7 +147,19 @@ impl Tool {
     pub fn ourselves(root: &Root) -> Result<Self, CommandError> {
         let path = std::env::current_exe()
             .map_err(|source| CommandError::Spawn { command: "xen-handoff".to_owned(), source })?;
-        Ok(Self { path, root: root.clone() })
+        Ok(Self { path, root: root.clone(), surroundings: Surroundings::Ours })
+    }
+
+    /// A command that the operator typed on our command line: it is theirs, so it is looked up and surrounded as their shell
+    /// would have done it. For the bench tools alone; the agent has no such thing.
+    pub fn typed(word: &str) -> Self {
+        Self { path: word.into(), root: Root::default(), surroundings: Surroundings::Typed }
+    }
+
+    /// The same tool with the caller's environment, for what acts with the operator's own rights and keys (ssh).
+    #[must_use]
+    pub fn for_operator(self) -> Self {
+        Self { surroundings: Surroundings::Callers, ..self }
     }
 
     /// The executable's path.
@@ -149,12 +175,16 @@ impl Tool {
     #[allow(clippy::disallowed_methods, reason = "this is crate::command")]
     fn command(&self, args: &[&OsStr]) -> Command {
         let mut command = Command::new(&self.path);
-        command
-            .args(args)
-            .env_clear()
-            .env("LC_ALL", "C")
-            .env("HOME", "/root")
-            .env("PATH", TOOL_FOLDERS.join(":"));
+        command.args(args);
+        match self.surroundings {
+            Surroundings::Typed => return command,
+            Surroundings::Callers => {
+                command.env("LC_ALL", "C");
+                return command;
+            }
+            Surroundings::Ours => {}
+        }
+        command.env_clear().env("LC_ALL", "C").env("HOME", "/root").env("PATH", TOOL_FOLDERS.join(":"));
         // For our own subcommands, which xl may start in its turn.
         command.envs(crate::logging::for_children().iter().cloned());
         if let Some(root) = self.root.for_child() {
@@ -356,6 +386,13 @@ mod tests {
         assert!(tool.path().ends_with("usr/sbin/subject"));
         let missing = Tool::find(&Root::new("/nonexistent"), "sh").unwrap_err();
         assert!(missing.to_string().starts_with("sh is not installed"), "{missing}");
+    }
+
+    #[test]
+    fn a_typed_command_is_the_operators_own() {
+        let output = run(&Tool::typed("env"), &[] as &[&str], None, Duration::from_secs(5)).unwrap();
+        let path = format!("PATH={}", std::env::vars().find(|(name, _)| name == "PATH").unwrap().1);
+        assert!(output.stdout.lines().any(|line| line == path), "{}", output.stdout);
     }
 
     #[test]

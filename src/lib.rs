@@ -19,9 +19,11 @@
 //! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
 //! | [`domain`] | names, ids, what a listing says of a domain |
 //! | [`tool`] | the operators' subcommands |
+//! | [`bench`] | the operators' measurements: round trips and memory while a domain moves |
 //! | [`command`], [`clock`], [`host`], [`descriptor`], [`small_file`], [`logging`] | the outside world: processes, time, paths, descriptors, files, log |
 
 pub mod agent;
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -3,16 +3,17 @@
 
 use std::io::Write;
 use std::process::ExitCode as ProcessExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use xen_handoff::agent;
-use xen_handoff::cli::{Cli, Command};
+use xen_handoff::cli::{Bench, Cli, Command};
 use xen_handoff::domain::DomainId;
 use xen_handoff::host::NodeName;
 use xen_handoff::ocf::environment::Environment;
 use xen_handoff::ocf::exit_code::{ExitCode, Failure};
 use xen_handoff::ocf::parameters::Reach;
-use xen_handoff::{heartbeat, logging, tool, toolstack, transfer, transport};
+use xen_handoff::{bench, heartbeat, logging, tool, toolstack, transfer, transport};
 
 /// The agent's name in the provider's folder.
 const AGENT: &str = "Xen";
@@ -24,6 +25,9 @@ fn main() -> ProcessExitCode {
     let called_as = arguments.next().unwrap_or_default();
     let mut path = called_as.rsplit('/');
     let (name, folder) = (path.next(), path.next());
+    if folder == Some(heartbeat::MESSAGES) && name == Some(heartbeat::FENCING) {
+        return judge(heartbeat::note_fencing(&environment).map(|()| true));
+    }
     if folder == Some(heartbeat::FOLDER) && name != Some(AGENT) {
         return serve_heartbeat(&arguments.collect::<Vec<_>>(), &environment);
     }
@@ -47,7 +51,8 @@ fn serve_heartbeat(arguments: &[String], environment: &Environment) -> ProcessEx
 
 /// Carries out an action for the cluster.
 fn act(action: &str, environment: &Environment) -> ProcessExitCode {
-    match agent::run(action, environment) {
+    let run = if environment.heartbeat_node.is_some() { heartbeat::run_wrapped } else { agent::run };
+    match run(action, environment) {
         Ok(code) => code.into(),
         Err(failure) => {
             report(&failure, environment);
@@ -80,8 +85,16 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Preflight { name, to, config, json } => {
             return judge(tool::preflight::run(root, &name, &to, config, json));
         }
+        Command::Adopt { dry_run, resources } => return judge(tool::adopt::run(root, dry_run, &resources)),
+        Command::Drain { node, plan: true, json, .. } => tool::drain::plan(root, &node, json),
+        Command::Drain { node, plan: false, timeout, .. } => {
+            return judge(tool::drain::drain(root, &node, Duration::from_secs(timeout)));
+        }
         Command::History { domain, last, json } => tool::history::run(root, domain.as_ref(), last, json),
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
+        Command::Bench(Bench::Rtt(options)) => bench::rtt::run(root, &options),
+        Command::Bench(Bench::Memory(options)) => bench::memory::run(root, &options),
+        Command::Bench(Bench::Compare { results, plot }) => bench::rtt::compare(&results, plot.as_deref()),
         Command::Guard { hold: false } => tool::guard::watch(root),
         Command::Guard { hold: true } => tool::guard::hold(root),
         Command::Serve => transport::forced_command::serve(root),

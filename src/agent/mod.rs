@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Deadline, SystemClock};
-use crate::cluster::{ClusterView, detect};
+use crate::cluster::{ClusterView, detect_reached};
 use crate::domain::{DomainConfig, DomainName, Presence};
 use crate::handoff::evidence::Absence;
 use crate::handoff::record::{Record, RecordError, Store};
@@ -176,7 +176,7 @@ impl Agent {
         let root = environment.root.clone();
         let timeout = environment.timeout.unwrap_or_else(|| action.advised_timeout());
         let toolstack: Rc<dyn Toolstack> = Rc::new(Xl::new(&root));
-        let cluster = detect(&root);
+        let cluster = detect_reached(&root, &parameters.reach);
         let resource = environment.resource.clone().unwrap_or_else(|| "default".to_owned());
         let domain = identity::resolve(&root, &resource, &parameters, toolstack.as_ref(), action)?;
         Ok(Self {

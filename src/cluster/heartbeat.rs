@@ -1,18 +1,23 @@
 //! Classic Heartbeat (3.0.6 is what was read and run), resources from `haresources`.
 //!
 //! It knows stop and start and nothing between them, and no "disable": a stop is the first half of a move whenever another
-//! node is alive. Asked through `cl_status`, which answers during a shutdown too; who the nodes are, and whether there
-//! is fencing, stands in `ha.cf`; what a domain stands on, in its line of `haresources`.
+//! node is alive. Asked through `cl_status`, which answers during a shutdown too; who the nodes are stands in `ha.cf`; what a
+//! domain stands on, in its line of `haresources`. Whom it has fenced it tells once, to [`Fencings`].
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::managed::ManagedDomain;
 use super::peer_files::PeerFiles;
 use super::{ClusterError, ClusterView, Destination, Peer, Plan};
+use crate::clock::UnixTime;
 use crate::command::{self, Tool};
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
+use crate::ocf::parameters::Reach;
+use crate::small_file;
 
 pub(super) const HA_CF: &str = "/etc/ha.d/ha.cf";
 const HARESOURCES: &str = "/etc/ha.d/haresources";
@@ -41,9 +46,9 @@ impl Heartbeat {
         super::any_process(|comm, _| comm == "heartbeat")
     }
 
-    /// The Heartbeat below `root`.
-    pub fn new(root: &Root) -> Self {
-        Self { root: root.clone(), ledger: PeerFiles::new(root) }
+    /// The Heartbeat below `root`; the other nodes are reached like that.
+    pub fn new(root: &Root, reach: &Reach) -> Self {
+        Self { root: root.clone(), ledger: PeerFiles::reached(root, reach) }
     }
 
     fn read(&self, path: &'static str) -> Result<String, ClusterError> {
@@ -85,17 +90,21 @@ impl ClusterView for Heartbeat {
         Ok(Plan { destination, losing, failed: None, survivors })
     }
 
-    /// A node that is dead to Heartbeat is accounted for only where Heartbeat fences: then it has fenced it before it had
-    /// us start anything, or the node left in order.
+    /// Only a fencing speaks for a node that does not answer. That Heartbeat has a fencing device does not: a node that is lost
+    /// while it gives up what it runs is taken over without, since it has announced that it has nothing before it has
+    /// begun to stop anything.
     fn peers(&self, me: &NodeName, _resource: &str) -> Result<Vec<Peer>, ClusterError> {
-        let config = self.read(HA_CF)?;
-        let fences = has_fencing(&config);
-        nodes(&config)
+        let fencings = Fencings::of(&self.root);
+        nodes(&self.read(HA_CF)?)
             .into_iter()
             .filter(|node| node != me)
             .map(|node| {
                 let online = self.is_alive(&node, LIMIT)?;
-                Ok(Peer { node, online, fenced_at: None, cleared: !online && fences, lost: false })
+                if online && let Err(error) = fencings.forget(&node) {
+                    log::warn!("{node} is back, and its fencing is still noted: {error}");
+                }
+                let fenced_at = if online { None } else { fencings.at(&node) };
+                Ok(Peer { node, online, fenced_at, cleared: false, lost: false })
             })
             .collect()
     }
@@ -129,6 +138,57 @@ impl ClusterView for Heartbeat {
     }
 }
 
+/// Whom Heartbeat has fenced, as it told this node: `/run/xen-handoff/fenced/NODE`, with the time.
+///
+/// A note counts until its node can have come back. Whoever is to run a domain anew has all others asked first, or this node
+/// told of the offer that he fetches: so all notes go when another node calls ([`Self::forget_all`]). They also go
+/// when the node is seen alive, and when it is lost again and not fenced.
+#[derive(Debug)]
+pub struct Fencings {
+    folder: PathBuf,
+}
+
+impl Fencings {
+    /// The notes of the node below `root`.
+    pub fn of(root: &Root) -> Self {
+        Self { folder: root.state_folder().join("fenced") }
+    }
+
+    /// It has just been fenced.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn note(&self, node: &NodeName) -> std::io::Result<()> {
+        small_file::replace(&self.folder.join(node.as_str()), format!("{}\n", UnixTime::now()).as_bytes())
+    }
+
+    /// When it was fenced, if it can not have come back since.
+    pub fn at(&self, node: &NodeName) -> Option<UnixTime> {
+        let text = std::fs::read_to_string(self.folder.join(node.as_str())).ok()?;
+        text.trim().parse().ok().map(UnixTime)
+    }
+
+    /// It may have come back.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn forget(&self, node: &NodeName) -> std::io::Result<()> {
+        gone_is_fine(std::fs::remove_file(self.folder.join(node.as_str())))
+    }
+
+    /// Any of them may have come back.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn forget_all(&self) -> std::io::Result<()> {
+        gone_is_fine(std::fs::remove_dir_all(&self.folder))
+    }
+}
+
+fn gone_is_fine(removed: std::io::Result<()>) -> std::io::Result<()> {
+    removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
 /// The lines of a file of Heartbeat's without comments, in words.
 fn directives(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines()
@@ -144,27 +204,22 @@ pub(super) fn nodes(config: &str) -> Vec<NodeName> {
         .collect()
 }
 
-fn has_fencing(config: &str) -> bool {
-    directives(config).any(|words| matches!(words[0], "stonith" | "stonith_host"))
-}
-
 /// What is started before the domain on its line, and so is stopped after it: it would be taken away under a running guest.
 /// A line may go on on the next one, after a backslash.
 fn before_on_its_line(haresources: &str, domain: &str) -> Vec<String> {
     let joined = haresources.replace("\\\n", " ");
     directives(&joined)
         .find_map(|words| {
-            let ours = |word: &&str| {
-                let mut parts = word.split("::");
-                let script = parts.next().unwrap_or_default();
-                let agent = script == "xen-handoff" || (script == "OCF" && parts.next() == Some("Xen"));
-                agent && parts.next() == Some(domain)
-            };
-            let at = words.iter().position(ours)?;
+            let at = words.iter().position(|word| domain_of(word) == Some(domain))?;
             let before = words.get(1..at).unwrap_or_default();
             Some(before.iter().filter(|word| !is_harmless(word)).map(|word| (*word).to_owned()).collect())
         })
         .unwrap_or_default()
+}
+
+/// The domain, if this is one of ours: by our own script, or by Heartbeat's wrapper for OCF agents.
+fn domain_of(word: &str) -> Option<&str> {
+    word.strip_prefix("xen-handoff::").or_else(|| word.strip_prefix("OCF::Xen::"))?.split("::").next()
 }
 
 fn on_lines(haresources: &str) -> Vec<ManagedDomain> {
@@ -191,7 +246,7 @@ fn is_harmless(word: &str) -> bool {
     let script = word.split("::").next().unwrap_or_default();
     let is_address = word.starts_with(|c: char| c.is_ascii_digit());
     // Another domain of ours is no foundation.
-    is_address || HARMLESS.contains(&script) || script == "xen-handoff"
+    is_address || HARMLESS.contains(&script) || domain_of(word).is_some()
 }
 
 #[cfg(test)]
@@ -199,21 +254,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nodes_and_fencing_are_read_from_ha_cf() {
+    fn nodes_are_read_from_ha_cf() {
         let config = "# a comment\nkeepalive 250ms\nnode n1 n2\nnode n3  # the third\n#stonith_host * x\n";
         let names: Vec<_> = nodes(config).iter().map(ToString::to_string).collect();
         assert_eq!(names, ["n1", "n2", "n3"]);
-        assert!(!has_fencing(config));
-        assert!(has_fencing(&format!("{config}stonith_host n1 external/ipmi n2 ...\n")));
+    }
+
+    #[test]
+    fn a_fencing_counts_until_its_node_can_have_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let fencings = Fencings::of(&Root::new(folder.path()));
+        let [n1, n2] = ["n1", "n2"].map(|name| NodeName::new(name).unwrap());
+        fencings.forget_all().unwrap();
+        fencings.note(&n1).unwrap();
+        fencings.note(&n2).unwrap();
+        assert!(fencings.at(&n1).is_some_and(|at| at.age() < Duration::from_secs(60)));
+        fencings.forget(&n1).unwrap();
+        fencings.forget(&n1).unwrap();
+        assert_eq!((fencings.at(&n1), fencings.at(&n2).is_some()), (None, true));
+        fencings.forget_all().unwrap();
+        assert_eq!(fencings.at(&n2), None);
     }
 
     #[test]
     fn what_stands_before_the_domain_on_its_line_would_be_taken_away_under_it() {
-        let lines = "n1 10.0.0.9/24/eth0 drbddisk::r0 Filesystem::/dev/drbd0::/srv::ext4 \\\n  xen-handoff::x0 xen-handoff::x1\n\
+        let lines = "n1 10.0.0.9/24/eth0 drbddisk::r0 Filesystem::/dev/drbd0::/srv::ext4 \\\n  xen-handoff::x0 xen-handoff::x1 OCF::Xen::x3\n\
                      n2 IPaddr2::10.0.0.8 xen-handoff::x2::/etc/xen/x2.cfg Filesystem::/a::/b\n";
         let before = |domain| before_on_its_line(lines, domain);
         assert_eq!(before("x0"), ["drbddisk::r0", "Filesystem::/dev/drbd0::/srv::ext4"]);
         assert_eq!(before("x1"), before("x0"), "another domain is no foundation");
+        assert_eq!(before("x3"), before("x0"), "nor is it where Heartbeat's wrapper calls");
         assert!(before("x2").is_empty(), "what is started after it is stopped before it");
         assert!(before("x9").is_empty());
         let managed: Vec<_> = on_lines(lines).into_iter().map(|domain| domain.resource).collect();

@@ -30,8 +30,8 @@ impl ManagedDomain {
     }
 }
 
-/// Every `ocf:handoff:Xen` of a CIB, in its order.
-pub(super) fn read(cib: &Element) -> Vec<ManagedDomain> {
+/// Every `ocf:PROVIDER:Xen` of a CIB, in its order.
+pub(super) fn read(cib: &Element, provider: &str) -> Vec<ManagedDomain> {
     let Some(configuration) = cib.child("configuration") else { return Vec::new() };
     let Some(resources) = configuration.child("resources") else { return Vec::new() };
     let default = configuration
@@ -51,7 +51,7 @@ pub(super) fn read(cib: &Element) -> Vec<ManagedDomain> {
             let sources: Vec<&Element> = template.into_iter().chain([primitive]).collect();
             let says = |name: &str| sources.iter().rev().find_map(|element| element.get(name));
             (says("class") == Some("ocf")
-                && says("provider") == Some("handoff")
+                && says("provider") == Some(provider)
                 && says("type") == Some("Xen"))
             .then(|| ManagedDomain {
                 resource: primitive.get("id").unwrap_or_default().to_owned(),
@@ -108,12 +108,14 @@ mod tests {
             <group id="g"><primitive id="x1" class="ocf" provider="handoff" type="Xen"><instance_attributes id="j">
             <nvpair id="n" name="name" value="web"/></instance_attributes></primitive></group>
             </resources></configuration></cib>"#;
-        let found = read(&Element::parse(cib).unwrap());
+        let cib = Element::parse(cib).unwrap();
+        let found = read(&cib, "handoff");
         let [x0, x1] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!((x0.resource.as_str(), x0.allow_migrate), ("x0", true));
         assert_eq!(x0.parameters["xmfile"], "/etc/xen/x0.cfg");
         let seconds = |name: &str| x0.timeouts[name].as_secs();
         assert_eq!((seconds("start"), seconds("stop"), seconds("migrate_to")), (300, 180, 30));
+        assert_eq!(read(&cib, "heartbeat")[0].resource, "old");
         assert!(x1.is_called("web") && x1.is_called("x1") && !x1.allow_migrate);
     }
 }

@@ -10,8 +10,10 @@ use crate::domain::DomainName;
 use crate::handoff::Effect;
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
+use crate::ocf::parameters::Reach;
 use managed::ManagedDomain;
 
+pub mod evacuation;
 pub mod heartbeat;
 mod history;
 pub mod managed;
@@ -152,16 +154,24 @@ pub trait ClusterView: fmt::Debug {
     }
 }
 
-/// The cluster manager of this node: the one that is installed, the one that runs where both are, or none.
+/// The cluster manager of this node: the one that is installed, the one that runs (or has run since the host came up) where
+/// both are, or none.
 pub fn detect(root: &Root) -> Rc<dyn ClusterView> {
-    let heartbeat = heartbeat::Heartbeat::is_set_up(root);
+    detect_reached(root, &Reach::default())
+}
+
+/// The same for whoever knows how the other nodes are reached, which matters where the ledger lies on them.
+pub fn detect_reached(root: &Root, reach: &Reach) -> Rc<dyn ClusterView> {
+    use heartbeat::Heartbeat;
+    let heartbeat = Heartbeat::is_set_up(root);
     if pacemaker::Pacemaker::is_installed(root) {
-        if heartbeat && !pacemaker::daemon_lives() && heartbeat::Heartbeat::is_running() {
-            return Rc::new(heartbeat::Heartbeat::new(root));
+        let runs_heartbeat = || Heartbeat::is_running() || peer_files::PeerFiles::new(root).is_kept();
+        if heartbeat && !pacemaker::daemon_lives() && runs_heartbeat() {
+            return Rc::new(Heartbeat::new(root, reach));
         }
         return Rc::new(pacemaker::Pacemaker::new(root));
     }
-    if heartbeat { Rc::new(heartbeat::Heartbeat::new(root)) } else { Rc::new(none::NoCluster) }
+    if heartbeat { Rc::new(Heartbeat::new(root, reach)) } else { Rc::new(none::NoCluster) }
 }
 
 /// Whether a process of this host has this name and command line. True where that cannot be told. Starts no process.

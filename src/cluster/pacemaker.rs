@@ -6,6 +6,7 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
+use super::evacuation::{self, Departure};
 use super::managed::{self, ManagedDomain};
 use super::node_attributes::NodeAttributes;
 use super::xml::Element;
@@ -17,6 +18,9 @@ use crate::host::{NodeName, Root};
 
 /// Limit of one call of a tool that only reads.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// Limit of a command that waits for the cluster.
+const ORDER_LIMIT: Duration = Duration::from_secs(120);
 
 /// The Pacemaker of this node.
 #[derive(Debug)]
@@ -44,6 +48,55 @@ impl Pacemaker {
         limit: Duration,
     ) -> Result<String, ClusterError> {
         Ok(command::run(&Tool::find(&self.root, tool)?, args, input, limit)?.success()?.stdout)
+    }
+
+    /// The domains that it manages by the agent `Xen` of this provider.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    pub fn domains_of(&self, provider: &str) -> Result<Vec<ManagedDomain>, ClusterError> {
+        let cib = Element::parse(&self.cib(LIMIT)?);
+        cib.map(|cib| managed::read(&cib, provider))
+            .map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
+    }
+
+    /// What would become of the domains on `node`, of our agent and of the stock one, if it went into standby now; in the order in which they would leave.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    pub fn evacuation(&self, node: &NodeName) -> Result<Vec<Departure>, ClusterError> {
+        let unreadable = |what: String| ClusterError::Unreadable { tool: "crm_simulate", what };
+        let cib = evacuation::with_standby(&self.cib(LIMIT)?, node)
+            .ok_or_else(|| unreadable(format!("the cluster has no node {node}")))?;
+        let tree = Element::parse(&cib).map_err(unreadable)?;
+        let (ours, stock) = (managed::read(&tree, "handoff"), managed::read(&tree, "heartbeat"));
+        let all = [ours.clone(), stock].concat();
+        let simulate = |more: &[&str]| {
+            let args = [&["--xml-pipe", "--simulate", "--output-as=xml"][..], more].concat();
+            self.run("crm_simulate", &args, Some(&cib), LIMIT)
+        };
+        let whole = simulate(&[])?;
+        evacuation::leaving(&whole, &all, node)
+            .map_err(unreadable)?
+            .into_iter()
+            .map(|managed| {
+                let migrates = evacuation::migrates(&whole, &managed.resource, node).map_err(unreadable)?;
+                let stopped = format!("{}_stop_0@{node}=0", managed.resource);
+                let after = simulate(&["--op-inject", &stopped])?;
+                let plan = plan::read(&after, &cib, &managed.resource, node).map_err(unreadable)?;
+                Ok(evacuation::judge(managed, ours.contains(managed), migrates, &plan, &cib))
+            })
+            .collect()
+    }
+
+    /// Gives one of its commands, as an operator would.
+    ///
+    /// # Errors
+    /// In its words.
+    pub fn order(&self, words: &[String]) -> Result<(), ClusterError> {
+        let (tool, args) = words.split_first().ok_or(ClusterError::NotRunning)?;
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.run(tool, &args, None, ORDER_LIMIT).map(drop)
     }
 
     fn cib(&self, limit: Duration) -> Result<String, ClusterError> {
@@ -125,8 +178,7 @@ impl ClusterView for Pacemaker {
     }
 
     fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError> {
-        let cib = Element::parse(&self.cib(LIMIT)?);
-        cib.map(|cib| managed::read(&cib)).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
+        self.domains_of("handoff")
     }
 
     fn ledger(&self) -> &dyn Ledger {

@@ -3,6 +3,9 @@
 //! `/run/xen-handoff/ledger/DOMAIN,SOURCE` holds one entry as a line of text; whoever is told to start the domain reads its own
 //! folder. The folder lies in `/run`: a node that restarts has an empty one, and a file made when it was first looked at
 //! says so, which makes it a young ledger.
+//!
+//! An action reaches the others as its parameters say. What ends an offer without one (a keeper, the end of a transfer) goes by their
+//! names, as root, at ssh's port; where nobody answers there, an entry stays until the next start has asked its source.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,10 +16,10 @@ use crate::domain::DomainName;
 use crate::handoff::Epoch;
 use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer, from_text, to_text};
 use crate::host::{NodeName, Root};
+use crate::ocf::parameters::Reach;
 use crate::small_file;
-use crate::transport::inquiry::by_its_name;
 use crate::transport::message::{Answer, Request};
-use crate::transport::ssh;
+use crate::transport::ssh::{self, address};
 
 const SINCE: &str = "since";
 /// Limit of writing one entry to one node.
@@ -27,12 +30,23 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub struct PeerFiles {
     root: Root,
     folder: PathBuf,
+    reach: Reach,
 }
 
 impl PeerFiles {
     /// The ledger of the node below `root`.
     pub fn new(root: &Root) -> Self {
-        Self { root: root.clone(), folder: root.state_folder().join("ledger") }
+        Self::reached(root, &Reach::default())
+    }
+
+    /// The same, with the others reached like that.
+    pub fn reached(root: &Root, reach: &Reach) -> Self {
+        Self { root: root.clone(), folder: root.state_folder().join("ledger"), reach: reach.clone() }
+    }
+
+    /// Whether this node has kept it since the host came up.
+    pub fn is_kept(&self) -> bool {
+        self.folder.join(SINCE).exists()
     }
 
     fn path(&self, domain: &DomainName, source: &NodeName) -> PathBuf {
@@ -90,7 +104,8 @@ impl PeerFiles {
 
     fn tell(&self, node: &NodeName, request: &Request) -> Result<(), String> {
         let deadline = Deadline::after(LIMIT);
-        let answer = ssh::dial(&self.root, &by_its_name(node), deadline)
+        let answer = address(node, &self.reach)
+            .and_then(|address| ssh::dial(&self.root, &address, deadline))
             .and_then(|mut connection| connection.ask(request, deadline));
         match answer {
             Ok(Answer::Done) => Ok(()),

@@ -4,6 +4,9 @@
 //! runs `/etc/ha.d/resource.d/xen-handoff x0 /etc/xen/x0.cfg handoff_timeout=600 start`. What follows is the same agent with the
 //! same parameters; only where they are read, and how the answer to `status` is given, differs.
 //!
+//! Heartbeat's wrapper for OCF agents (`OCF::Xen::x0`) calls the agent itself, which knows it by its environment. And Heartbeat
+//! tells what came of the fencing of a node that it has lost, to a script that is named after the message: `rc.d/stonith`.
+//!
 //! Heartbeat judges `status` by its text, not by its exit status: whatever holds `running` runs, unless it says `not running`.
 //! Before every start it asks for the status and skips the start of what runs. So "I cannot tell" must not read as running
 //! there (nothing would be started, and nobody would know), and a start that follows is careful by itself.
@@ -12,16 +15,25 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::agent::{self, Action};
+use crate::cluster::heartbeat::Fencings;
 use crate::cluster::peer_files::PeerFiles;
 use crate::handoff::ledger::Ledger;
-use crate::host::{NodeName, Root};
+use crate::host::Root;
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure};
 use crate::ocf::parameters::PARAMETERS;
 
 /// The folder that Heartbeat looks for scripts in. Called from there, the executable is Heartbeat's.
 pub const FOLDER: &str = "resource.d";
+/// The folder of the scripts that it calls when it has a message for them.
+pub const MESSAGES: &str = "rc.d";
+/// The message that says what came of a fencing.
+pub const FENCING: &str = "stonith";
+/// What it says when all went well.
+const FENCED: &str = "OK";
 /// How to call it.
 pub const USAGE: &str = "usage: xen-handoff NAME [CONFIG] [PARAMETER=VALUE ...] start|stop|status";
 /// An argument that is no parameter of the agent: Heartbeat itself has no limit for any action.
@@ -46,6 +58,35 @@ pub fn run(arguments: &[String], environment: &Environment) -> Result<u8, Failur
             Ok(status(&environment))
         }
     }
+}
+
+/// Carries out an action for Heartbeat's wrapper, which asks for `status` where other clusters say `monitor`.
+///
+/// # Errors
+/// As [`agent::run`].
+pub fn run_wrapped(action: &str, environment: &Environment) -> Result<ExitCode, Failure> {
+    if Action::parse(action) == Some(Action::Monitor) {
+        keep_a_ledger(environment);
+    }
+    agent::run(action, environment)
+}
+
+/// Notes what Heartbeat says of the fencing of a node. It says so after every loss of a node, before it has us start anything,
+/// and also that it saw no need: a node that was lost while it gave its resources up has said before that it has none.
+///
+/// # Errors
+/// If that cannot be noted; a start then waits in vain for the fencing, and says so.
+pub fn note_fencing(environment: &Environment) -> anyhow::Result<()> {
+    let (node, result) = environment.fencing.as_ref().context("HA_node and HA_result are not set")?;
+    let fencings = Fencings::of(&environment.root);
+    if result == FENCED {
+        log::info!("Heartbeat has fenced {node}");
+        fencings.note(node)
+    } else {
+        log::info!("Heartbeat has not fenced {node}: {result}");
+        fencings.forget(node)
+    }
+    .with_context(|| format!("noting that the fencing of {node} came to {result:?}"))
 }
 
 /// Heartbeat asks every node for the status of every line before the node joins: from then on its ledger is kept without a
@@ -110,8 +151,6 @@ fn read(arguments: &[String], environment: &Environment) -> Result<(Action, Envi
         let file = usual_config(&environment.root, name);
         environment.parameters.insert("xmfile".to_owned(), file.to_string_lossy().into_owned());
     }
-    // Heartbeat names the node in what it starts; a person who tries the script by hand does not.
-    environment.on_node = environment.heartbeat_node.clone().and_then(|node| NodeName::new(node).ok());
     Ok((action, environment))
 }
 
@@ -131,8 +170,7 @@ mod tests {
     }
 
     fn called(text: &str) -> Result<(Action, Environment), String> {
-        let environment = Environment { heartbeat_node: Some("n1".to_owned()), ..Environment::default() };
-        read(&words(text), &environment)
+        read(&words(text), &Environment::default())
     }
 
     #[test]
@@ -143,7 +181,6 @@ mod tests {
         assert_eq!(set.parameters["xmfile"], "/etc/xen/x0.cfg");
         assert_eq!(set.parameters["handoff_timeout"], "600");
         assert_eq!((set.timeout, set.parameters.get("timeout")), (Some(Duration::from_secs(900)), None));
-        assert_eq!(set.on_node.as_ref().map(NodeName::as_str), Some("n1"));
         let (_, short) = called("x0 start").unwrap();
         assert_eq!(short.parameters["xmfile"], "/etc/xen/x0.cfg");
     }
@@ -160,6 +197,23 @@ mod tests {
     #[test]
     fn by_hand_there_is_no_cluster_that_calls() {
         let (_, set) = read(&words("x0 stop"), &Environment::default()).unwrap();
-        assert_eq!(set.on_node, None);
+        assert!(!set.is_called_by_a_cluster());
+    }
+
+    #[test]
+    fn only_a_fencing_that_went_well_is_noted_and_any_other_word_undoes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let n1 = crate::host::NodeName::new("n1").unwrap();
+        let told = |result: &str| Environment {
+            root: root.clone(),
+            fencing: Some((n1.clone(), result.to_owned())),
+            ..Environment::default()
+        };
+        note_fencing(&told("OK")).unwrap();
+        assert!(Fencings::of(&root).at(&n1).is_some());
+        note_fencing(&told("unneeded")).unwrap();
+        assert_eq!(Fencings::of(&root).at(&n1), None);
+        assert!(note_fencing(&Environment::default()).is_err());
     }
 }

@@ -15,11 +15,11 @@ use crate::host::{NodeName, Root};
 pub struct Environment {
     /// `XEN_HANDOFF_ROOT`: the folder below which the world lies; see [`crate::host`].
     pub root: Root,
-    /// `OCF_RESOURCE_INSTANCE`: the resource's id in the cluster.
+    /// `OCF_RESOURCE_INSTANCE`: the resource's id in the cluster. `OCF_RES_NAME` where Heartbeat's wrapper for OCF agents calls.
     pub resource: Option<String>,
     /// `OCF_RESKEY_*` without the cluster's own: the resource's parameters.
     pub parameters: BTreeMap<String, String>,
-    /// `OCF_RESKEY_CRM_meta_on_node`: this node's name. Set for the cluster's own operations only.
+    /// `OCF_RESKEY_CRM_meta_on_node`, or `HA_CURHOST`: this node's name. Set for the cluster's own operations only.
     pub on_node: Option<NodeName>,
     /// `OCF_RESKEY_CRM_meta_timeout` (milliseconds there): when the cluster will kill this action.
     pub timeout: Option<Duration>,
@@ -30,7 +30,9 @@ pub struct Environment {
     /// `OCF_RESKEY_CRM_meta_migrate_target`.
     pub migrate_target: Option<NodeName>,
     /// `HA_CURHOST`: this node's name, where classic Heartbeat calls.
-    pub heartbeat_node: Option<String>,
+    pub heartbeat_node: Option<NodeName>,
+    /// `HA_node` and `HA_result`: what classic Heartbeat reports of a node's fencing.
+    pub fencing: Option<(NodeName, String)>,
     /// `OCF_CHECK_LEVEL`: 0 unless set.
     pub check_level: u32,
     /// `OCF_EXIT_REASON_PREFIX`, or the standard's `ocf-exit-reason:`.
@@ -72,16 +74,18 @@ impl Environment {
         let mut take = |name: &str| all.remove(name).filter(|value| !value.is_empty());
         let milliseconds = |text: String| text.parse().ok().map(Duration::from_millis);
         let node = |text: String| NodeName::new(text).ok();
+        let heartbeat_node = take("HA_CURHOST").and_then(node);
         Self {
             root: take("XEN_HANDOFF_ROOT").map(Root::new).unwrap_or_default(),
-            resource: take("OCF_RESOURCE_INSTANCE"),
+            resource: take("OCF_RESOURCE_INSTANCE").or_else(|| take("OCF_RES_NAME")),
             parameters,
-            on_node: take("OCF_RESKEY_CRM_meta_on_node").and_then(node),
+            on_node: take("OCF_RESKEY_CRM_meta_on_node").and_then(node).or_else(|| heartbeat_node.clone()),
             timeout: take("OCF_RESKEY_CRM_meta_timeout").and_then(milliseconds),
             interval: take("OCF_RESKEY_CRM_meta_interval").and_then(milliseconds),
             migrate_source: take("OCF_RESKEY_CRM_meta_migrate_source").and_then(node),
             migrate_target: take("OCF_RESKEY_CRM_meta_migrate_target").and_then(node),
-            heartbeat_node: take("HA_CURHOST"),
+            heartbeat_node,
+            fencing: take("HA_node").and_then(node).zip(take("HA_result")),
             check_level: take("OCF_CHECK_LEVEL").and_then(|text| text.parse().ok()).unwrap_or(0),
             exit_reason_prefix: take("OCF_EXIT_REASON_PREFIX"),
             log_file: take("HA_LOGFILE").map(PathBuf::from),
@@ -117,6 +121,16 @@ mod tests {
         assert_eq!(nothing.resource, None);
         assert_eq!(nothing.root, Root::default());
         assert!(nothing.is_probe());
+    }
+
+    #[test]
+    fn heartbeat_and_its_wrapper_name_node_and_resource_in_their_own_way() {
+        let set = environment(&[("HA_CURHOST", "n1"), ("OCF_RES_NAME", "x0")]);
+        assert!(set.is_called_by_a_cluster());
+        assert_eq!(set.on_node, NodeName::new("n1").ok());
+        assert_eq!((set.resource.as_deref(), set.fencing), (Some("x0"), None));
+        let told = environment(&[("HA_CURHOST", "n2"), ("HA_node", "n1"), ("HA_result", "OK")]);
+        assert_eq!(told.fencing, NodeName::new("n1").ok().zip(Some("OK".to_owned())));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The operators' subcommands.
 
+pub mod adopt;
+pub mod drain;
 pub mod guard;
 pub mod history;
 pub mod keep;
@@ -8,3 +10,24 @@ pub mod preflight;
 pub mod reach;
 pub mod recover;
 pub mod status;
+
+use std::time::Duration;
+
+use crate::domain::DomainName;
+use crate::host::Root;
+use crate::ocf::parameters::Parameters;
+use crate::toolstack::{Toolstack, xl::Xl};
+
+/// Limit of reading a configuration file.
+const CONFIG_LIMIT: Duration = Duration::from_secs(15);
+
+/// The domain of a resource: its parameter `name`, or what its configuration file on this node says, or its own id.
+fn domain_of(root: &Root, parameters: &Parameters, resource: &str) -> anyhow::Result<DomainName> {
+    if let Some(name) = &parameters.name {
+        return Ok(name.clone());
+    }
+    match parameters.xmfile.as_deref().filter(|file| file.is_file()) {
+        Some(file) => Ok(Xl::new(root).read_config(file, CONFIG_LIMIT)?.name),
+        None => Ok(DomainName::new(resource)?),
+    }
+}

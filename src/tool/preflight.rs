@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use super::domain_of;
 use crate::clock::Deadline;
 use crate::cluster::managed::ManagedDomain;
 use crate::cluster::{ClusterView, detect};
@@ -34,12 +35,11 @@ pub fn run(
     let cluster = detect(root);
     let managed = find(cluster.as_ref(), name);
     let parameters = Parameters::read(&managed.parameters)?;
-    let file = config.or_else(|| root.seen_inside(parameters.xmfile.as_deref()?));
+    let file = config.clone().or_else(|| root.seen_inside(parameters.xmfile.as_deref()?));
     let toolstack = Xl::new(root);
-    let domain = match (&parameters.name, &file) {
-        (Some(domain), _) => domain.clone(),
-        (None, Some(file)) => name_in(root, &toolstack, file)?,
-        (None, None) => DomainName::new(name)?,
+    let domain = match config {
+        Some(_) => DomainName::new(name)?,
+        None => domain_of(root, &parameters, name)?,
     };
     let needs = needs(root, &toolstack, &domain, file.as_ref()).map_err(anyhow::Error::msg)?;
     let me = cluster.own_name();
@@ -70,11 +70,6 @@ fn find(cluster: &dyn ClusterView, name: &str) -> ManagedDomain {
         }
     };
     found.unwrap_or_else(|| ManagedDomain { resource: name.to_owned(), ..ManagedDomain::default() })
-}
-
-fn name_in(root: &Root, toolstack: &Xl, file: &LocalPath) -> anyhow::Result<DomainName> {
-    use crate::toolstack::Toolstack;
-    Ok(toolstack.read_config(&root.join(file.as_str()), LIMIT)?.name)
 }
 
 fn online(cluster: &dyn ClusterView, me: &NodeName, resource: &str) -> anyhow::Result<Vec<NodeName>> {

@@ -23,6 +23,7 @@ use super::inquiry::settle_there;
 use super::message::{Address, Answer, Greeting, PROTOCOL, Request};
 use super::{read_line, ssh, write_line};
 use crate::clock::Deadline;
+use crate::cluster::heartbeat::Fencings;
 use crate::cluster::peer_files::PeerFiles;
 use crate::cluster::{ClusterView, detect};
 use crate::domain::{DomainName, Presence};
@@ -106,6 +107,7 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
     rustix::stdio::dup2_stdout(&nowhere)?;
     rustix::stdio::dup2_stderr(&nowhere)?;
 
+    Fencings::of(root).forget_all()?;
     write_line(&to_caller, &Greeting::ours(root))?;
     let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? else { return Ok(()) };
     let greeting: Greeting = serde_json::from_str(&line)?;

@@ -81,18 +81,29 @@ impl Transport for Ssh {
                 .node_attribute(node, &self.reach.attribute)
                 .map_err(|error| unusable(format!("its attribute {}: {error}", self.reach.attribute)))?
         };
-        let host = match from_attribute {
-            Some(address) => NodeName::new(address),
-            None => node.with_suffix(&self.reach.suffix),
-        };
-        Ok(Address {
-            node: node.clone(),
-            host: host.map_err(|error| unusable(error.to_string()))?,
-            user: self.reach.user.clone(),
-            port: self.reach.port,
-            connect_seconds: self.reach.connect_timeout.as_secs().max(1),
-        })
+        let found = address(node, &self.reach)?;
+        match from_attribute.map(NodeName::new).transpose().map_err(|error| unusable(error.to_string()))? {
+            Some(host) => Ok(Address { host, ..found }),
+            None => Ok(found),
+        }
     }
+}
+
+/// Where `node` is if no attribute of the cluster's says something else.
+///
+/// # Errors
+/// If its name with the suffix is none.
+pub fn address(node: &NodeName, reach: &Reach) -> Result<Address, TransportError> {
+    let host = node
+        .with_suffix(&reach.suffix)
+        .map_err(|error| TransportError::Unreachable { node: node.clone(), what: error.to_string() })?;
+    Ok(Address {
+        node: node.clone(),
+        host,
+        user: reach.user.clone(),
+        port: reach.port,
+        connect_seconds: reach.connect_timeout.as_secs().max(1),
+    })
 }
 
 /// Opens a connection to `address` by `deadline`, greetings exchanged.

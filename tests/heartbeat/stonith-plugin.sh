@@ -4,7 +4,7 @@ case $1 in
   gethosts) grep '^node ' /etc/ha.d/ha.cf | cut -d' ' -f2 ;;
   reset | off)
     : >"/shared/reset.$2"
-    until [ -e "/shared/reset.done" ] || [ -e "/shared/reset.$2.done" ]; do sleep 0.1; done
+    until [ -e "/shared/reset.$2.done" ]; do sleep 0.1; done
     ;;
   on | status) ;;
   getconfignames) echo hostname ;;

@@ -1,4 +1,4 @@
-//! Which agent the cluster uses for x0, and how it gets onto the nodes.
+//! Which agent the cluster uses for x0, under which cluster manager, and how it gets onto the nodes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,13 +11,24 @@ use crate::node::Node;
 use crate::process;
 use crate::wait::step;
 
+/// What runs the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manager {
+    /// Corosync and Pacemaker.
+    Pacemaker,
+    /// Classic Heartbeat with haresources.
+    Heartbeat,
+}
+
 /// The agent under test, or the one that it wants to replace.
 #[derive(Debug)]
 pub(crate) enum Agent {
-    /// `ocf:handoff:Xen`, staged by `make install`.
+    /// Ours, staged by `make install`: `ocf:handoff:Xen`, or the script `xen-handoff` of Heartbeat's `resource.d`.
     Handoff {
         /// The target file system's part of it.
         stage: PathBuf,
+        /// What calls it.
+        manager: Manager,
     },
     /// `ocf:heartbeat:Xen` of resource-agents.
     Heartbeat,
@@ -26,6 +37,15 @@ pub(crate) enum Agent {
 impl Agent {
     /// The agent that `stage` has staged.
     pub(crate) fn handoff() -> Result<Self> {
+        Self::staged(Manager::Pacemaker)
+    }
+
+    /// The same under classic Heartbeat.
+    pub(crate) fn under_heartbeat() -> Result<Self> {
+        Self::staged(Manager::Heartbeat)
+    }
+
+    fn staged(manager: Manager) -> Result<Self> {
         let stage = stage_dir();
         if !stage.join("usr").exists() {
             bail!(
@@ -33,7 +53,7 @@ impl Agent {
                 stage.display()
             );
         }
-        Ok(Self::Handoff { stage })
+        Ok(Self::Handoff { stage, manager })
     }
 
     /// The agent that the stories are about. `XEN_HANDOFF_LAB_AGENT=heartbeat` plays them with the agent that this one
@@ -53,17 +73,33 @@ impl Agent {
         }
     }
 
+    /// What runs the cluster.
+    pub(crate) fn manager(&self) -> Manager {
+        match self {
+            Self::Handoff { manager, .. } => *manager,
+            Self::Heartbeat => Manager::Pacemaker,
+        }
+    }
+
+    /// The name of a snapshot of the ready cluster.
+    pub(crate) fn layer(&self) -> &'static str {
+        match self.manager() {
+            Manager::Pacemaker => self.provider(),
+            Manager::Heartbeat => "classic",
+        }
+    }
+
     /// What a snapshot with this agent in it depends on.
     pub(crate) fn key(&self) -> Result<String> {
         match self {
-            Self::Handoff { stage } => layers::hash(&archive(stage)?),
+            Self::Handoff { stage, .. } => layers::hash(&archive(stage)?),
             Self::Heartbeat => Ok("heartbeat".to_string()),
         }
     }
 
     /// Puts the agent on the nodes, as an operator would who follows the README: the files, one key pair for all, the guard.
     pub(crate) fn install(&self, nodes: &[Node]) -> Result<()> {
-        let Self::Handoff { stage } = self else { return Ok(()) };
+        let Self::Handoff { stage, .. } = self else { return Ok(()) };
         let archive = archive(stage)?;
         for node in nodes {
             node.feed(

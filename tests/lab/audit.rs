@@ -28,9 +28,11 @@ const ANSWERING: Duration = Duration::from_secs(30);
 /// How long a process that is just finishing may take before it counts as left over.
 const FINISHING: Duration = Duration::from_secs(20);
 
-/// Asks a node for everything that could be left over. Where the cluster is down, there is no attribute to look at.
+/// Asks a node for everything that could be left over. Where the cluster is down, there is no attribute to look at. Under
+/// classic Heartbeat the ledger is files.
 const LEFTOVERS: &str = "xl list | sed 1d; echo ---; ps -eo ppid=,comm=,args=; echo ---; \
-     grep -H phase /run/xen-handoff/*.json 2>/dev/null; echo ---; attrd_updater -Q -A -n xen-handoff-x0 2>/dev/null; true";
+     grep -H phase /run/xen-handoff/*.json 2>/dev/null; echo ---; attrd_updater -Q -A -n xen-handoff-x0 2>/dev/null; \
+     grep -H '' /run/xen-handoff/ledger/x0,* 2>/dev/null; true";
 
 /// The phases of the agent's record that are not an end.
 const OPEN_PHASES: [&str; 8] =
@@ -317,7 +319,7 @@ fn leftovers_now(node: &Node, expected: &Expected) -> Result<Vec<String>> {
     }
     let open = |line: &&str| OPEN_PHASES.iter().any(|phase| line.contains(&format!("\"{phase}\"")));
     found.extend(part().filter(open).map(|line| format!("{} still has an open record: {line}", node.name)));
-    let offered = |line: &&str| line.contains("value=\"v=");
+    let offered = |line: &&str| line.contains("value=\"v=") || line.starts_with("/run/xen-handoff/ledger/");
     found.extend(part().filter(offered).map(|line| format!("{} still has an offer: {line}", node.name)));
     Ok(found)
 }

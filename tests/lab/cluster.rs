@@ -8,7 +8,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use crate::agent::Agent;
 use crate::guest;
-use crate::lab::{Lab, NODES};
+use crate::lab::Lab;
 use crate::network;
 use crate::node::Node;
 use crate::wait::{self, step};
@@ -21,7 +21,7 @@ const ASK: Duration = Duration::from_secs(2);
 
 /// The configuration that every test begins with: x0 likes node1 a little, and likes staying more. An emulated node's load
 /// is always high, and Pacemaker would have one operation at a time for that.
-fn cib(agent: &Agent) -> String {
+fn cib(agent: &Agent, nodes: usize) -> String {
     let provider = agent.provider();
     // A login on an emulated node that is busy takes longer than the agent's default allows: 20 s were not enough once. And an
     // offer must outlive several transfers that are broken on purpose, each of which takes minutes there.
@@ -32,6 +32,8 @@ fn cib(agent: &Agent) -> String {
         }
         Agent::Heartbeat => "",
     };
+    // Of several other nodes, the stories mean the second one.
+    let next = if nodes > 2 { r#"<rsc_location id="x0-next" rsc="x0" node="node2" score="5"/>"# } else { "" };
     // Under emulation a migration takes over a minute; no timeout of the cluster's is what a test is about.
     let operations: String = ["start", "stop", "migrate_to", "migrate_from"]
         .map(|name| format!(r#"<op id="x0-{name}" name="{name}" interval="0" timeout="1200s"/>"#))
@@ -52,21 +54,21 @@ fn cib(agent: &Agent) -> String {
    <operations>{operations}<op id="x0-monitor" name="monitor" interval="30s" timeout="120s"/></operations>
   </primitive>
  </resources>
- <constraints><rsc_location id="x0-home" rsc="x0" node="node1" score="10"/></constraints>
+ <constraints><rsc_location id="x0-home" rsc="x0" node="node1" score="10"/>{next}</constraints>
 </configuration>
 </cib>
 "#
     )
 }
 
-fn corosync() -> String {
-    let nodes: String = (1..=NODES)
+fn corosync(count: usize) -> String {
+    let nodes: String = (1..=count)
         .map(|index| {
-            let address = network::cluster_address(index);
+            let address = network::ring_address(index);
             format!(" node {{\n  name: node{index}\n  nodeid: {index}\n  ring0_addr: {address}\n }}\n")
         })
         .collect();
-    let two = if NODES == 2 { " two_node: 1\n" } else { "" };
+    let two = if count == 2 { " two_node: 1\n" } else { "" };
     // A long token: an emulated node can be late by seconds when this machine is busy.
     format!(
         "totem {{\n version: 2\n cluster_name: lab\n transport: knet\n token: 10000\n}}\n\
@@ -77,20 +79,26 @@ fn corosync() -> String {
 }
 
 /// What a snapshot of the ready cluster depends on, besides the agent's files.
-pub(crate) fn key(agent: &Agent) -> String {
-    cib(agent) + &corosync()
+pub(crate) fn key(agent: &Agent, nodes: usize) -> String {
+    cib(agent, nodes) + &corosync(nodes)
 }
 
 /// Installs the agent, starts the cluster, and waits for x0 to answer on node1.
 pub(crate) fn set_up(lab: &Lab, agent: &Agent) -> Result<()> {
     agent.install(&lab.nodes)?;
+    let count = lab.nodes.len();
     let starting: Vec<_> = lab
         .nodes
         .iter()
         .map(|node| {
-            node.put("/etc/corosync/corosync.conf", corosync().as_bytes(), "644", "root")?;
+            node.put("/etc/corosync/corosync.conf", corosync(count).as_bytes(), "644", "root")?;
             node.ok("install -d -m 750 -o hacluster -g haclient /var/lib/pacemaker/cib")?;
-            node.put("/var/lib/pacemaker/cib/cib.xml", cib(agent).as_bytes(), "600", "hacluster:haclient")?;
+            node.put(
+                "/var/lib/pacemaker/cib/cib.xml",
+                cib(agent, count).as_bytes(),
+                "600",
+                "hacluster:haclient",
+            )?;
             node.start("systemctl start corosync pacemaker")
         })
         .collect::<Result<_>>()?;
@@ -102,7 +110,7 @@ pub(crate) fn set_up(lab: &Lab, agent: &Agent) -> Result<()> {
     }
     step("waiting for the cluster and x0", || {
         let first = lab.node(1)?;
-        Status::wait(first, "all nodes to be online", |status| status.online.len() == NODES)?;
+        Status::wait(first, "all nodes to be online", |status| status.online.len() == count)?;
         Status::wait(first, "x0 to be started on node1", |status| status.runs("x0", "node1"))?;
         guest::wait_for(Duration::from_secs(60)).map(drop)
     })

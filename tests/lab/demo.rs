@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use xen_handoff::bench::plot::{self, Band, Curve, Panel, Scale, Style};
 
 use crate::agent::Agent;
 use crate::audit::two_running;
@@ -20,7 +21,6 @@ use crate::cluster::CHANGE;
 use crate::guest::{Pings, Witness};
 use crate::lab::Lab;
 use crate::node::Node;
-use crate::plot::{Panel, Phase};
 use crate::story::Scene;
 use crate::wait::{now, say, until};
 
@@ -186,7 +186,7 @@ fn migrate_by_hand(scene: &Scene<'_>) -> Result<Moved> {
 }
 
 /// Lets root log in from one node on another, which a plain `xl migrate` needs and the agent does not.
-fn let_root_in(from: &Node, to: &Node) -> Result<()> {
+pub(crate) fn let_root_in(from: &Node, to: &Node) -> Result<()> {
     let public = from
         .ok("test -e /root/.ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519; \
                           cat /root/.ssh/id_ed25519.pub")?;
@@ -230,24 +230,27 @@ impl Measured {
         })
     }
 
-    fn panel(&self) -> Panel<'_> {
+    fn panel(&self) -> Panel {
         let relative = |from: f64, to: f64| (from - self.command, to - self.command);
-        let mut phases: Vec<Phase> = self
+        let mut bands: Vec<Band> = self
             .spans
             .iter()
             .zip(["#f2b84b", "#7fb77e", "#b39ddb", "#90caf9"].into_iter().cycle())
-            .map(|((name, from, to), colour)| Phase {
-                name: name.clone(),
-                span: relative(*from, *to),
-                colour,
-            })
+            .map(|((name, from, to), colour)| Band { name: name.clone(), span: relative(*from, *to), colour })
             .collect();
         let (silent, gap) = self.pings.longest_gap();
-        phases.push(Phase { name: String::new(), span: relative(silent, silent + gap), colour: "#d32f2f" });
-        let guest =
-            if self.reboots == 0 { "the guest runs on".to_string() } else { "the guest reboots".to_string() };
-        let outcome = format!("{guest}, silent for {:.1} s", self.gap());
-        Panel { title: self.title.to_string(), outcome, zero: self.command, pings: &self.pings, phases }
+        bands.push(Band { name: String::new(), span: relative(silent, silent + gap), colour: "#d32f2f" });
+        let guest = if self.reboots == 0 { "the guest runs on" } else { "the guest reboots" };
+        let points = self.pings.replies.iter().map(|reply| (reply.at - self.command, reply.rtt)).collect();
+        Panel {
+            title: self.title.to_string(),
+            outcome: format!("{guest}, silent for {:.1} s", self.gap()),
+            axis: "round trip, ms".to_string(),
+            scale: Scale::Powers,
+            bands,
+            marks: vec![(0.0, String::new())],
+            curves: vec![Curve { name: String::new(), points, colour: "#1f5fa8", style: Style::Dots }],
+        }
     }
 }
 
@@ -261,8 +264,8 @@ fn keep(all: &[Measured]) -> Result<()> {
     let report: serde_json::Map<String, Value> =
         all.iter().map(|one| (one.key.to_string(), one.report())).collect();
     std::fs::write(dir.join("report.json"), serde_json::to_string_pretty(&report)? + "\n")?;
-    let panels: Vec<Panel<'_>> = all.iter().map(Measured::panel).collect();
-    std::fs::write(dir.join("handoff.svg"), crate::plot::draw(&panels))?;
+    let panels: Vec<Panel> = all.iter().map(Measured::panel).collect();
+    std::fs::write(dir.join("handoff.svg"), plot::draw("seconds after the command", &panels))?;
     say(format_args!("plot and figures: {}", dir.display()));
     Ok(())
 }

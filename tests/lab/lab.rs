@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Manager};
+use crate::classic;
 use crate::cluster;
 use crate::image::{self, Image};
 use crate::layers::{self, Cache, RunDir};
@@ -16,8 +17,16 @@ use crate::qemu::{self, Acceleration, Begin, Machine};
 use crate::sampler::{self, Samples};
 use crate::wait::{say, step, until};
 
-/// How many nodes there are. A third one is a change of this line (and of `image/node/etc/hosts`, which has it already).
-pub(crate) const NODES: usize = 2;
+/// How many nodes there are: what `XEN_HANDOFF_LAB_NODES` says, two unless it does. Each is another emulated machine that wants a
+/// core.
+pub(crate) fn how_many() -> Result<usize> {
+    let asked = std::env::var("XEN_HANDOFF_LAB_NODES").unwrap_or_default();
+    match asked.trim() {
+        "" | "2" => Ok(2),
+        "3" => Ok(3),
+        other => Err(anyhow!("XEN_HANDOFF_LAB_NODES={other}: there are two nodes or three")),
+    }
+}
 
 /// The nodes have booted, nothing of the cluster runs.
 const BOOTED: &str = "booted";
@@ -51,11 +60,12 @@ impl Lab {
         let dir = cache.run_dir()?;
         // Sockets have short names only; from here on everything of the run is named relative to its directory.
         std::env::set_current_dir(&dir.path)?;
-        network::up(NODES)?;
+        let count = how_many()?;
+        network::up(count)?;
         let samples = Samples::listen()?;
         let acceleration = Acceleration::probe(&image);
-        let nodes = (1..=NODES).map(|index| Node::new(&image, index)).collect::<Result<_>>()?;
-        let machines = (0..NODES).map(|_| None).collect();
+        let nodes = (1..=count).map(|index| Node::new(&image, index)).collect::<Result<_>>()?;
+        let machines = (0..count).map(|_| None).collect();
         Ok(Self {
             nodes,
             samples,
@@ -72,6 +82,16 @@ impl Lab {
     /// Node `index`, from 1.
     pub(crate) fn node(&self, index: usize) -> Result<&Node> {
         self.nodes.get(index.wrapping_sub(1)).with_context(|| format!("there is no node{index}"))
+    }
+
+    /// What the nodes are made of.
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// How their processors come about.
+    pub(crate) fn acceleration(&self) -> Acceleration {
+        self.acceleration
     }
 
     /// Has that node switched itself off?
@@ -91,21 +111,25 @@ impl Lab {
         self.power_off();
         let booted = self.booted()?;
         let key = layers::hash(
-            format!("{} {} {}", name_of(&booted), agent.key()?, cluster::key(agent)).as_bytes(),
+            format!("{} {} {}", name_of(&booted), agent.key()?, set_up_key(agent, self.nodes.len()))
+                .as_bytes(),
         )?;
         // The closure needs the whole lab, so the cache steps aside for it.
         let cache = self.cache.clone();
-        let ready = cache.ensure(agent.provider(), &key, |dir| {
+        let ready = cache.ensure(agent.layer(), &key, |dir| {
             step("bringing the cluster up (under a minute and a half, kept for later runs)", || {
-                fetch_all(&booted)?;
+                self.fetch_all(&booted)?;
                 self.power_on(Begin::Paused(BOOTED))?;
                 self.resume()?;
-                cluster::set_up(self, agent)?;
+                match agent.manager() {
+                    Manager::Pacemaker => cluster::set_up(self, agent)?,
+                    Manager::Heartbeat => classic::set_up(self, agent)?,
+                }
                 self.save(READY, Some(BOOTED))?;
                 self.deposit(dir)
             })
         })?;
-        fetch_all(&ready)?;
+        self.fetch_all(&ready)?;
         self.ready = Some(ready);
         step("starting from the snapshot", || {
             self.power_on(Begin::Paused(READY))?;
@@ -142,7 +166,8 @@ impl Lab {
     fn booted(&mut self) -> Result<PathBuf> {
         let version = process::run("qemu-system-x86_64", &["--version"], Duration::from_secs(10))?;
         let hardware = qemu::hardware(self.acceleration);
-        let key = layers::hash(format!("{} {NODES} {hardware:?} {version}", self.image.key).as_bytes())?;
+        let count = self.nodes.len();
+        let key = layers::hash(format!("{} {count} {hardware:?} {version}", self.image.key).as_bytes())?;
         let cache = self.cache.clone();
         cache.ensure(BOOTED, &key, |dir| {
             let boot = || "booting the nodes (about a minute, kept for later runs)";
@@ -157,9 +182,17 @@ impl Lab {
         })
     }
 
+    fn indices(&self) -> std::ops::RangeInclusive<usize> {
+        1..=self.nodes.len()
+    }
+
+    fn fetch_all(&self, layer: &Path) -> Result<()> {
+        self.indices().try_for_each(|index| fetch(layer, index))
+    }
+
     fn boot(&mut self) -> Result<()> {
         let base = format!("../{}/root.raw", name_of(&self.image.dir));
-        for index in 1..=NODES {
+        for index in self.indices() {
             let disk = format!("node{index}.qcow2");
             let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base, &disk];
             process::run("qemu-img", &create, Duration::from_secs(30))?;
@@ -167,7 +200,8 @@ impl Lab {
         self.power_on(Begin::Boot)?;
         let up = self.connect(Duration::from_secs(240)).and_then(|()| self.settle());
         up.map_err(|error| {
-            let logs: Vec<String> = (1..=NODES)
+            let logs: Vec<String> = self
+                .indices()
                 .map(|index| process::tail(Path::new(&format!("console{index}.log")), 12))
                 .collect();
             error.context(logs.join("\n"))
@@ -194,6 +228,11 @@ impl Lab {
         })
     }
 
+    /// Pulls every node's plug; [`Self::ready`] begins anew.
+    pub(crate) fn switch_off(&mut self) {
+        self.power_off();
+    }
+
     fn power_off(&mut self) {
         self.nodes.iter_mut().for_each(Node::disconnect);
         self.machines.iter_mut().for_each(|slot| *slot = None);
@@ -205,13 +244,13 @@ impl Lab {
         for machine in self.machines.iter_mut().flatten() {
             machine.resume()?;
         }
-        for index in 1..=NODES {
+        for index in self.indices() {
             sampler::set_clock(index)?;
         }
         self.samples.clear();
         self.connect(Duration::from_secs(120))?;
         until("the samplers", Duration::from_secs(60), || {
-            Ok((1..=NODES).all(|index| self.samples.last(index).is_some()).then_some(()))
+            Ok(self.indices().all(|index| self.samples.last(index).is_some()).then_some(()))
         })
     }
 
@@ -262,14 +301,18 @@ impl Lab {
     }
 }
 
+/// What a snapshot of the ready cluster depends on, besides the agent's files.
+fn set_up_key(agent: &Agent, nodes: usize) -> String {
+    match agent.manager() {
+        Manager::Pacemaker => cluster::key(agent, nodes),
+        Manager::Heartbeat => classic::key(nodes),
+    }
+}
+
 /// Copies a node's disk from a layer to here.
 fn fetch(layer: &Path, index: usize) -> Result<()> {
     let disk = format!("node{index}.qcow2");
     layers::copy(&layer.join(&disk), Path::new(&disk))
-}
-
-fn fetch_all(layer: &Path) -> Result<()> {
-    (1..=NODES).try_for_each(|index| fetch(layer, index))
 }
 
 impl Drop for Lab {

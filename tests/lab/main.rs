@@ -1,12 +1,13 @@
 //! The lab: real Xen nodes in QEMU, real Pacemaker on them, the real agent, a real domain that answers pings.
 //!
 //! `make lab` runs all stories, `make lab ARGS=standby` those whose name holds the word; `make demo` runs the
-//! comparison of `demo.rs`. Anywhere else (`cargo test`) the stories are listed as ignored: the lab needs root, QEMU and
+//! comparison of `demo.rs`, `make bench` the measurements of `bench.rs`. Anywhere else (`cargo test`) the stories are listed as ignored: the lab needs root, QEMU and
 //! some minutes. The first run builds an image and boots it (about four minutes under emulation), later ones begin
 //! from a snapshot of the running cluster in seconds; `XEN_HANDOFF_LAB_CACHE` says where these are kept.
 //!
 //! What is where: `image` builds the disk, `qemu` drives one machine, `network` is the switch, `layers` keeps
-//! snapshots between runs, `node` runs commands on a node, `cluster` and `agent` set it up, `guest` talks to x0, `disk` is its disk,
+//! snapshots between runs, `node` runs commands on a node, `cluster` (Pacemaker) or `classic` (Heartbeat) and `agent` set it
+//! up, `guest` talks to x0, `disk` is its disk, `loaded` makes guests for `bench`,
 //! `audit` watches every test for what must never happen, `story/` are the tests, `inside` keeps all of it in namespaces
 //! that vanish with the run.
 #![allow(
@@ -17,6 +18,8 @@
 
 mod agent;
 mod audit;
+mod bench;
+mod classic;
 mod cluster;
 mod demo;
 mod disk;
@@ -25,9 +28,9 @@ mod image;
 mod inside;
 mod lab;
 mod layers;
+mod loaded;
 mod network;
 mod node;
-mod plot;
 mod process;
 mod qemu;
 mod sampler;
@@ -56,6 +59,9 @@ fn main() -> ExitCode {
     match inside::enter(prepare) {
         Ok(inside::Where::Outside(code)) => code,
         Ok(inside::Where::Inside) if asked == "demo" => report(demo::run()),
+        Ok(inside::Where::Inside) if asked == "bench" => {
+            report(bench::run(arguments.filter.as_deref().unwrap_or_default()))
+        }
         Ok(inside::Where::Inside) => {
             let shared = story::Shared::default();
             let trials = story::all().into_iter().map(|story| shared.trial(story)).collect();

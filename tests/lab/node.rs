@@ -130,6 +130,18 @@ impl Node {
         ssh
     }
 
+    /// How ssh finds this node by its name, over the connection that is open: a stanza of a configuration file.
+    pub(crate) fn ssh_stanza(&self, dir: &std::path::Path) -> String {
+        format!(
+            "Host {}\n HostName {}\n User root\n IdentityFile {}\n IdentitiesOnly yes\n UserKnownHostsFile {}\n ControlPath {}\n",
+            self.name,
+            network::manage_address(self.index),
+            self.key,
+            dir.join(format!("known_hosts{}", self.index)).display(),
+            dir.join(self.control()).display(),
+        )
+    }
+
     fn control(&self) -> String {
         format!("ssh{}", self.index)
     }

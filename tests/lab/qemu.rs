@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::image::Image;
-use crate::network::{self, CLUSTER, MANAGE};
+use crate::network::{self, BRIDGES};
 use crate::process;
 use crate::wait::{self, say};
 
@@ -211,10 +211,11 @@ impl Drop for Machine {
 /// What a machine is made of.
 fn arguments(image: &Image, how: Acceleration, index: usize) -> Vec<String> {
     let linux = format!(
-        "{} {LINUX} systemd.hostname=node{index} lab.cluster={}/24 lab.manage={}/24,{}",
+        "{} {LINUX} systemd.hostname=node{index} lab.nodes={}/24 lab.manage={}/24 lab.ring={}/24,{}",
         image.file("vmlinuz"),
-        network::cluster_address(index),
+        network::nodes_address(index),
         network::manage_address(index),
+        network::ring_address(index),
         image.file("initrd"),
     );
     let mut all = hardware(how);
@@ -229,7 +230,7 @@ fn arguments(image: &Image, how: Acceleration, index: usize) -> Vec<String> {
     ] {
         all.extend([key.to_string(), value]);
     }
-    for (kind, bridge) in [CLUSTER, MANAGE].into_iter().enumerate() {
+    for (kind, bridge) in BRIDGES.into_iter().enumerate() {
         let tap = network::tap(bridge, index);
         all.extend(["-netdev".to_string(), format!("tap,id={bridge},ifname={tap},script=no,downscript=no")]);
         let device = format!("virtio-net-pci,netdev={bridge},mac=52:54:00:77:0{kind}:{index:02x},romfile=");

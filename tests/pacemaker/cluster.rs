@@ -7,7 +7,6 @@ use crate::{keeper, xml};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
@@ -90,22 +89,6 @@ pub(crate) fn find_agent(scratch: &Path) -> Agent {
     Agent { tree, missing }
 }
 
-/// Builds the stand-in if need be and says where it is.
-pub(crate) fn standin() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build_standin).clone()
-}
-
-fn build_standin() -> PathBuf {
-    let mut cargo = command(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--example", "xl-standin"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    spawn::must(&mut cargo);
-    let us = std::env::current_exe().expect("our own path");
-    let built = us.parent().and_then(Path::parent).expect("the target folder").join("examples/xl-standin");
-    assert!(built.exists(), "no stand-in at {}", built.display());
-    built
-}
-
 impl Cluster {
     /// Powers the nodes on and starts the cluster; returns when all are online.
     pub(crate) fn start() -> Cluster {
@@ -141,7 +124,7 @@ impl Cluster {
         let fabric = &self.fabric;
         fabric.put(node, "/etc/corosync/corosync.conf", 0o644, self.corosync_conf());
         fabric.put(node, "/var/lib/pacemaker/cib/cib.xml", 0o600, SEED);
-        spawn::copy_executable(&standin(), &fabric.root(node).join("usr/sbin/xl"));
+        spawn::copy_executable(&spawn::standin(), &fabric.root(node).join("usr/sbin/xl"));
         fabric.put(node, "/usr/lib/ocf/resource.d/standin/Probe", 0o755, include_str!("probe-agent.sh"));
         fabric.put(node, "/usr/sbin/fence_fabric", 0o755, include_str!("fence-agent.sh"));
         spawn::must(command("cp").arg("-a").arg(self.agent.tree.join(".")).arg(fabric.root(node)));

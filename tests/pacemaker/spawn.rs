@@ -1,8 +1,9 @@
 //! The one place of these tests that starts processes, and the one that waits.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// What a command said.
@@ -64,6 +65,22 @@ pub(crate) fn must(command: &mut Command) -> String {
 /// starting at that moment, would leave the copy "busy".
 pub(crate) fn copy_executable(from: &Path, to: &Path) {
     must(command("install").args(["-m", "755"]).args([from, to]));
+}
+
+/// Builds the stand-in if need be and says where it is.
+pub(crate) fn standin() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_standin).clone()
+}
+
+fn build_standin() -> PathBuf {
+    let mut cargo = command(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--example", "xl-standin"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    must(&mut cargo);
+    let us = std::env::current_exe().expect("our own path");
+    let built = us.parent().and_then(Path::parent).expect("the target folder").join("examples/xl-standin");
+    assert!(built.exists(), "no stand-in at {}", built.display());
+    built
 }
 
 /// Starts a process that lives as long as its standard input is held, with output to `log`.

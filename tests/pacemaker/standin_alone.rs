@@ -1,8 +1,7 @@
 //! The stand-in toolstack by itself: two hosts in a folder, no root, no cluster. What every other test rests on.
 
 use crate::audit;
-use crate::cluster::standin;
-use crate::spawn::{Said, command, copy_executable, run, until};
+use crate::spawn::{Said, command, copy_executable, run, standin, until};
 use libtest_mimic::Trial;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

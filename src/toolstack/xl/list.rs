@@ -34,11 +34,29 @@ pub(super) struct Line<'a> {
     pub(super) name: &'a str,
     pub(super) copy: Copy,
     pub(super) memory_mib: Option<u64>,
+    pub(super) processor_seconds: Option<f64>,
+}
+
+/// How much processor time each domain in the table of `xl list` has had, in seconds. The table ends with the first line that is
+/// none of its.
+///
+/// # Errors
+/// If this is no table, or has not a single domain in it.
+pub fn processor_seconds(table: &str) -> Result<Vec<(String, f64)>, String> {
+    let mut lines = table.lines();
+    if !lines.next().is_some_and(|header| header.starts_with("Name") && header.contains("Time(s)")) {
+        return Err("no table of xl list".to_owned());
+    }
+    let domains: Vec<(String, f64)> = lines
+        .map_while(parse_line)
+        .filter_map(|line| Some((line.name.to_owned(), line.processor_seconds?)))
+        .collect();
+    if domains.is_empty() { Err("xl list has no domain".to_owned()) } else { Ok(domains) }
 }
 
 /// `NAME  ID  MEM  VCPUS  STATE  TIME`: read from the end, since a name may be anything, even `(null)` or two words.
 pub(super) fn parse_line(line: &str) -> Option<Line<'_>> {
-    let (rest, _cpu_seconds) = split_last_word(line)?;
+    let (rest, seconds) = split_last_word(line)?;
     let (rest, state) = split_last_word(rest)?;
     let (rest, processors) = split_last_word(rest)?;
     let (rest, memory) = split_last_word(rest)?;
@@ -48,7 +66,12 @@ pub(super) fn parse_line(line: &str) -> Option<Line<'_>> {
         state => state,
     };
     let copy = Copy { id: DomainId(id.parse().ok()?), state };
-    Some(Line { name: name.trim(), copy, memory_mib: memory.parse().ok() })
+    Some(Line {
+        name: name.trim(),
+        copy,
+        memory_mib: memory.parse().ok(),
+        processor_seconds: seconds.parse().ok(),
+    })
 }
 
 fn split_last_word(text: &str) -> Option<(&str, &str)> {

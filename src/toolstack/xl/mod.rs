@@ -17,6 +17,7 @@ mod config;
 mod info;
 mod list;
 
+pub use list::processor_seconds;
 use list::{parse_line, parse_list};
 
 /// Where xl's daemon for a domain writes its log, one file per domain (`tools/xl/xl_utils.c`).
@@ -50,6 +51,22 @@ impl Xl {
     pub fn memory_mib(&self, name: &DomainName, limit: Duration) -> Option<u64> {
         let table = self.run(&["list".as_ref()], limit).ok()?.stdout;
         table.lines().skip(1).filter_map(parse_line).find(|line| line.name == name.as_str())?.memory_mib
+    }
+
+    /// The table of `xl list`, for [`processor_seconds`].
+    ///
+    /// # Errors
+    /// [`CommandError`], in xl's words.
+    pub fn listing(&self, limit: Duration) -> Result<String, CommandError> {
+        Ok(self.run(&["list".as_ref()], limit)?.stdout)
+    }
+
+    /// What `xl info` says of the host, as it says it.
+    ///
+    /// # Errors
+    /// [`CommandError`], in xl's words.
+    pub fn info(&self, limit: Duration) -> Result<String, CommandError> {
+        Ok(self.run(&["info".as_ref()], limit)?.stdout)
     }
 
     fn run(&self, args: &[&OsStr], limit: Duration) -> Result<command::Output, CommandError> {

@@ -41,7 +41,7 @@ tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
 : >"$root/etc/resolv.conf"
 in_root() { chroot "$root" "$@"; }
 # The cluster is the tests' to start; the rest only costs time and noise.
-for unit in corosync pacemaker xendomains pcsd pcsd-ruby logd open-iscsi iscsid.socket systemd-networkd systemd-networkd.socket \
+for unit in corosync pacemaker heartbeat xendomains pcsd pcsd-ruby logd open-iscsi iscsid.socket systemd-networkd systemd-networkd.socket \
     e2scrub_reap systemd-pstore apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
     getty@tty1 remote-fs.target remote-cryptsetup.target remote-veritysetup.target; do
     in_root systemctl --quiet disable "$unit" 2>/dev/null || say "no $unit to disable"

@@ -5,6 +5,7 @@
 
 mod audited;
 mod broken;
+mod classic;
 mod handoff;
 mod ordinary;
 mod poweroff;
@@ -17,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Failed, Trial};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Manager};
 use crate::lab::Lab;
 use crate::wait::say;
 
@@ -33,14 +34,19 @@ pub(crate) struct Story {
 /// What it needs.
 #[derive(Debug, Clone, Copy)]
 enum Tell {
-    /// The lab.
-    Lab(fn(&mut Scene<'_>) -> Result<()>),
+    /// The lab, under that cluster manager.
+    Lab(Manager, fn(&mut Scene<'_>) -> Result<()>),
     /// Nothing: it is about the harness, and runs anywhere.
     Dry(fn() -> Result<()>),
 }
 
 const fn lab(name: &'static str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Story {
-    Story { name, tell: Tell::Lab(tell) }
+    Story { name, tell: Tell::Lab(Manager::Pacemaker, tell) }
+}
+
+/// The same under classic Heartbeat.
+const fn classic(name: &'static str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Story {
+    Story { name, tell: Tell::Lab(Manager::Heartbeat, tell) }
 }
 
 const fn dry(name: &'static str, tell: fn() -> Result<()>) -> Story {
@@ -56,6 +62,7 @@ pub(crate) fn all() -> Vec<Story> {
         broken::STORIES,
         ordinary::STORIES,
         stock::STORIES,
+        classic::STORIES,
     ]
     .concat()
 }
@@ -63,7 +70,7 @@ pub(crate) fn all() -> Vec<Story> {
 /// The story as a test that is only listed, unless it needs no lab.
 pub(crate) fn without_lab(story: Story) -> Trial {
     match story.tell {
-        Tell::Lab(_) => Trial::test(story.name, || Ok(())).with_ignored_flag(true),
+        Tell::Lab(..) => Trial::test(story.name, || Ok(())).with_ignored_flag(true),
         Tell::Dry(tell) => Trial::test(story.name, move || tell().map_err(failed)),
     }
 }
@@ -76,7 +83,8 @@ pub(crate) struct Shared(Arc<Mutex<State>>);
 enum State {
     #[default]
     Off,
-    On(Box<Lab>),
+    /// With the snapshot of that manager's cluster.
+    On(Box<Lab>, Manager),
     /// It did not come up; the stories that follow need not try.
     Broken(String),
 }
@@ -84,13 +92,13 @@ enum State {
 impl Shared {
     /// The story as a test on the lab.
     pub(crate) fn trial(&self, story: Story) -> Trial {
-        let Tell::Lab(tell) = story.tell else { return without_lab(story) };
+        let Tell::Lab(manager, tell) = story.tell else { return without_lab(story) };
         let shared = self.clone();
         Trial::test(story.name, move || {
             // The test's name stands on the line already.
             eprintln!();
             let began = Instant::now();
-            let told = shared.with(|lab| Scene::play(lab, story.name, tell));
+            let told = shared.with(manager, |lab| Scene::play(lab, story.name, tell));
             say(format_args!("{}: {:.0} s in all", story.name, began.elapsed().as_secs_f64()));
             told.map_err(failed)
         })
@@ -101,16 +109,20 @@ impl Shared {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Off;
     }
 
-    fn with(&self, work: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    fn with(&self, manager: Manager, work: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Off) {
-            *state = match up() {
-                Ok(lab) => State::On(Box::new(lab)),
+            *state = match up(manager) {
+                Ok(lab) => State::On(Box::new(lab), manager),
                 Err(error) => State::Broken(format!("{error:#}")),
             };
         }
         match &mut *state {
-            State::On(lab) => {
+            State::On(lab, current) => {
+                if *current != manager {
+                    lab.ready(&agent_under(manager)?)?;
+                    *current = manager;
+                }
                 lab.restore()?;
                 work(lab)
             }
@@ -120,10 +132,17 @@ impl Shared {
     }
 }
 
-fn up() -> Result<Lab> {
+fn up(manager: Manager) -> Result<Lab> {
     let mut lab = Lab::open()?;
-    lab.ready(&Agent::under_test()?)?;
+    lab.ready(&agent_under(manager)?)?;
     Ok(lab)
+}
+
+fn agent_under(manager: Manager) -> Result<Agent> {
+    match manager {
+        Manager::Pacemaker => Agent::under_test(),
+        Manager::Heartbeat => Agent::under_heartbeat(),
+    }
 }
 
 fn failed(error: anyhow::Error) -> Failed {

@@ -2,6 +2,7 @@
 //! go wrong has folders of its own, `tests/faults`.
 
 mod handoffs;
+mod operators;
 mod real_stops;
 mod starts;
 
@@ -14,7 +15,7 @@ use libtest_mimic::Trial;
 type Test = fn(&Cluster);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let with_agent = [handoffs::STORIES, real_stops::STORIES, starts::STORIES].concat();
+    let with_agent = [handoffs::STORIES, operators::STORIES, real_stops::STORIES, starts::STORIES].concat();
     let mut trials: Vec<Trial> = vec![
         skip(trial("stock_agent_reboots_the_guest", stock_agent_reboots_the_guest), false),
         skip(trial("audit_sees_two_copies", audit_sees_two_copies), false),

@@ -1,0 +1,208 @@
+//! What the cluster's scheduler would do with our domains if a node went into standby. Pure functions over the CIB's text and
+//! what the scheduler makes of it.
+
+use super::managed::ManagedDomain;
+use super::xml::Element;
+use super::{Destination, Plan};
+use crate::host::NodeName;
+
+/// How a domain leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// By the cluster's own live migration.
+    Migrates,
+    /// By a handoff: stopped and started for the cluster, moved alive.
+    HandedOff,
+    /// Shut down here and booted there.
+    Reboots,
+    /// Shut down, and started nowhere.
+    Stops,
+}
+
+/// What becomes of one domain.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Departure {
+    /// Its resource.
+    pub resource: String,
+    /// Where it goes.
+    pub to: Option<NodeName>,
+    /// How.
+    pub how: How,
+    /// What is to blame for a reboot or a stop; empty otherwise.
+    pub because: String,
+    /// What would change that; empty otherwise.
+    #[serde(rename = "do")]
+    pub advice: String,
+}
+
+/// The CIB as it were with `node` in standby. `None` if it has no such node.
+pub(super) fn with_standby(cib: &str, node: &NodeName) -> Option<String> {
+    let set = "<instance_attributes id=\"xen-handoff-plan\" score=\"INFINITY\"><nvpair id=\"xen-handoff-plan-standby\" \
+         name=\"standby\" value=\"on\"/></instance_attributes>";
+    let nodes = cib.find("<nodes>")?;
+    let end = nodes + cib[nodes..].find("</nodes>")?;
+    let named = format!("uname=\"{node}\"");
+    let begin = nodes
+        + cib[nodes..end].match_indices("<node ").map(|(at, _)| at).find(|at| {
+            let tag = &cib[nodes + at..end];
+            tag.find('>').is_some_and(|close| tag[..close].contains(&named))
+        })?;
+    let close = begin + cib[begin..end].find('>')?;
+    Some(if cib[..close].ends_with('/') {
+        format!("{}>{set}</node>{}", &cib[..close - 1], &cib[close + 1..])
+    } else {
+        format!("{}{set}{}", &cib[..=close], &cib[close + 1..])
+    })
+}
+
+/// The resources of `managed` that are active on `node`, in the order in which the scheduler's transition touches them.
+pub(super) fn leaving<'a>(
+    simulation: &str,
+    managed: &'a [ManagedDomain],
+    node: &NodeName,
+) -> Result<Vec<&'a ManagedDomain>, String> {
+    let simulation = Element::parse(simulation)?;
+    let before = simulation.child("cluster_status").ok_or("the simulation has no cluster_status")?;
+    let order: Vec<&str> = actions(&simulation).filter_map(|action| action.get("resource")).collect();
+    let is_here = |managed: &ManagedDomain| {
+        before
+            .every("resource")
+            .filter(|found| found.get("id") == Some(&managed.resource) && found.get("active") == Some("true"))
+            .any(|found| found.every("node").any(|at| at.get("name") == Some(node.as_str())))
+    };
+    let mut here: Vec<&ManagedDomain> = managed.iter().filter(|managed| is_here(managed)).collect();
+    here.sort_by_key(|managed| order.iter().position(|touched| *touched == managed.resource));
+    Ok(here)
+}
+
+fn actions(simulation: &Element) -> impl Iterator<Item = &Element> {
+    simulation.child("transition").into_iter().flat_map(|list| list.every("rsc_action"))
+}
+
+/// Whether the scheduler migrates `resource` away from `node` by itself.
+pub(super) fn migrates(simulation: &str, resource: &str, node: &NodeName) -> Result<bool, String> {
+    let simulation = Element::parse(simulation)?;
+    let is_its = |action: &Element| {
+        action.get("resource") == Some(resource)
+            && action.get("op") == Some("migrate_to")
+            && action.get("node") == Some(node.as_str())
+    };
+    Ok(actions(&simulation).any(is_its))
+}
+
+/// What becomes of a domain of ours (`ours`) or of the stock agent's, by the plan that follows its stop.
+pub(super) fn judge(
+    managed: &ManagedDomain,
+    ours: bool,
+    migrates: bool,
+    plan: &Plan,
+    cib: &str,
+) -> Departure {
+    let resource = managed.resource.clone();
+    let to = match &plan.destination {
+        Destination::Node(node) => Some(node.clone()),
+        Destination::Nowhere => None,
+    };
+    let leaves =
+        |how, because: String, advice: String| Departure { resource, to: to.clone(), how, because, advice };
+    if to.is_none() {
+        let advice = format!(
+            "crm_simulate -sL shows the scores; crm_resource --constraints --resource {}",
+            managed.resource
+        );
+        return leaves(How::Stops, "no other node may run it".to_owned(), advice);
+    }
+    if migrates {
+        return leaves(How::Migrates, String::new(), String::new());
+    }
+    if !ours {
+        let because = "ocf:heartbeat:Xen, and the cluster cannot migrate it this time".to_owned();
+        return leaves(How::Reboots, because, format!("xen-handoff adopt {}", managed.resource));
+    }
+    if managed.parameters.get("handoff").is_some_and(|value| value == "never") {
+        let advice = format!("crm_resource --resource {} --delete-parameter handoff", managed.resource);
+        return leaves(How::Reboots, "handoff=never".to_owned(), advice);
+    }
+    if !plan.losing.is_empty() {
+        let because = format!("it stands on {}", plan.losing.join(", "));
+        let advice = blamed(cib, &managed.resource, &plan.losing)
+            .map(|id| {
+                format!("constraint {id}: make what it names a clone that stays, or do without the ordering")
+            })
+            .unwrap_or_else(|| {
+                "what is before it in its group moves too: take the domain out of the group".to_owned()
+            });
+        return leaves(How::Reboots, because, advice);
+    }
+    if let Some(why) = &plan.failed {
+        let advice = format!("crm_resource --cleanup --resource {}", managed.resource);
+        return leaves(How::Reboots, format!("its last word here is a failure: {why}"), advice);
+    }
+    leaves(How::HandedOff, String::new(), String::new())
+}
+
+/// The ordering that puts one of `losing` before `resource`, if a plain one does.
+fn blamed(cib: &str, resource: &str, losing: &[String]) -> Option<String> {
+    let cib = Element::parse(cib).ok()?;
+    let constraints = cib.at(&["configuration", "constraints"])?;
+    let is_lost = |id: &str| losing.iter().any(|lost| lost.split(' ').next() == Some(id));
+    let mut orders = constraints.every("rsc_order");
+    let order = orders.find(|order| {
+        let first = order.get("first").unwrap_or_default();
+        order.get("then") == Some(resource) && (is_lost(first) || is_lost(first.trim_end_matches("-clone")))
+    })?;
+    order.get("id").map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeName {
+        NodeName::new(name).unwrap()
+    }
+
+    #[test]
+    fn standby_is_put_where_the_scheduler_reads_it() {
+        for cib in [
+            r#"<cib><nodes><node id="1" uname="n1"/><node id="11" uname="n11"/></nodes></cib>"#,
+            r#"<cib><nodes><node id="1" uname="n1"><instance_attributes id="a"/></node></nodes></cib>"#,
+        ] {
+            let changed = with_standby(cib, &node("n1")).unwrap();
+            let tree = Element::parse(&changed).unwrap();
+            let first = tree.every("node").next().unwrap();
+            assert_eq!(first.get("uname"), Some("n1"));
+            assert_eq!(
+                first.every("nvpair").next().and_then(|pair| pair.get("value")),
+                Some("on"),
+                "{changed}"
+            );
+        }
+        assert_eq!(with_standby("<cib><nodes><node uname=\"n2\"/></nodes></cib>", &node("n1")), None);
+    }
+
+    fn plan(to: Destination) -> Plan {
+        Plan { destination: to, losing: vec![], failed: None, survivors: vec![] }
+    }
+
+    #[test]
+    fn each_reboot_has_what_is_to_blame_and_what_would_change_it() {
+        let managed = ManagedDomain { resource: "x0".to_owned(), ..ManagedDomain::default() };
+        let there = || plan(Destination::Node(node("n2")));
+        let cib = r#"<cib><configuration><constraints><rsc_order id="fs-then-x0" first="fs" then="x0"/></constraints>
+            </configuration></cib>"#;
+        let how = |ours, migrates, plan: &Plan| judge(&managed, ours, migrates, plan, cib);
+        assert_eq!(how(true, false, &there()).how, How::HandedOff);
+        assert_eq!(how(true, true, &there()).how, How::Migrates);
+        assert_eq!(how(true, false, &plan(Destination::Nowhere)).how, How::Stops);
+        assert!(how(false, false, &there()).advice.contains("adopt x0"));
+        let losing = Plan { losing: vec!["fs (stop here in the same plan)".to_owned()], ..there() };
+        let reboots = how(true, false, &losing);
+        assert_eq!(reboots.how, How::Reboots);
+        assert!(reboots.because.contains("fs (stop") && reboots.advice.contains("fs-then-x0"), "{reboots:?}");
+        let mut never = managed.clone();
+        never.parameters.insert("handoff".to_owned(), "never".to_owned());
+        assert!(judge(&never, true, false, &there(), cib).because.contains("handoff=never"));
+    }
+}

@@ -1,0 +1,84 @@
+//! What operators do with our tools, on a cluster that lives.
+
+use super::Test;
+use crate::cluster::Cluster;
+use crate::story::{Domain, Story};
+
+pub(crate) const STORIES: &[(&str, Test)] = &[
+    ("adopt_takes_a_running_domain_over_without_a_reboot", adopt),
+    ("drain_does_what_its_plan_says", drain),
+];
+
+/// From the stock agent to ours while the guest runs, and then a handoff of it.
+fn adopt(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    let stock = Domain::new("x0").with_agent("heartbeat", "Xen");
+    story.given(&stock);
+    story.given(&Domain::new("x1").with_agent("heartbeat", "Xen").parameter("monitor_scripts", "/bin/true"));
+    let adopt =
+        |words: &[&str]| cluster.fabric.on("n3", &[&["/usr/sbin/xen-handoff", "adopt"], words].concat());
+    let said = adopt(&["--dry-run"]);
+    assert!(!said.ok(), "x1 cannot be adopted: {}", said.stdout);
+    assert!(
+        said.stdout.contains("cibadmin --modify") && said.stdout.contains("monitor_scripts"),
+        "{}",
+        said.stdout
+    );
+    let provider = || cluster.must(&["cibadmin", "--query", "--xpath", "//primitive[@id='x0']"]);
+    assert!(provider().contains("provider=\"heartbeat\""), "a dry run changes nothing");
+    let said = adopt(&["x0"]);
+    assert!(said.ok(), "{}{}", said.stdout, said.stderr);
+    assert!(
+        provider().contains("provider=\"handoff\"") && !provider().contains("is-managed"),
+        "{}",
+        provider()
+    );
+    cluster.settle();
+    story.runs("x0", "n1");
+    assert_eq!(cluster.believed("x0"), ["n1"]);
+    story.standby("n1");
+    story.runs("x0", "n2");
+    story.logged("n2", &["x0", "fetched, running, from n1"]);
+    story.end("x0", &["n2"], 1);
+}
+
+/// One domain of each kind leaves n1: what is planned is what comes.
+fn drain(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    story.given(&Domain::new("x0"));
+    story.given(&Domain::new("x1").meta("allow-migrate", "true"));
+    story.given(&Domain::new("x2").parameter("handoff", "never"));
+    story.given(&Domain::new("x3").only_on(&["n1"]));
+    story.given(&Domain::new("x4").with_agent("heartbeat", "Xen"));
+    let tool = |words: &[&str]| {
+        cluster.fabric.on("n3", &[&["/usr/sbin/xen-handoff", "drain", "n1"], words].concat())
+    };
+    let said = tool(&["--plan", "--json"]);
+    assert!(said.ok(), "{}{}", said.stdout, said.stderr);
+    let plan: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let row = |name: &str| plan.as_array().and_then(|rows| rows.iter().find(|row| row["resource"] == name));
+    let how = |name: &str| {
+        row(name).map(|row| row["how"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+    };
+    let planned: Vec<String> = ["x0", "x1", "x2", "x3", "x4"].iter().map(|name| how(name)).collect();
+    assert_eq!(planned, ["handed-off", "migrates", "reboots", "stops", "reboots"], "{}", said.stdout);
+    assert!(
+        said.stdout.contains("handoff=never") && said.stdout.contains("xen-handoff adopt x4"),
+        "{}",
+        said.stdout
+    );
+    assert_eq!(story.running_on("x0"), ["n1"], "a plan moves nothing");
+    // The stock agent's domain is none of ours to watch; the others are.
+    let said = tool(&["--timeout", "60"]);
+    assert!(said.ok() && said.stdout.trim_end().ends_with("empty"), "{}{}", said.stdout, said.stderr);
+    for name in ["x0", "x1", "x2", "x4"] {
+        story.runs(name, "n2");
+    }
+    story.runs_nowhere("x3");
+    let boots: Vec<usize> = ["x0", "x1", "x2", "x4"]
+        .iter()
+        .map(|name| crate::audit::boots(&story.events(), name).len())
+        .collect();
+    assert_eq!(boots, [1, 1, 2, 2], "{}", story.report());
+    story.end("x0", &["n2"], 1);
+}
