@@ -31,9 +31,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The command line without what only our own processes call.
-fn for_people() -> clap::Command {
+fn for_people() -> Command {
     let whole = Cli::command();
-    clap::Command::new("xen-handoff")
+    Command::new("xen-handoff")
         .version(xen_handoff::VERSION)
         .subcommands(whole.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned())
 }

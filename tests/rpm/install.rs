@@ -138,8 +138,10 @@ fn the_heartbeat_package_calls_nothing() {
     let before = system.everything();
     let package = word(&first().unwrap().heartbeat);
     assert_eq!(system.rpm(&["--install", "--nodeps", package]), [""; 0]);
-    let link = system.path("etc/ha.d/resource.d/xen-handoff");
-    assert_eq!(link.canonicalize().unwrap(), system.path("usr/sbin/xen-handoff").canonicalize().unwrap());
+    for link in ["etc/ha.d/resource.d/xen-handoff", "etc/ha.d/rc.d/stonith"] {
+        let target = system.path(link).canonicalize().unwrap();
+        assert_eq!(target, system.path("usr/sbin/xen-handoff").canonicalize().unwrap());
+    }
     assert_eq!(system.rpm(&["--erase", "--nodeps", "xen-handoff-heartbeat"]), [""; 0]);
     assert_eq!(system.everything(), before);
 }
