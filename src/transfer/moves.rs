@@ -6,15 +6,16 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::Stream;
 use super::pipe::Passed;
 use super::progress::Direction;
 use crate::clock::UnixTime;
 use crate::domain::DomainName;
-use crate::handoff::Epoch;
+use crate::handoff::{Epoch, Transfer};
 use crate::host::{NodeName, Root};
 use crate::small_file;
 
@@ -103,8 +104,43 @@ fn log_file(root: &Root) -> PathBuf {
     root.join(FOLDER).join("moves.jsonl")
 }
 
+/// A stream that has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// All that is known of it now; it ends as undecided unless somebody says more.
+    entry: Move,
+    at: Instant,
+}
+
+impl Begun {
+    /// This one, at this moment.
+    pub(super) fn now(stream: &Stream<'_>, direction: Direction) -> Self {
+        let Transfer { epoch, source, target } = stream.transfer.clone();
+        let entry = Move {
+            domain: stream.domain.clone(),
+            source,
+            target,
+            epoch,
+            direction,
+            why: stream.why,
+            began_at: UnixTime::now(),
+            total_ms: 0,
+            flow: Flow::default(),
+            end: Ending::Undecided,
+            said: String::new(),
+        };
+        Self { entry, at: Instant::now() }
+    }
+
+    /// Writes its line.
+    pub(super) fn ended(self, root: &Root, flow: Flow, end: Ending, said: &str) {
+        let total_ms = milliseconds(self.at.elapsed());
+        note(root, &Move { total_ms, flow, end, said: said.to_owned(), ..self.entry });
+    }
+}
+
 /// Writes a line.
-pub fn note(root: &Root, entry: &Move) {
+fn note(root: &Root, entry: &Move) {
     if let Err(error) = append(&log_file(root), entry) {
         log::warn!("domain={} this move is not in the log of moves: {error}", entry.domain);
     }

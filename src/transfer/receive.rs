@@ -1,16 +1,16 @@
 //! The receiving end: runs `xl migrate-receive` on an open connection, with our pipe between, and finds out how it ended.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Stream;
 use super::message::Stage;
-use super::moves::{self, Ending, Flow, Move};
+use super::moves::{Begun, Ending, Flow};
 use super::pipe::{self, Ends, Watcher};
 use super::progress::{Direction, Reporter};
 use super::send::last_words;
 use super::settle;
-use crate::clock::{Deadline, UnixTime};
+use crate::clock::Deadline;
 use crate::command::{self, Tool};
 use crate::domain::DomainName;
 use crate::handoff::Event;
@@ -63,31 +63,19 @@ impl Watcher for AtTarget<'_> {
 /// # Errors
 /// If the record did not allow it or xl could not be started; nothing has been received then.
 pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
-    let Stream { root, domain, transfer, why, .. } = stream;
-    let (began_at, began) = (UnixTime::now(), Instant::now());
+    let begun = Begun::now(&stream, Direction::Incoming);
+    let Stream { root, domain, transfer, .. } = stream;
     let store = Store::new(root.state_folder());
     store.advance(domain, "receive", Event::StreamOpened(transfer.clone()))?;
     let (flow, said) = run_xl(stream).unwrap_or_else(|error| (Flow::default(), format!("{error:#}")));
     let end = settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
     log::info!("domain={domain} from={} receiver={end:?} xl={said:?}", transfer.source);
-    let entry = Move {
-        domain: domain.clone(),
-        source: transfer.source.clone(),
-        target: transfer.target.clone(),
-        epoch: transfer.epoch,
-        direction: Direction::Incoming,
-        why,
-        began_at,
-        total_ms: moves::milliseconds(began.elapsed()),
-        flow,
-        end: match end {
-            ReceiverEnd::Running => Ending::Moved,
-            ReceiverEnd::Nothing => Ending::NotMoved,
-            ReceiverEnd::Undecided => Ending::Undecided,
-        },
-        said: said.clone(),
+    let ending = match end {
+        ReceiverEnd::Running => Ending::Moved,
+        ReceiverEnd::Nothing => Ending::NotMoved,
+        ReceiverEnd::Undecided => Ending::Undecided,
     };
-    moves::note(root, &entry);
+    begun.ended(root, flow, ending, &said);
     Ok(Received { end, said })
 }
 

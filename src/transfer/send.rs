@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Stream;
-use super::moves::{self, Ending, Move};
+use super::moves::{self, Begun, Ending};
 use super::progress::Direction;
 use super::settle::{self, AtSourceEnd};
-use crate::clock::{Deadline, UnixTime};
+use crate::clock::Deadline;
 use crate::command::{self, Tool};
 use crate::descriptor::bequeath;
 use crate::handoff::Transfer;
@@ -34,9 +34,9 @@ pub struct Sent {
 /// # Errors
 /// If xl could not be started at all; the record then says so too.
 pub fn send(stream: Stream<'_>) -> anyhow::Result<Sent> {
-    let Stream { root, domain, transfer, why, .. } = stream;
+    let begun = Begun::now(&stream, Direction::Outgoing);
+    let Stream { root, domain, transfer, .. } = stream;
     let store = Store::new(root.state_folder());
-    let (began_at, began) = (UnixTime::now(), Instant::now());
     // What a relay of before has left is not this stream's.
     moves::take_flow(root, domain);
     let started = run_xl(stream);
@@ -49,25 +49,13 @@ pub fn send(stream: Stream<'_>) -> anyhow::Result<Sent> {
     let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain, deadline);
     let end = settle::source(root, &store, domain, deadline, &ask)?;
     log::info!("domain={domain} to={} sender={end:?} xl={said:?}", transfer.target);
-    let entry = Move {
-        domain: domain.clone(),
-        source: transfer.source.clone(),
-        target: transfer.target.clone(),
-        epoch: transfer.epoch,
-        direction: Direction::Outgoing,
-        why,
-        began_at,
-        total_ms: moves::milliseconds(began.elapsed()),
-        flow: moves::take_flow(root, domain),
-        end: match &end {
-            AtSourceEnd::Moved => Ending::Moved,
-            AtSourceEnd::StillHere => Ending::NotMoved,
-            AtSourceEnd::Gone => Ending::Gone,
-            AtSourceEnd::Undecided(_) => Ending::Undecided,
-        },
-        said: said.clone(),
+    let ending = match &end {
+        AtSourceEnd::Moved => Ending::Moved,
+        AtSourceEnd::StillHere => Ending::NotMoved,
+        AtSourceEnd::Gone => Ending::Gone,
+        AtSourceEnd::Undecided(_) => Ending::Undecided,
     };
-    moves::note(root, &entry);
+    begun.ended(root, moves::take_flow(root, domain), ending, &said);
     started?;
     Ok(Sent { end, said })
 }
