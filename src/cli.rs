@@ -38,9 +38,15 @@ pub enum Command {
         #[arg(long)]
         authorized_line: bool,
     },
-    /// Show this node's offers and transfers
+    /// Show the offers and transfers of this node, or of all
     Status {
-        /// As JSON: a list of objects with domain, presence, record, progress
+        /// Of every node of the cluster, over the transport
+        #[arg(short, long)]
+        all: bool,
+        /// Show them again every two seconds, until interrupted
+        #[arg(short, long, conflicts_with = "json")]
+        watch: bool,
+        /// As JSON: a list of objects with node, domain, presence, record, progress
         #[arg(long)]
         json: bool,
     },

@@ -76,7 +76,7 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
     let root = &environment.root;
     let done = match command {
         Command::Keys { node, authorized_line } => tool::keys::run(root, node, authorized_line),
-        Command::Status { json } => tool::status::run(root, json),
+        Command::Status { all, watch, json } => tool::status::run(root, all, watch, json),
         Command::Reach { node, as_node, user, port, network_suffix } => {
             let us = as_node.unwrap_or_else(NodeName::of_this_host);
             let reach = Reach { user, port, suffix: network_suffix, ..Reach::default() };

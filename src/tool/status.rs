@@ -1,53 +1,168 @@
-//! `xen-handoff status`: the offers and transfers of this node.
+//! `xen-handoff status`: the offers and transfers of this node, or of every node of the cluster.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::clock::UnixTime;
+use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
+use crate::cluster::detect;
 use crate::domain::{DomainName, Presence};
 use crate::handoff::Phase;
-use crate::handoff::record::Store;
-use crate::host::Root;
+use crate::handoff::record::{RecordError, Store};
+use crate::host::{NodeName, Root};
+use crate::ocf::parameters::{Parameters, Reach};
 use crate::transfer::progress::{self, Progress};
+use crate::transport::Transport;
 use crate::transport::forced_command::stands;
+use crate::transport::message::{Answer, Request, STATUS};
+use crate::transport::ssh::Ssh;
 
-/// One line of the table.
-#[derive(Debug, Serialize)]
-struct Row {
-    domain: DomainName,
-    presence: Presence,
-    record: Phase,
-    progress: Option<Progress>,
+/// How often they are shown again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Limit of asking one node.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Clears a terminal, cursor to the top left (ECMA-48).
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// One offer or transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Which domain.
+    pub domain: DomainName,
+    /// Where it stands on the node.
+    pub presence: Presence,
+    /// What the node's record says.
+    pub record: Phase,
+    /// How far its stream has come, where there is one.
+    pub progress: Option<Progress>,
 }
 
-/// Prints every domain that has a record here.
+/// The rows of one node; or why there are none.
+#[derive(Debug)]
+struct Of {
+    node: NodeName,
+    rows: Told,
+}
+
+#[derive(Debug)]
+enum Told {
+    Rows(Vec<Row>),
+    Silent(String),
+}
+
+/// Every domain that has a record here.
 ///
 /// # Errors
-/// If the records cannot be read or stdout is closed.
-pub fn run(root: &Root, json: bool) -> anyhow::Result<()> {
-    let rows: Vec<Row> = Store::new(root.state_folder())
-        .domains()?
-        .into_iter()
-        .map(|domain| {
-            let (presence, record) = stands(root, &domain);
-            Row { presence, record, progress: progress::read(root, &domain), domain }
-        })
-        .collect();
+/// If the records cannot be read.
+pub fn rows(root: &Root) -> Result<Vec<Row>, RecordError> {
+    let domains = Store::new(root.state_folder()).domains()?;
+    let row = |domain: DomainName| {
+        let (presence, record) = stands(root, &domain);
+        Row { presence, record, progress: progress::read(root, &domain), domain }
+    };
+    Ok(domains.into_iter().map(row).collect())
+}
+
+/// Prints them; with `watch` again and again.
+///
+/// # Errors
+/// If this node's records or the cluster's nodes cannot be read, or stdout is closed.
+pub fn run(root: &Root, all: bool, watch: bool, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    if json {
-        serde_json::to_writer_pretty(&mut out, &rows)?;
-        return Ok(writeln!(out)?);
+    let shown = loop {
+        let nodes = gather(root, all)?;
+        if json {
+            serde_json::to_writer_pretty(&mut out, &flat(&nodes))?;
+            break writeln!(out);
+        }
+        let text = table(&nodes);
+        let before = if watch && out.is_terminal() { CLEAR } else { "" };
+        let written = write!(out, "{before}{text}").and_then(|()| out.flush());
+        if !watch || written.is_err() {
+            break written;
+        }
+        SystemClock.pass(AGAIN);
+    };
+    Ok(shown?)
+}
+
+fn gather(root: &Root, all: bool) -> anyhow::Result<Vec<Of>> {
+    let cluster = detect(root);
+    let me = cluster.own_name();
+    let mut nodes = vec![Of { node: me.clone(), rows: Told::Rows(rows(root)?) }];
+    if all {
+        let managed = cluster.domains().unwrap_or_default();
+        let parameters = managed.first().map(|managed| managed.parameters.clone()).unwrap_or_default();
+        let reach = Parameters::read(&parameters).map_or_else(|_| Reach::default(), |read| read.reach);
+        let ssh = Ssh::new(root, &reach, cluster.clone());
+        for peer in cluster.peers(&me, "")? {
+            let rows = match there(&ssh, &peer.node) {
+                Ok(rows) => Told::Rows(rows),
+                Err(error) => Told::Silent(format!("{error:#}")),
+            };
+            nodes.push(Of { node: peer.node, rows });
+        }
     }
-    if rows.is_empty() {
-        return Ok(writeln!(out, "No offers and no transfers on this node.")?);
+    Ok(nodes)
+}
+
+fn there(ssh: &Ssh, node: &NodeName) -> anyhow::Result<Vec<Row>> {
+    let deadline = Deadline::after(LIMIT);
+    let mut connection = ssh.connect(node, deadline)?;
+    anyhow::ensure!(connection.can(STATUS), "xen-handoff {} there cannot say", connection.peer_version());
+    match connection.ask(&Request::Status, deadline)? {
+        Answer::Status { rows } => Ok(rows),
+        Answer::Refused { reason, .. } => anyhow::bail!(reason),
+        other => anyhow::bail!("it answers {other:?}"),
     }
-    writeln!(out, "{:<24} {:<12} {:<28} DETAILS", "DOMAIN", "PHASE", "HERE")?;
-    for row in rows {
-        let here = row.presence.to_string();
-        writeln!(out, "{:<24} {:<12} {here:<28} {}", row.domain.as_str(), row.record.name(), details(&row))?;
+}
+
+/// For scripts: one object a row, with its node; and one for a node that does not answer.
+fn flat(nodes: &[Of]) -> Vec<serde_json::Value> {
+    let with_node = |of: &Of, value: serde_json::Value| {
+        let mut value = value;
+        value["node"] = of.node.as_str().into();
+        value
+    };
+    nodes
+        .iter()
+        .flat_map(|of| match &of.rows {
+            Told::Rows(rows) => rows
+                .iter()
+                .filter_map(|row| serde_json::to_value(row).ok())
+                .map(|row| with_node(of, row))
+                .collect(),
+            Told::Silent(why) => vec![with_node(of, serde_json::json!({ "silent": why }))],
+        })
+        .collect()
+}
+
+fn table(nodes: &[Of]) -> String {
+    let mut text = String::new();
+    let is_empty = |of: &Of| matches!(&of.rows, Told::Rows(rows) if rows.is_empty());
+    if nodes.iter().all(is_empty) {
+        let which = if nodes.len() == 1 { "on this node" } else { "on any node" };
+        return format!("No offers and no transfers {which}.\n");
     }
-    Ok(())
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{:<16} {:<24} {:<12} {:<28} DETAILS", "NODE", "DOMAIN", "PHASE", "HERE");
+    for of in nodes {
+        let node = of.node.as_str();
+        match &of.rows {
+            Told::Silent(why) => {
+                let _ = writeln!(text, "{node:<16} does not answer: {why}");
+            }
+            Told::Rows(rows) => rows.iter().for_each(|row| {
+                let (domain, phase, here) =
+                    (row.domain.as_str(), row.record.name(), row.presence.to_string());
+                let _ = writeln!(text, "{node:<16} {domain:<24} {phase:<12} {here:<28} {}", details(row));
+            }),
+        }
+    }
+    text
 }
 
 fn details(row: &Row) -> String {
@@ -73,6 +188,8 @@ fn details(row: &Row) -> String {
     }
     if let Some(progress) = &row.progress {
         words.push(format!("{} MiB in {} s", progress.bytes >> 20, progress.started_at.age().as_secs()));
+        words.extend(progress.percent().map(|percent| format!("{percent} %")));
+        words.extend(progress.seconds_left().map(|left| format!("about {left} s left")));
     }
     words.join(", ")
 }

@@ -28,7 +28,7 @@ pub enum Direction {
 }
 
 /// What the file holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Which way.
     pub direction: Direction,
@@ -53,6 +53,19 @@ impl Progress {
         }
         let memory = self.memory_mib.filter(|memory| *memory > 0)?;
         Some(((self.bytes >> 20) * 100 / memory).min(99))
+    }
+}
+
+impl Progress {
+    /// How long the rest of the memory takes at the rate up to now, in seconds. Pages that are written meanwhile go again, so it
+    /// can take longer. `None` where the memory is not known, too little has passed, or all of it has.
+    pub fn seconds_left(&self) -> Option<u64> {
+        let memory = self.memory_mib? << 20;
+        let took = self.updated_at.0.saturating_sub(self.started_at.0);
+        if self.stage >= Stage::Ready || self.bytes == 0 || took == 0 {
+            return None;
+        }
+        Some(memory.checked_sub(self.bytes)?.saturating_mul(took) / self.bytes)
     }
 }
 
@@ -146,5 +159,21 @@ mod tests {
         assert_eq!(at(10, Some(128), Stage::Ready), Some(100));
         assert_eq!(at(10, None, Stage::Stream), None);
         assert_eq!(at(10, Some(0), Stage::Stream), None);
+    }
+
+    #[test]
+    fn the_time_that_is_left_follows_the_rate_up_to_now() {
+        let at = |mib: u64, seconds: u64, stage| Progress {
+            direction: Direction::Outgoing,
+            bytes: mib << 20,
+            memory_mib: Some(1000),
+            stage,
+            started_at: UnixTime(100),
+            updated_at: UnixTime(100 + seconds),
+        };
+        assert_eq!(at(250, 10, Stage::Stream).seconds_left(), Some(30));
+        assert_eq!(at(1200, 10, Stage::Stream).seconds_left(), None, "what goes again cannot be foreseen");
+        assert_eq!(at(250, 0, Stage::Stream).seconds_left(), None);
+        assert_eq!(at(1000, 10, Stage::Ready).seconds_left(), None);
     }
 }

@@ -9,6 +9,7 @@
 //! | `reach` | dials the address that was given, with our own options and key, and hangs up |
 //! | `ledger` | reads the ledger; changes nothing |
 //! | `note`, `forget` | keeps or forgets an entry in this node's part of the ledger, a small file |
+//! | `status` | lists, and reads all records; changes nothing |
 //! | `preflight` | lists, asks for the host's memory, tries to open the disks that are named, and closes them; changes nothing |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
@@ -34,6 +35,7 @@ use crate::handoff::record::Store;
 use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::preflight::facts::gather;
+use crate::tool::status::rows;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::moves::Why;
 use crate::transfer::{self, Stream, settle};
@@ -132,6 +134,10 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 done(PeerFiles::new(root).forget(&domain, epoch).map_err(|error| error.to_string()))
             }
             Request::Preflight { needs } => Answer::Facts { facts: gather(root, &Xl::new(root), &needs) },
+            Request::Status => match rows(root) {
+                Ok(rows) => Answer::Status { rows },
+                Err(error) => refused(error),
+            },
             Request::Claim { domain, transfer, back, ended, limit } => {
                 let claim = Claim { domain, transfer, back, ended, limit, boot: greeting.boot };
                 return give(root, &claim, from_caller, to_caller);

@@ -13,13 +13,16 @@ use crate::handoff::{Ended, Epoch, Phase, Transfer};
 use crate::host::{NodeName, Root};
 use crate::preflight::Needs;
 use crate::preflight::facts::Facts;
+use crate::tool::status::Row;
 
 /// The version of this protocol. Both ends must speak the same.
 pub const PROTOCOL: u32 = 1;
 
 /// Verbs that came after the first release of this protocol: a far end that does not name them in its greeting is not asked.
 pub const PREFLIGHT: &str = "preflight";
-const LATER_VERBS: [&str; 1] = [PREFLIGHT];
+/// [`Request::Status`].
+pub const STATUS: &str = "status";
+const LATER_VERBS: [&str; 2] = [PREFLIGHT, STATUS];
 
 /// The first line of either end.
 ///
@@ -117,6 +120,8 @@ pub enum Request {
         /// What it needs.
         needs: Needs,
     },
+    /// Which offers and transfers are there with you? ([`STATUS`])
+    Status,
     /// Let me fetch this domain. I have no copy of it.
     Claim {
         /// Which domain.
@@ -167,6 +172,11 @@ pub enum Answer {
     Facts {
         /// What was asked for.
         facts: Facts,
+    },
+    /// Its offers and transfers.
+    Status {
+        /// One each.
+        rows: Vec<Row>,
     },
     /// It begins: the next byte is xl's.
     Granted,

@@ -27,7 +27,7 @@ end
 complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -s h -l help -d 'Print help'
 complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -s V -l version -d 'Print version'
 complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -f -a "keys" -d 'Make the cluster\'s key pair and print what each node needs to know of it'
-complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -f -a "status" -d 'Show this node\'s offers and transfers'
+complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -f -a "status" -d 'Show the offers and transfers of this node, or of all'
 complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -f -a "preflight" -d 'Check whether other nodes can take a domain, before anything moves'
 complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -f -a "adopt" -d 'Take over the domains that ocf:heartbeat:Xen manages, while they run'
 complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -f -a "drain" -d 'Empty a node: put it in standby, and watch its domains leave'
@@ -40,7 +40,9 @@ complete -c xen-handoff -n "__fish_xen_handoff_needs_command" -f -a "help" -d 'P
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand keys" -l node -d 'This node\'s name in the cluster [default: the host\'s name]' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand keys" -l authorized-line -d 'Print the line for authorized_keys and nothing else'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand keys" -s h -l help -d 'Print help'
-complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -l json -d 'As JSON: a list of objects with domain, presence, record, progress'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s a -l all -d 'Of every node of the cluster, over the transport'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s w -l watch -d 'Show them again every two seconds, until interrupted'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -l json -d 'As JSON: a list of objects with node, domain, presence, record, progress'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s h -l help -d 'Print help'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l to -d 'Only this node [default: every other node that is online]' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l config -d 'Its configuration file [default: the resource\'s xmfile]' -r
@@ -105,7 +107,7 @@ complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand bench; and __fis
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand agent" -s h -l help -d 'Print help'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys status preflight adopt drain history reach recover bench agent help" -f -a "keys" -d 'Make the cluster\'s key pair and print what each node needs to know of it'
-complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys status preflight adopt drain history reach recover bench agent help" -f -a "status" -d 'Show this node\'s offers and transfers'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys status preflight adopt drain history reach recover bench agent help" -f -a "status" -d 'Show the offers and transfers of this node, or of all'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys status preflight adopt drain history reach recover bench agent help" -f -a "preflight" -d 'Check whether other nodes can take a domain, before anything moves'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys status preflight adopt drain history reach recover bench agent help" -f -a "adopt" -d 'Take over the domains that ocf:heartbeat:Xen manages, while they run'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys status preflight adopt drain history reach recover bench agent help" -f -a "drain" -d 'Empty a node: put it in standby, and watch its domains leave'

@@ -1,5 +1,5 @@
-//! Preflight and the log of moves, on a stand-in world: what an operator is told before a move, and what a move that could
-//! not succeed costs. The checks one by one are in `src/preflight/judge.rs`.
+//! The operators' tools on a stand-in world: what one is told before, while and after a domain moves, and what a move that could
+//! not succeed costs. The checks of preflight one by one are in `src/preflight/judge.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -162,4 +162,29 @@ fn every_move_is_in_the_log_of_both_ends() {
     );
     assert_eq!((&went["epoch"], &went["flow"]["bytes"]), (&came["epoch"], &came["flow"]["bytes"]));
     assert!(n2.tool(&["history"]).1.contains("n1 -> n2"));
+}
+
+#[test]
+fn status_shows_the_offers_of_every_node_and_names_those_that_do_not_answer() {
+    let world = x0_on_n1();
+    world.host("n1").succeeds("stop");
+    world.host("n3").cut(true);
+    let n2 = world.host("n2");
+    assert!(n2.tool(&["status"]).1.contains("No offers and no transfers on this node"));
+    let (code, text) = n2.tool(&["status", "--all", "--json"]);
+    assert_eq!(code, 0, "{text}");
+    let rows: Value = serde_json::from_str(&text).unwrap();
+    let of = |node: &str| rows.as_array().unwrap().iter().find(|row| row["node"] == node).cloned();
+    let offered = of("n1").unwrap();
+    assert_eq!(
+        (offered["domain"].as_str(), offered["record"]["phase"].as_str()),
+        (Some("x0"), Some("offered"))
+    );
+    assert!(of("n3").unwrap()["silent"].as_str().unwrap().contains("cannot reach n3"), "{text}");
+    assert!(of("n2").is_none());
+    let (_, table) = n2.tool(&["status", "-a"]);
+    assert!(
+        table.contains("the offer ends in") && table.contains("n3               does not answer"),
+        "{table}"
+    );
 }
