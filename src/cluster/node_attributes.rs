@@ -8,8 +8,11 @@
 //!
 //! attrd cannot delete an attribute, only empty it: an empty value is no offer.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
+use super::ClusterView;
+use super::pacemaker::Pacemaker;
 use crate::clock::UnixTime;
 use crate::command::{self, CommandError, Tool};
 use crate::domain::DomainName;
@@ -25,7 +28,8 @@ const SINCE: &str = "xen-handoff-since";
 #[derive(Debug, Clone)]
 pub(super) struct NodeAttributes {
     root: Root,
-    me: NodeName,
+    /// Asked for (it is a process) only where it counts.
+    me: OnceCell<NodeName>,
 }
 
 fn name_of(domain: &DomainName) -> String {
@@ -33,8 +37,12 @@ fn name_of(domain: &DomainName) -> String {
 }
 
 impl NodeAttributes {
-    pub(super) fn new(root: &Root, me: NodeName) -> Self {
-        Self { root: root.clone(), me }
+    pub(super) fn new(root: &Root) -> Self {
+        Self { root: root.clone(), me: OnceCell::new() }
+    }
+
+    fn me(&self) -> &NodeName {
+        self.me.get_or_init(|| Pacemaker::new(&self.root).own_name())
     }
 
     fn run(&self, args: &[&str]) -> Result<command::Output, CommandError> {
@@ -106,11 +114,11 @@ impl Ledger for NodeAttributes {
 
     fn age(&self) -> Result<Duration, NoAnswer> {
         let notes = self.values(SINCE)?;
-        let own = notes.iter().find(|(node, _)| *node == self.me).and_then(|(_, value)| value.parse().ok());
+        let own = notes.iter().find(|(node, _)| node == self.me()).and_then(|(_, value)| value.parse().ok());
         if let Some(since) = own.map(UnixTime) {
             return Ok(since.age());
         }
-        self.set(&self.me, SINCE, &UnixTime::now().to_string())
+        self.set(self.me(), SINCE, &UnixTime::now().to_string())
             .map_err(|error| NoAnswer::Unreadable(error.to_string()))?;
         Ok(Duration::ZERO)
     }

@@ -194,7 +194,7 @@ impl ClusterView for Pacemaker {
     }
 
     fn ledger(&self) -> &dyn Ledger {
-        self.ledger.get_or_init(|| NodeAttributes::new(&self.root, self.own_name()))
+        self.ledger.get_or_init(|| NodeAttributes::new(&self.root))
     }
 }
 

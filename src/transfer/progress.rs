@@ -1,7 +1,7 @@
 //! How a transfer goes on, for people: a small file beside the record, and a log line every few seconds.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ pub struct Reporter {
     path: PathBuf,
     domain: DomainName,
     direction: Direction,
-    memory_mib: Option<u64>,
+    memory_mib: Arc<OnceLock<u64>>,
     started_at: UnixTime,
     logged: Mutex<Instant>,
 }
@@ -87,11 +87,16 @@ fn path(root: &Root, domain: &DomainName) -> PathBuf {
 impl Reporter {
     /// Begins to report.
     pub fn begin(root: &Root, domain: &DomainName, direction: Direction) -> Self {
-        // Only the source has it under its own name.
-        let memory_mib = match direction {
-            Direction::Outgoing => Xl::new(root).memory_mib(domain, LIST_LIMIT),
-            Direction::Incoming => None,
-        };
+        let memory_mib = Arc::new(OnceLock::new());
+        // Only the source has it under its own name. The stream does not wait for the answer.
+        if direction == Direction::Outgoing {
+            let (root, domain, found) = (root.clone(), domain.clone(), Arc::clone(&memory_mib));
+            std::thread::spawn(move || {
+                if let Some(mib) = Xl::new(&root).memory_mib(&domain, LIST_LIMIT) {
+                    found.get_or_init(|| mib);
+                }
+            });
+        }
         Self {
             path: path(root, domain),
             domain: domain.clone(),
@@ -107,7 +112,7 @@ impl Reporter {
         let progress = Progress {
             direction: self.direction,
             bytes,
-            memory_mib: self.memory_mib,
+            memory_mib: self.memory_mib.get().copied(),
             stage,
             started_at: self.started_at,
             updated_at: UnixTime::now(),
