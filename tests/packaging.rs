@@ -90,22 +90,27 @@ fn everything_in_packaging_is_installed() {
     }
 }
 
-#[test]
-fn every_message_of_the_operators_page_is_one_that_the_code_says() {
-    fn sources(folder: &Path, text: &mut String) {
+/// Every file of Rust below this folder, as one text.
+fn sources_below(folder: &str) -> String {
+    fn gather(folder: &Path, text: &mut String) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                sources(&path, text)
-            } else {
-                text.push_str(&std::fs::read_to_string(path).unwrap())
+                gather(&path, text);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                text.push_str(&std::fs::read_to_string(path).unwrap());
             }
         }
     }
-    let mut code = String::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+    let mut text = String::new();
+    gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut text);
+    text
+}
+
+#[test]
+fn every_message_of_the_operators_page_is_one_that_the_code_says() {
     // Long messages are broken over lines.
-    let code = code.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
+    let code = sources_below("src").replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
     let page = read("man/xen-handoff-handoff.7");
     let messages: Vec<String> = page
         [page.find(".SH WHY A STOP").unwrap()..page.find(".SH WHAT IS ALWAYS").unwrap()]
@@ -120,4 +125,23 @@ fn every_message_of_the_operators_page_is_one_that_the_code_says() {
     assert!(messages.len() > 30, "{messages:?}");
     let unsaid: Vec<_> = messages.iter().filter(|message| !code.contains(message.as_str())).collect();
     assert!(unsaid.is_empty(), "nobody says {unsaid:?}");
+}
+
+/// The names in the first code span of a row's third column.
+#[test]
+fn every_feature_that_is_said_to_be_there_has_its_test() {
+    let sources = sources_below("src") + &sources_below("tests");
+    let table = read("doc/features.md");
+    let mut shown = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| feature")) {
+        let columns: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let test = columns[2].trim_matches('`');
+        assert_eq!(columns[1] == "yes", !test.is_empty(), "{row}");
+        if !test.is_empty() {
+            shown += 1;
+            let (function, named) = (format!("fn {test}("), format!("\"{test}\""));
+            assert!(sources.contains(&function) || sources.contains(&named), "no test {test}, for: {row}");
+        }
+    }
+    assert!(shown > 20, "{shown} rows");
 }
