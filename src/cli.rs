@@ -107,6 +107,9 @@ pub enum Command {
         /// As JSON: one object a line, as in /var/lib/xen-handoff/moves.jsonl
         #[arg(long)]
         json: bool,
+        /// All of them, counted, as the textfile collector of node_exporter reads it
+        #[arg(long, conflicts_with_all = ["json", "last"])]
+        metrics: bool,
     },
     /// Try whether another node answers over the transport, and can reach this one
     Reach {

@@ -90,7 +90,8 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Drain { node, plan: false, timeout, .. } => {
             return judge(tool::drain::drain(root, &node, Duration::from_secs(timeout)));
         }
-        Command::History { domain, last, json } => tool::history::run(root, domain.as_ref(), last, json),
+        Command::History { domain, metrics: true, .. } => tool::history::metrics(root, domain.as_ref()),
+        Command::History { domain, last, json, .. } => tool::history::run(root, domain.as_ref(), last, json),
         Command::Recover { domain, dry_run } => tool::recover::run(root, &domain, dry_run),
         Command::Bench(Bench::Rtt(options)) => bench::rtt::run(root, &options),
         Command::Bench(Bench::Memory(options)) => bench::memory::run(root, &options),

@@ -56,6 +56,7 @@ complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand drain" -l json -
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand history" -s n -l last -d 'How many, the newest ones' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand history" -l json -d 'As JSON: one object a line, as in /var/lib/xen-handoff/moves.jsonl'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand history" -l metrics -d 'All of them, counted, as the textfile collector of node_exporter reads it'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand history" -s h -l help -d 'Print help'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand reach" -l as-node -d 'This node\'s name in the cluster [default: the host\'s name]' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand reach" -l user -d 'User on both nodes' -r
