@@ -104,10 +104,12 @@ fn guest_type(guest: GuestType, there: &HostFacts) -> Check {
         GuestType::Hvm => ("hvm", "hvm"),
         GuestType::Unknown => return Check::ok("type", "not told by the toolstack"),
     };
-    // Before Xen 4.12 (a build without PV) every hypervisor ran PV guests, and said nothing of it.
-    let named = |wanted: &str| there.capabilities.iter().any(|capability| capability == wanted);
-    if named(capability) || (capability == "pv" && !there.capabilities.is_empty() && there.xen.minor < 12) {
+    if there.capabilities.iter().any(|named| named == capability) {
         return Check::ok("type", format!("{what} guests run there"));
+    }
+    if guest == GuestType::Pv {
+        // Older hypervisors run them and do not say so.
+        return Check::not("type", Verdict::Unknown, "that node does not say whether it runs pv guests", "");
     }
     Check::not(
         "type",
@@ -311,6 +313,16 @@ mod tests {
         let capabilities = vec!["pv".to_owned()];
         let (check, result, _) = only(|_, facts| facts.host = Ok(HostFacts { capabilities, ..host() }));
         assert_eq!((check, result), ("type", Verdict::Failed));
+        let capabilities = vec!["hvm".to_owned()];
+        let (check, result, _) = only(|needs, facts| {
+            needs.config.guest = GuestType::Pv;
+            facts.host = Ok(HostFacts { capabilities, ..host() });
+        });
+        assert_eq!(
+            (check, result),
+            ("type", Verdict::Unknown),
+            "a host that does not say so may run it all the same"
+        );
     }
 
     #[test]

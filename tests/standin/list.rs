@@ -92,7 +92,7 @@ pub(crate) fn info(host: &Host, words: &Words) -> Outcome {
         ("threads_per_core", "1".into()),
         ("cpu_mhz", "2399.996".into()),
         ("hw_caps", "1789c3f5:80802001:20100800:00000001:00000000:00000000:00000000:00000000".into()),
-        ("virt_caps", "hvm hap".into()),
+        ("virt_caps", "pv hvm hap".into()),
         ("total_memory", locked.total_mib().to_string()),
         ("free_memory", locked.free_mib().to_string()),
         ("sharing_freed_memory", "0".into()),
