@@ -19,6 +19,7 @@ pub(crate) fn stories() -> Vec<Story> {
         Story::new("all_files_are_roots_and_only_its_own_folders_are_secret", all_files_are_roots),
         Story::new("the_providers_folder_is_ours_and_resource_d_is_not", the_providers_folder_is_ours),
         Story::new("the_packaged_agent_answers_with_its_metadata", the_packaged_agent_answers),
+        Story::new("nothing_in_the_packages_says_where_they_were_built", nothing_says_where),
         Story::new("debug_information_is_in_its_own_package_and_fits", debug_information_fits),
         Story::new("manual_pages_are_compressed_and_readable", manual_pages_are_readable),
         Story::new("bash_completes_what_people_type_and_not_what_only_we_call", bash_completes),
@@ -114,6 +115,18 @@ fn the_packaged_agent_answers() {
     let agent = files.join("usr/lib/ocf/resource.d/handoff/Xen");
     let expected = std::fs::read_to_string(top().join("ocf/Xen.xml")).unwrap();
     assert_eq!(run(word(&agent), &["meta-data"]).text(), expected);
+}
+
+fn nothing_says_where() {
+    let packages = first().unwrap();
+    for package in
+        [&packages.main, &packages.heartbeat, &packages.debuginfo].into_iter().chain(&packages.load)
+    {
+        let files = Packages::unpacked(package, "where");
+        let found =
+            run("grep", &["--recursive", "--files-with-matches", "--text", word(top()), word(&files)]);
+        assert_eq!(found.code, 1, "{}", found.said);
+    }
 }
 
 fn debug_information_fits() {
