@@ -242,19 +242,29 @@ fn lose_it(cluster: &Cluster) {
     std::fs::remove_file(cluster.fabric.shared().join("state/vm.n1")).expect("the resource's state");
 }
 
-/// Makes n1 the controller: the others leave and come back.
+/// How long an election may take: a vote that is not answered by a member which is leaving counts as lost after two minutes.
+const ELECTED: Duration = Duration::from_secs(150);
+
+/// Makes n1 the controller: the others leave, one after the other and the controller last, and come back. Had they left at
+/// once, the election would wait for a vote of the one that is on its way out.
 fn n1_is_controller(cluster: &Cluster) {
     plain(cluster);
-    if cluster.controller() == "n1" {
+    let mut controller = String::new();
+    until(ELECTED, || {
+        controller = cluster.controller();
+        !controller.is_empty()
+    })
+    .unwrap_or_else(|_| panic!("no controller\n{}", cluster.story_of_logs()));
+    if controller == "n1" {
         return;
     }
-    for node in ["n2", "n3"] {
+    let other = if controller == "n2" { "n3" } else { "n2" };
+    for node in [other, controller.as_str()] {
         cluster.terminate_pacemaker(node);
-    }
-    for node in ["n2", "n3"] {
         cluster.wait_pacemaker_gone(node);
     }
-    until(STOPPED, || cluster.controller() == "n1").expect("n1 as the controller");
+    until(ELECTED, || cluster.controller() == "n1")
+        .unwrap_or_else(|_| panic!("n1 did not become the controller\n{}", cluster.story_of_logs()));
     for node in ["n2", "n3"] {
         cluster.start_pacemaker(node);
     }
