@@ -17,7 +17,8 @@ const CHARACTER: f64 = 6.6;
 const FONT: &str = "DejaVu Sans, Helvetica, Arial, sans-serif";
 
 /// Colours for what needs several, in order.
-pub const COLOURS: [&str; 6] = ["#1f5fa8", "#d9822b", "#3d8b40", "#8e5bb5", "#a8423f", "#5f7480"];
+pub const COLOURS: [&str; 9] =
+    ["#1f5fa8", "#d9822b", "#3d8b40", "#8e5bb5", "#a8423f", "#5f7480", "#2b9aa0", "#b8991c", "#d977a8"];
 
 /// How an axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
