@@ -277,7 +277,8 @@ impl Bench {
     /// The plots that the documentation shows.
     fn keep_plots(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder)?;
-        let memory = loaded::KEYS.map(|key| (self.results.join(key).join("memory.svg"), format!("{key}.svg")));
+        let memory =
+            loaded::KEYS.map(|key| (self.results.join(key).join("memory.svg"), format!("{key}.svg")));
         let rtt = (self.results.join("rtt.svg"), "rtt.svg".to_owned());
         for (measured, name) in memory.into_iter().chain([rtt]).filter(|(measured, _)| measured.exists()) {
             std::fs::copy(&measured, folder.join(&name)).with_context(|| format!("copying {name}"))?;

@@ -2,7 +2,7 @@
 //! hypervisor, and x0 itself while it is handed over.
 //!
 //! They are one and the same tree, added behind the lab's own small trees (the kernel unpacks several archives over each
-//! other): the load service, and for the client's side httperf, curl and dropbear with their libraries. `rdinit=` starts it; x0
+//! other; for a domain they are unpacked beforehand, since libxenguest would unpack the first one alone): the load service, and for the client's side httperf, curl and dropbear with their libraries. `rdinit=` starts it; x0
 //! has its own `init`, with one line more.
 
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ const TOOLS: [&str; 3] = ["/usr/bin/httperf", "/usr/bin/curl", "/usr/sbin/dropbe
 const MEMORY: u32 = 256;
 /// How long one may take to boot and to answer: two levels of emulation.
 const BOOT: Duration = Duration::from_secs(240);
+
+/// x0's tree and ours, on a node: what a domain is booted from.
+const BOTH_TREES: &str = "{ zcat /var/lib/xen/x0/initramfs && zcat; }";
 
 /// What the guest does, from its first process on.
 const INIT: &str = r"#!/bin/busybox sh
@@ -189,7 +192,7 @@ fn boot(node: &Node, place: Place, archive: &[u8], index: usize) -> Result<()> {
     let name = place.name;
     say(format_args!("{name} on {}", node.name));
     node.feed(
-        "install -d /var/lib/xen/load && cat /var/lib/xen/x0/initramfs - >/var/lib/xen/load/initramfs",
+        &format!("install -d /var/lib/xen/load && {BOTH_TREES} >/var/lib/xen/load/initramfs"),
         archive,
     )?;
     let config = format!(
@@ -266,7 +269,8 @@ pub(crate) fn during_a_handoff(bench: &Bench, scene: &Scene<'_>) -> Result<()> {
     let archive = std::fs::read(&tree.archive)?;
     for index in [1, 2] {
         let node = scene.node(index)?;
-        node.feed("cat >>/var/lib/xen/x0/initramfs", &archive)?;
+        let replace = "mv /var/lib/xen/x0/initramfs.new /var/lib/xen/x0/initramfs";
+        node.feed(&format!("{BOTH_TREES} >/var/lib/xen/x0/initramfs.new && {replace}"), &archive)?;
         node.ok(&format!("sed -i 's/^memory = .*/memory = {MEMORY}/' /etc/xen/x0.cfg"))?;
     }
     say("x0 is booted anew with the service in it");
