@@ -28,6 +28,7 @@ use crate::toolstack::Toolstack;
 use crate::toolstack::xl::Xl;
 use crate::transfer::moves::Why;
 use crate::transfer::settle::AtSourceEnd;
+use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
 use crate::transport::message::{Address, Answer, Request};
@@ -52,6 +53,8 @@ pub struct Order {
     pub begun_at: UnixTime,
     /// Seconds, from the worker's begin, until the stream is broken off if it has not come to the point of no return.
     pub limit: u64,
+    /// What the stream may use.
+    pub terms: Terms,
 }
 
 /// How it ended.
@@ -103,17 +106,20 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             other => return Err(failed(format!("it is {other} on this node already"))),
         }
         let connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
+        let terms = order.terms.agreed(&order.domain, &connection, true);
         let request = Request::Claim {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
             back: order.back.clone(),
             ended: Store::new(root.state_folder()).last_end(&order.domain),
             limit: seconds(deadline),
+            terms,
         };
         let (from_peer, to_peer, _session) = begin(order, connection, &request)?;
         let (domain, transfer) = (&order.domain, &order.transfer);
         let lock = lock.as_fd();
-        let stream = Stream { root, domain, why: Why::Handoff, transfer, from_peer, to_peer, lock, deadline };
+        let why = Why::Handoff;
+        let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
         let received = transfer::receive::receive(stream).map_err(broken)?;
         Ok(match received.end {
             ReceiverEnd::Running => Outcome::Moved,
@@ -143,10 +149,12 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             }
             let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
-            let request = Request::Receive { domain, transfer, limit: seconds(deadline) };
-            Ok((lock, recorded, boot, begin(order, connection, &request)?))
+            let terms = order.terms.agreed(&domain, &connection, false);
+            let (limit, compression) = (seconds(deadline), terms.compression);
+            let request = Request::Receive { domain, transfer, limit, compression };
+            Ok((lock, recorded, boot, terms, begin(order, connection, &request)?))
         };
-        let (lock, recorded, boot, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
+        let (lock, recorded, boot, terms, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
             // Nothing was sent under it.
             detect(root).ledger().erase(domain, transfer.epoch);
         })?;
@@ -157,8 +165,8 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             })
             .map_err(|error| broken(error.into()))?;
         let lock = lock.as_fd();
-        let stream =
-            Stream { root, domain, why: Why::Migration, transfer, from_peer, to_peer, lock, deadline };
+        let why = Why::Migration;
+        let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
         let sent = transfer::send::send(stream).map_err(broken)?;
         Ok(match sent.end {
             AtSourceEnd::Moved => Outcome::Moved,
@@ -222,7 +230,8 @@ impl Agent {
             Ok(back) => back,
             Err(error) => return failed(error),
         };
-        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit };
+        let terms = self.parameters.terms;
+        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit, terms };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),

@@ -38,6 +38,7 @@ use crate::preflight::facts::gather;
 use crate::tool::status::rows;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::moves::Why;
+use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream, settle};
 
 /// How long we wait for the caller's next line.
@@ -138,12 +139,14 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 Ok(rows) => Answer::Status { rows },
                 Err(error) => refused(error),
             },
-            Request::Claim { domain, transfer, back, ended, limit } => {
-                let claim = Claim { domain, transfer, back, ended, limit, boot: greeting.boot };
+            Request::Claim { domain, transfer, back, ended, limit, terms } => {
+                let claim = Claim { domain, transfer, back, ended, limit, terms, boot: greeting.boot };
                 return give(root, &claim, from_caller, to_caller);
             }
-            Request::Receive { domain, transfer, limit } => {
-                return take(root, &domain, &transfer, limit, from_caller, to_caller);
+            Request::Receive { domain, transfer, limit, compression } => {
+                let push =
+                    Pushed { domain, transfer, limit, terms: Terms { compression, ..Terms::default() } };
+                return take(root, &push, from_caller, to_caller);
             }
         };
         write_line(&to_caller, &answer)?;
@@ -200,7 +203,16 @@ struct Claim {
     back: Address,
     ended: Option<Ended>,
     limit: u64,
+    terms: Terms,
     boot: Option<String>,
+}
+
+/// What a pusher says.
+struct Pushed {
+    domain: DomainName,
+    transfer: Transfer,
+    limit: u64,
+    terms: Terms,
 }
 
 /// Sends a domain that is on offer to whoever claims it.
@@ -249,20 +261,14 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         return Err(error.into());
     }
     let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
-    let why = Why::Handoff;
-    transfer::send::send(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline })?;
+    let (why, terms) = (Why::Handoff, claim.terms);
+    transfer::send::send(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms })?;
     Ok(())
 }
 
 /// Takes a domain that the cluster's own migration pushes to us.
-fn take(
-    root: &Root,
-    domain: &DomainName,
-    transfer: &Transfer,
-    limit: u64,
-    from_caller: OwnedFd,
-    to_caller: OwnedFd,
-) -> anyhow::Result<()> {
+fn take(root: &Root, push: &Pushed, from_caller: OwnedFd, to_caller: OwnedFd) -> anyhow::Result<()> {
+    let Pushed { domain, transfer, .. } = push;
     let store = Store::new(root.state_folder());
     let Some(lock) = store.begin_transfer(domain)? else {
         return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
@@ -279,10 +285,11 @@ fn take(
         let reason = format!("{domain} is {presence} here");
         return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: Some((presence, phase)) })?);
     }
-    let deadline = Deadline::after(Duration::from_secs(limit));
+    let deadline = Deadline::after(Duration::from_secs(push.limit));
     write_line(&to_caller, &Answer::Granted)?;
     let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
-    let why = Why::Migration;
-    transfer::receive::receive(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline })?;
+    let (why, terms) = (Why::Migration, push.terms);
+    let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
+    transfer::receive::receive(stream)?;
     Ok(())
 }

@@ -14,15 +14,20 @@ use crate::host::{NodeName, Root};
 use crate::preflight::Needs;
 use crate::preflight::facts::Facts;
 use crate::tool::status::Row;
+use crate::transfer::terms::{Compression, Terms};
 
 /// The version of this protocol. Both ends must speak the same.
 pub const PROTOCOL: u32 = 1;
 
-/// Verbs that came after the first release of this protocol: a far end that does not name them in its greeting is not asked.
+/// What came after the first release of this protocol: a far end that does not name it in its greeting is not asked for it.
 pub const PREFLIGHT: &str = "preflight";
 /// [`Request::Status`].
 pub const STATUS: &str = "status";
-const LATER_VERBS: [&str; 2] = [PREFLIGHT, STATUS];
+/// The limits in the terms of a [`Request::Claim`].
+pub const LIMITS: &str = "limits";
+/// A stream in frames of zstd, as sender and as receiver.
+pub const ZSTD: &str = "zstd";
+const LATER: [&str; 4] = [PREFLIGHT, STATUS, LIMITS, ZSTD];
 
 /// The first line of either end.
 ///
@@ -49,7 +54,7 @@ impl Greeting {
             protocol: PROTOCOL,
             version: crate::VERSION.to_owned(),
             boot: root.boot_id(),
-            can: LATER_VERBS.map(str::to_owned).to_vec(),
+            can: LATER.map(str::to_owned).to_vec(),
         }
     }
 }
@@ -134,6 +139,9 @@ pub enum Request {
         ended: Option<Ended>,
         /// Seconds until the stream is to be broken off if it has not come to the point of no return.
         limit: u64,
+        /// What the stream may use; you have said that you know of it.
+        #[serde(default, skip_serializing_if = "Terms::is_plain")]
+        terms: Terms,
     },
     /// Take this domain from me.
     Receive {
@@ -143,6 +151,9 @@ pub enum Request {
         transfer: Transfer,
         /// As in `Claim`.
         limit: u64,
+        /// How the stream will look; you have said that you know of it.
+        #[serde(default, skip_serializing_if = "Compression::is_none")]
+        compression: Compression,
     },
 }
 
