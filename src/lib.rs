@@ -15,6 +15,7 @@
 //! | [`cluster`] | what Pacemaker or Heartbeat plans, who its members are, and its ledger |
 //! | [`heartbeat`] | how classic Heartbeat calls us |
 //! | [`preflight`] | whether another node can take the domain |
+//! | [`memory`] | room for a domain, out of the memory of others |
 //! | [`toolstack`] | `xl` |
 //! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
 //! | [`domain`] | names, ids, what a listing says of a domain |
@@ -34,6 +35,7 @@ pub mod handoff;
 pub mod heartbeat;
 pub mod host;
 pub mod logging;
+pub mod memory;
 pub mod ocf;
 pub mod preflight;
 pub mod small_file;

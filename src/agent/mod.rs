@@ -27,6 +27,7 @@ pub mod meta_data;
 pub mod migrate_from;
 pub mod migrate_to;
 pub mod monitor;
+mod room;
 pub mod shutdown;
 pub mod start;
 pub mod stop;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome, identity};
+use super::{Agent, LOOK_AGAIN, Outcome};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
@@ -15,8 +15,8 @@ use crate::handoff::evidence::{Doubt, Inquiry, LedgerSays, NobodyElse, PeerRepor
 use crate::handoff::ledger::Entries;
 use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
 use crate::host::NodeName;
-use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
-use crate::ocf::parameters::{Parameters, Unreachable};
+use crate::ocf::exit_code::{ExitCode, Failure};
+use crate::ocf::parameters::Unreachable;
 use crate::preflight::facts::troubles;
 use crate::transport::message::{Answer, Request};
 
@@ -24,6 +24,8 @@ use crate::transport::message::{Answer, Request};
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Time that must be left for a boot to be begun.
 const BOOT_NEEDS: Duration = Duration::from_secs(5);
+/// Time that is left for a stream when room has been made for what it brings.
+const TO_FETCH: Duration = Duration::from_secs(30);
 
 /// What a start did.
 #[derive(Debug)]
@@ -88,8 +90,6 @@ impl Agent {
     /// # Errors
     /// `Generic` with what stood in the way at the deadline; `NotInstalled` or `Configured` for what no waiting cures.
     pub(super) fn start(&self) -> Result<ExitCode, Failure> {
-        Parameters::refuse_not_yet(&self.environment.parameters)
-            .or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         self.config_file()?;
         let mut said = String::new();
         let mut silence = Silence::default();
@@ -109,6 +109,7 @@ impl Agent {
         match started {
             Some(Ok(started)) => {
                 log::info!("domain={} node={} start: {started}", self.domain, self.node);
+                self.share_memory();
                 self.wait_until_healthy()?;
                 Ok(ExitCode::Success)
             }
@@ -330,6 +331,10 @@ impl Agent {
             Err(error) => return Ok(Round::Again(error.to_string())),
         };
         let transfer = Transfer { epoch: offer.epoch, source: source.clone(), target: self.node.clone() };
+        let _room = match self.make_room(self.deadline.less(TO_FETCH)) {
+            Ok(room) => room,
+            Err(why) => return Ok(Round::Again(format!("{source} offers it, and {why}"))),
+        };
         let effects =
             self.advance("start", Event::OfferFound(offer.clone())).map_err(|error| self.generic(error))?;
         if !effects.iter().any(|effect| matches!(effect, Effect::Claim(_))) {
@@ -363,10 +368,7 @@ impl Agent {
 
     /// What the domain needs and this node lacks: a stream would end without it, late.
     fn lack(&self) -> Option<String> {
-        let config = self.config.get_or_init(|| {
-            identity::config(self.root(), &self.resource, &self.parameters, self.toolstack.as_ref())
-        });
-        let troubles = troubles(self.root(), config.as_ref()?);
+        let troubles = troubles(self.root(), self.configured()?);
         let words: Vec<String> = troubles.iter().map(ToString::to_string).collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
@@ -414,6 +416,10 @@ impl Agent {
             return Ok(Round::Again("there was no time left to boot it".to_owned()));
         }
         let file = self.config_file()?;
+        let _room = match self.make_room(self.deadline.less(BOOT_NEEDS)) {
+            Ok(room) => room,
+            Err(why) => return Ok(Round::Again(why)),
+        };
         // A stream may have ended since this round looked.
         match self.presence() {
             Presence::Absent => {}

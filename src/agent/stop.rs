@@ -41,6 +41,9 @@ impl Agent {
     /// `Generic` if it is neither gone nor offered.
     pub(super) fn stop(&self) -> Result<ExitCode, Failure> {
         let done = self.stopped()?;
+        if !matches!(done, Stopped::HandedOver { .. }) {
+            self.leave_memory();
+        }
         match &done {
             Stopped::AlreadyAbsent => {
                 log::info!("domain={} node={} stop: nothing here", self.domain, self.node)

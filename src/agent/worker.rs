@@ -16,12 +16,13 @@ use crate::clock::{Deadline, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::descriptor::{adopt, bequeath};
-use crate::domain::{DomainName, Presence};
+use crate::domain::{DomainConfig, DomainName, Presence};
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Push, Transfer};
 use crate::host::Root;
+use crate::memory::needed_mib;
 use crate::preflight::Needs;
 use crate::preflight::ask::objections;
 use crate::toolstack::Toolstack;
@@ -30,11 +31,13 @@ use crate::transfer::moves::Why;
 use crate::transfer::settle::AtSourceEnd;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
-use crate::transport::message::{Address, Answer, Request};
+use crate::transport::message::{Address, Answer, PREPARE, Request};
 use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
 const LEEWAY: Duration = Duration::from_secs(3);
+/// How long a target may take to make room.
+const ROOM_LIMIT: Duration = Duration::from_secs(45);
 
 /// What a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,8 @@ pub struct Order {
     pub begun_at: UnixTime,
     /// Seconds, from the worker's begin, until the stream is broken off if it has not come to the point of no return.
     pub limit: u64,
+    /// What dom0 keeps at the target, in MiB, where room is to be made there for a domain that is pushed.
+    pub room: Option<u64>,
 }
 
 /// How it ended.
@@ -137,7 +142,10 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
             match Xl::new(root).running_config(domain, LIST_LIMIT) {
-                Ok(config) => objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                Ok(config) => prepare(order, &mut connection, &config, deadline)
+                    .and_then(|()| {
+                        objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                    })
                     .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
                 Err(error) => log::info!("domain={domain} no preflight: {error}"),
             }
@@ -167,6 +175,34 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             AtSourceEnd::Undecided(why) => Outcome::Undecided { reason: format!("{why}; {}", sent.said) },
         })
     })
+}
+
+/// Has the target make room for it, where that is asked for.
+fn prepare(
+    order: &Order,
+    connection: &mut Connection,
+    config: &DomainConfig,
+    deadline: Deadline,
+) -> Result<(), String> {
+    let Some(dom0_keeps_mib) = order.room else { return Ok(()) };
+    if !connection.can(PREPARE) {
+        log::info!("domain={} xen-handoff there makes no room", order.domain);
+        return Ok(());
+    }
+    let limit = Deadline::after(ROOM_LIMIT).min(deadline);
+    let request = Request::Prepare {
+        domain: order.domain.clone(),
+        needed_mib: needed_mib(config),
+        dom0_keeps_mib,
+        limit: seconds(limit),
+        comes_in: seconds(deadline),
+    };
+    match connection.ask(&request, Deadline::after(limit.left() + order.peer.connect_timeout())) {
+        Ok(Answer::Done) => Ok(()),
+        Ok(Answer::Refused { reason, .. }) => Err(reason),
+        Ok(other) => Err(format!("it answers {other:?}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Asks for leave to begin.
@@ -222,7 +258,8 @@ impl Agent {
             Ok(back) => back,
             Err(error) => return failed(error),
         };
-        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit };
+        let room = self.parameters.share_memory.then_some(self.parameters.dom0_keeps_mib);
+        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit, room };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{HostInfo, ShutdownRequest, Size, Toolstack, ToolstackError};
+use super::{HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError};
 use crate::domain::{Copy, DomainConfig, DomainId, DomainName, RunState, Sighting};
 
 /// Answers from a script: each listing takes the next sighting; the last one stays.
@@ -66,6 +66,15 @@ impl Toolstack for Fake {
 
     fn dom0_can_spare_mib(&self, _info: &HostInfo, _limit: Duration) -> Result<u64, ToolstackError> {
         Ok(0)
+    }
+
+    fn memory(&self, _limit: Duration) -> Result<HostMemory, ToolstackError> {
+        Err(ToolstackError::Unreadable { command: "xl list".to_owned(), what: "fake".to_owned() })
+    }
+
+    fn set_memory(&self, name: &DomainName, mib: u64, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("mem-set {name} {mib}"));
+        Ok(())
     }
 
     fn create(&self, path: &Path, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {

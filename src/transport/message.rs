@@ -22,7 +22,9 @@ pub const PROTOCOL: u32 = 1;
 pub const PREFLIGHT: &str = "preflight";
 /// [`Request::Status`].
 pub const STATUS: &str = "status";
-const LATER_VERBS: [&str; 2] = [PREFLIGHT, STATUS];
+/// [`Request::Prepare`].
+pub const PREPARE: &str = "prepare";
+const LATER_VERBS: [&str; 3] = [PREFLIGHT, STATUS, PREPARE];
 
 /// The first line of either end.
 ///
@@ -119,6 +121,19 @@ pub enum Request {
     Preflight {
         /// What it needs.
         needs: Needs,
+    },
+    /// Make room for this domain, which I am about to push to you over this connection. ([`PREPARE`])
+    Prepare {
+        /// Which domain.
+        domain: DomainName,
+        /// How much it needs, in MiB.
+        needed_mib: u64,
+        /// What your dom0 keeps, in MiB.
+        dom0_keeps_mib: u64,
+        /// Seconds that you may take for it.
+        limit: u64,
+        /// Seconds until the stream will have ended, at the latest.
+        comes_in: u64,
     },
     /// Which offers and transfers are there with you? ([`STATUS`])
     Status,

@@ -38,6 +38,7 @@
 //! | `NAME.shutdown-seconds` | how long its shutdown takes (0.2) |
 //! | `NAME.no-pv` | no PV control interface: `shutdown` needs `-F` |
 //! | `NAME.no-suspend` | the guest does not suspend for a migration: fails after so many seconds (1) |
+//! | `NAME.keeps-memory` | the guest gives nothing of its memory, whatever `mem-set` says |
 //! | `destroy.seconds` | how long a domain takes to be gone (0.04), first `--ps--`, then as `(null)` |
 //! | `create.no-memory` | building a domain fails for want of memory |
 //! | `create.no-disk` | building a domain fails since one of its disks is not there; the text is its path |
@@ -144,6 +145,7 @@ fn dispatch(host: &Host, command: &str, rest: &[String]) -> Outcome {
         "destroy" => destroy(host, &Words::parse(command, rest, "f", "")?.at_least(1)?),
         "pause" => set_paused(host, &plain(1)?, true),
         "unpause" => set_paused(host, &plain(1)?, false),
+        "mem-set" => set_memory(host, &plain(2)?),
         "rename" => rename(host, &plain(2)?),
         "domid" => list::domid(host, &plain(1)?),
         "domname" => list::domname(host, &plain(1)?),
@@ -406,6 +408,26 @@ fn set_paused(host: &Host, words: &Words, paused: bool) -> Outcome {
     let mut locked = host.lock()?;
     let domid = find(&locked, words.word(0))?;
     locked.change(domid, |d| d.paused = paused)?;
+    Ok(())
+}
+
+/// `xl mem-set NAME 512m`: the target at once, what the guest has as soon as it obeys.
+fn set_memory(host: &Host, words: &Words) -> Outcome {
+    let mut locked = host.lock()?;
+    let domid = find(&locked, words.word(0))?;
+    let text = words.word(1);
+    let Some(target) = text.strip_suffix('m').unwrap_or(text).parse::<u64>().ok().filter(|mib| *mib > 0)
+    else {
+        return Err(Exit::status(3, format!("invalid memory size: {text}")));
+    };
+    let free = locked.free_mib();
+    let keeps = host.knob(&format!("{}.keeps-memory", words.word(0))).is_some();
+    locked.change(domid, |d| {
+        d.config["b_info"]["target_memkb"] = serde_json::json!(target * 1024);
+        if target > d.memory_mib || !keeps {
+            d.memory_mib = target.min(d.memory_mib + free);
+        }
+    })?;
     Ok(())
 }
 
