@@ -29,6 +29,7 @@ pub mod migrate_to;
 pub mod monitor;
 mod room;
 pub mod shutdown;
+mod snapshot;
 pub mod start;
 pub mod stop;
 mod utilization;

@@ -36,6 +36,8 @@ enum Started {
     Reclaimed(DomainId),
     /// It was fetched, running, from there.
     Fetched(NodeName),
+    /// It goes on from its snapshot.
+    Restored(DomainId),
     /// It was booted.
     Booted(DomainId),
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Started {
             Self::AlreadyRunning(id) => write!(f, "runs here already (domid {id})"),
             Self::Reclaimed(id) => write!(f, "its own offer reclaimed (domid {id})"),
             Self::Fetched(node) => write!(f, "fetched, running, from {node}"),
+            Self::Restored(id) => write!(f, "restored from its snapshot (domid {id})"),
             Self::Booted(id) => write!(f, "booted (domid {id})"),
         }
     }
@@ -109,6 +112,9 @@ impl Agent {
         match started {
             Some(Ok(started)) => {
                 log::info!("domain={} node={} start: {started}", self.domain, self.node);
+                if matches!(started, Started::AlreadyRunning(_)) {
+                    self.runs_by_itself();
+                }
                 self.share_memory();
                 self.wait_until_healthy()?;
                 Ok(ExitCode::Success)
@@ -431,10 +437,13 @@ impl Agent {
         else {
             return Ok(Round::Again("the record does not allow to boot it".to_owned()));
         };
-        log::info!("domain={} node={} booting it: {nobody}", self.domain, self.node);
-        self.toolstack.create(file, &self.domain, self.deadline.left()).map_err(|error| {
-            self.generic(format!("it could not be booted: {error}; it does not run here"))
-        })?;
+        let restored = self.restore()?;
+        if !restored {
+            log::info!("domain={} node={} booting it: {nobody}", self.domain, self.node);
+            self.toolstack.create(file, &self.domain, self.deadline.left()).map_err(|error| {
+                self.generic(format!("it could not be booted: {error}; it does not run here"))
+            })?;
+        }
         let runs = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.presence() {
             Presence::Running(id) => Some(Ok(id)),
             presence @ (Presence::Crashed(_) | Presence::ShutDown(_)) => Some(Err(presence)),
@@ -442,6 +451,7 @@ impl Agent {
             _ => None,
         });
         match runs {
+            Some(Ok(id)) if restored => Ok(Round::Done(Started::Restored(id))),
             Some(Ok(id)) => Ok(Round::Done(Started::Booted(id))),
             Some(Err(presence)) => Err(self.generic(format!("it was booted and is {presence}"))),
             None => Err(self.generic("it was booted and did not come to run in time")),

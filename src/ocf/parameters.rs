@@ -43,7 +43,7 @@ pub struct Parameter {
 }
 
 /// Every parameter, in the order of the metadata.
-pub const PARAMETERS: [Parameter; 19] = [
+pub const PARAMETERS: [Parameter; 20] = [
     Parameter {
         name: "xmfile",
         kind: Kind::Text,
@@ -98,6 +98,21 @@ pub const PARAMETERS: [Parameter; 19] = [
                has above its memory_floor; give it back when there is room again. No file is changed. Without enough, or where \
                a guest does not give it in time, nothing is taken, and the start waits and says why. A domain that is on \
                offer or on its way is left alone. Set it on every domain that is to give. With xl only.",
+    },
+    Parameter {
+        name: "snapshot",
+        kind: Kind::Text,
+        default: "",
+        required: false,
+        unique: false,
+        short: "Folder that a stop saves the domain's memory to",
+        long: "Absolute path of a folder, local or shared by all nodes, with room for the domain's memory. A stop after which the \
+               cluster will not start the domain anywhere (disabled, all nodes leaving) saves it there (xl save) instead of shutting \
+               it down, and the next start restores it. A snapshot is used once, and only if every node says that it has not \
+               run the domain since; otherwise it is discarded and the domain is booted, from disks as after a power cut: with a \
+               local folder, also by a start on another node. Every node must answer at the stop too, or it is an ordinary \
+               shutdown, as it is where saving fails. The save may take half of the stop's timeout. Never restore one of these files \
+               by hand. With xl only.",
     },
     Parameter {
         name: "node_ip_attribute",
@@ -326,6 +341,8 @@ pub struct Parameters {
     pub dom0_keeps_mib: u64,
     /// What others must leave to this domain, in MiB; `None` for half of what it is configured with.
     pub memory_floor_mib: Option<u64>,
+    /// Where a stop saves the domain's memory to.
+    pub snapshot: Option<PathBuf>,
     /// How the other nodes are reached.
     pub reach: Reach,
 }
@@ -419,13 +436,8 @@ impl Parameters {
         let reader = Reader(set);
         let default = Reach::default();
         Ok(Self {
-            xmfile: reader.parsed("xmfile", |value| {
-                if value.starts_with('/') {
-                    Ok(PathBuf::from(value))
-                } else {
-                    Err("must be an absolute path".to_owned())
-                }
-            })?,
+            xmfile: reader.parsed("xmfile", absolute_path)?,
+            snapshot: reader.parsed("snapshot", absolute_path)?,
             name: reader.parsed("name", |value| DomainName::new(value).map_err(|error| error.to_string()))?,
             shutdown_timeout: reader.span("shutdown_timeout", 0..=DAY)?,
             shutdown_acpi: reader.flag("shutdown_acpi")?,
@@ -467,6 +479,10 @@ impl Parameters {
             },
         })
     }
+}
+
+fn absolute_path(value: &str) -> Result<PathBuf, String> {
+    if value.starts_with('/') { Ok(PathBuf::from(value)) } else { Err("must be an absolute path".to_owned()) }
 }
 
 fn mib(value: &str) -> Result<u64, String> {
@@ -534,6 +550,7 @@ mod tests {
             ("autoset_utilization_cpu", "perhaps"),
             ("reserved_Dom0_memory", "512m"),
             ("memory_floor", "-1"),
+            ("snapshot", "var/lib/xen/save"),
         ];
         for (name, value) in bad {
             let error = Parameters::read(&set(&[(name, value)])).unwrap_err();

@@ -82,6 +82,16 @@ impl Toolstack for Fake {
         Ok(())
     }
 
+    fn save(&self, name: &DomainName, to: &Path, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("save {name} {}", to.display()));
+        Ok(())
+    }
+
+    fn restore(&self, from: &Path, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("restore {}", from.display()));
+        Ok(())
+    }
+
     fn request_shutdown(
         &self,
         name: &DomainName,

@@ -191,6 +191,19 @@ pub trait Toolstack: std::fmt::Debug {
     /// The toolstack's words. The domain may exist all the same after a time-out.
     fn create(&self, path: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError>;
 
+    /// Saves the domain's memory to a file and ends it. If it cannot, the domain goes on; after a time-out it may be left
+    /// suspended.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// Lets a domain go on from a file that [`Self::save`] has written, under the name that it had.
+    ///
+    /// # Errors
+    /// The toolstack's words. The domain may exist all the same after a time-out.
+    fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError>;
+
     /// Asks the guest to shut down, and returns at once.
     ///
     /// # Errors

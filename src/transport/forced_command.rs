@@ -11,6 +11,7 @@
 //! | `note`, `forget` | keeps or forgets an entry in this node's part of the ledger, a small file |
 //! | `status` | lists, and reads all records; changes nothing |
 //! | `preflight` | lists, asks for the host's memory, tries to open the disks that are named, and closes them; changes nothing |
+//! | `last-run` | reads this node's mark of the domain's last run; makes one where there is none |
 //! | `prepare` | has domains here that take part give some memory, never below their floors ([`crate::memory`]); it is theirs again when the connection ends |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
@@ -37,6 +38,7 @@ use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::memory::Memory;
 use crate::preflight::facts::gather;
+use crate::snapshot::mark;
 use crate::tool::status::rows;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::moves::Why;
@@ -148,6 +150,9 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                     }
                     Err(why) => refused(format!("there is no room for it: {why}")),
                 }
+            }
+            Request::LastRun { domain } => {
+                mark(root, &domain).map_or_else(refused, |mark| Answer::LastRun { mark })
             }
             Request::Status => match rows(root) {
                 Ok(rows) => Answer::Status { rows },

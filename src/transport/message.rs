@@ -24,7 +24,9 @@ pub const PREFLIGHT: &str = "preflight";
 pub const STATUS: &str = "status";
 /// [`Request::Prepare`].
 pub const PREPARE: &str = "prepare";
-const LATER_VERBS: [&str; 3] = [PREFLIGHT, STATUS, PREPARE];
+/// [`Request::LastRun`].
+pub const LAST_RUN: &str = "last-run";
+const LATER_VERBS: [&str; 4] = [PREFLIGHT, STATUS, PREPARE, LAST_RUN];
 
 /// The first line of either end.
 ///
@@ -135,6 +137,11 @@ pub enum Request {
         /// Seconds until the stream will have ended, at the latest.
         comes_in: u64,
     },
+    /// When did you last begin to run this domain? ([`LAST_RUN`])
+    LastRun {
+        /// Which domain.
+        domain: DomainName,
+    },
     /// Which offers and transfers are there with you? ([`STATUS`])
     Status,
     /// Let me fetch this domain. I have no copy of it.
@@ -159,6 +166,26 @@ pub enum Request {
         /// As in `Claim`.
         limit: u64,
     },
+}
+
+impl Request {
+    /// The verb that the far end must have named, where it is one of the later ones.
+    pub fn later_verb(&self) -> Option<&'static str> {
+        match self {
+            Self::Preflight { .. } => Some(PREFLIGHT),
+            Self::Prepare { .. } => Some(PREPARE),
+            Self::LastRun { .. } => Some(LAST_RUN),
+            Self::Status => Some(STATUS),
+            Self::Presence { .. }
+            | Self::Resolve { .. }
+            | Self::Reach { .. }
+            | Self::Ledger { .. }
+            | Self::Note { .. }
+            | Self::Forget { .. }
+            | Self::Claim { .. }
+            | Self::Receive { .. } => None,
+        }
+    }
 }
 
 /// What the far end answers.
@@ -187,6 +214,11 @@ pub enum Answer {
     Facts {
         /// What was asked for.
         facts: Facts,
+    },
+    /// Then, by its own mark.
+    LastRun {
+        /// It means nothing but that it is another one each time.
+        mark: Epoch,
     },
     /// Its offers and transfers.
     Status {

@@ -180,6 +180,16 @@ impl Toolstack for Xl {
         Ok(())
     }
 
+    fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["save".as_ref(), name.as_str().as_ref(), to.as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["restore".as_ref(), from.as_ref()], limit)?;
+        Ok(())
+    }
+
     fn request_shutdown(
         &self,
         name: &DomainName,
