@@ -16,12 +16,13 @@ use crate::clock::{Deadline, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::descriptor::{adopt, bequeath};
-use crate::domain::{DomainName, Presence};
+use crate::domain::{DomainConfig, DomainName, Presence};
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Push, Transfer};
 use crate::host::Root;
+use crate::memory::needed_mib;
 use crate::preflight::Needs;
 use crate::preflight::ask::objections;
 use crate::toolstack::Toolstack;
@@ -31,11 +32,13 @@ use crate::transfer::settle::AtSourceEnd;
 use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
-use crate::transport::message::{Address, Answer, Request};
+use crate::transport::message::{Address, Answer, PREPARE, Request};
 use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
 const LEEWAY: Duration = Duration::from_secs(3);
+/// How long a target may take to make room.
+const ROOM_LIMIT: Duration = Duration::from_secs(45);
 
 /// What a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,8 @@ pub struct Order {
     pub limit: u64,
     /// What the stream may use.
     pub terms: Terms,
+    /// What dom0 keeps at the target, in MiB, where room is to be made there for a domain that is pushed.
+    pub room: Option<u64>,
 }
 
 /// How it ended.
@@ -143,7 +148,10 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
             match Xl::new(root).running_config(domain, LIST_LIMIT) {
-                Ok(config) => objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                Ok(config) => prepare(order, &mut connection, &config, deadline)
+                    .and_then(|()| {
+                        objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                    })
                     .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
                 Err(error) => log::info!("domain={domain} no preflight: {error}"),
             }
@@ -175,6 +183,34 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             AtSourceEnd::Undecided(why) => Outcome::Undecided { reason: format!("{why}; {}", sent.said) },
         })
     })
+}
+
+/// Has the target make room for it, where that is asked for.
+fn prepare(
+    order: &Order,
+    connection: &mut Connection,
+    config: &DomainConfig,
+    deadline: Deadline,
+) -> Result<(), String> {
+    let Some(dom0_keeps_mib) = order.room else { return Ok(()) };
+    if !connection.can(PREPARE) {
+        log::info!("domain={} xen-handoff there makes no room", order.domain);
+        return Ok(());
+    }
+    let limit = Deadline::after(ROOM_LIMIT).min(deadline);
+    let request = Request::Prepare {
+        domain: order.domain.clone(),
+        needed_mib: needed_mib(config),
+        dom0_keeps_mib,
+        limit: seconds(limit),
+        comes_in: seconds(deadline),
+    };
+    match connection.ask(&request, Deadline::after(limit.left() + order.peer.connect_timeout())) {
+        Ok(Answer::Done) => Ok(()),
+        Ok(Answer::Refused { reason, .. }) => Err(reason),
+        Ok(other) => Err(format!("it answers {other:?}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Asks for leave to begin.
@@ -231,7 +267,8 @@ impl Agent {
             Err(error) => return failed(error),
         };
         let terms = self.parameters.terms;
-        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit, terms };
+        let room = self.parameters.share_memory.then_some(self.parameters.dom0_keeps_mib);
+        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit, terms, room };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),
