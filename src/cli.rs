@@ -171,6 +171,9 @@ pub enum Command {
         /// Descriptor of the transfer lock
         #[arg(long)]
         lock: RawFd,
+        /// Descriptor of this host's slot
+        #[arg(long)]
+        slot: Option<RawFd>,
         /// What to do, as JSON
         #[arg(long, value_parser = parse_order)]
         order: Order,

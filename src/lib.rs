@@ -22,7 +22,7 @@
 //! | [`domain`] | names, ids, what a listing says of a domain |
 //! | [`tool`] | the operators' subcommands |
 //! | [`bench`] | the operators' measurements: round trips and memory while a domain moves |
-//! | [`command`], [`clock`], [`host`], [`descriptor`], [`small_file`], [`logging`] | the outside world: processes, time, paths, descriptors, files, log |
+//! | [`command`], [`clock`], [`host`], [`descriptor`], [`small_file`], [`settings`], [`logging`] | the outside world: processes, time, paths, descriptors, files, settings, log |
 
 pub mod agent;
 pub mod bench;
@@ -39,6 +39,7 @@ pub mod logging;
 pub mod memory;
 pub mod ocf;
 pub mod preflight;
+pub mod settings;
 pub mod small_file;
 pub mod snapshot;
 pub mod tool;

@@ -101,7 +101,7 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Serve => transport::forced_command::serve(root),
         Command::Relay(order) => transfer::relay::run(root, &order),
         Command::Receiver { parent } => transfer::receive::become_receiver(root, parent),
-        Command::Fetch { lock, order } => agent::fetch(root, &order, lock),
+        Command::Fetch { lock, slot, order } => agent::fetch(root, &order, lock, slot),
         Command::Push { lock, order } => agent::push(root, &order, lock),
         Command::Thaw { domid } => toolstack::libxl::resume(root, DomainId(domid)),
         Command::Keep { domain } => tool::keep::run(root, &domain),

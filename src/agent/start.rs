@@ -7,7 +7,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Agent, LOOK_AGAIN, Outcome};
+use super::worker::slot_here;
+use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
@@ -18,10 +19,13 @@ use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure};
 use crate::ocf::parameters::Unreachable;
 use crate::preflight::facts::troubles;
+use crate::transfer::progress::Direction;
 use crate::transport::message::{Answer, Request};
 
 /// The pause before something that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Time that must be left when there is no slot.
+const SLOT_LEAVES: Duration = Duration::from_secs(2);
 /// Time that must be left for a boot to be begun.
 const BOOT_NEEDS: Duration = Duration::from_secs(5);
 /// Time that is left for a stream when room has been made for what it brings.
@@ -68,6 +72,8 @@ struct Silence {
 /// What one round came to.
 enum Round {
     Done(Started),
+    /// Not yet, and nothing else is worth a try in this round: it runs elsewhere, on offer, and there is no slot for its move.
+    NoSlot(String),
     /// Not yet; the text says what stands in the way.
     Again(String),
 }
@@ -100,7 +106,7 @@ impl Agent {
         let last_round = self.deadline.less(self.parameters.reach.connect_timeout);
         let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round(&mut silence) {
             Ok(Round::Done(started)) => Some(Ok(started)),
-            Ok(Round::Again(why)) => {
+            Ok(Round::Again(why) | Round::NoSlot(why)) => {
                 if why != said {
                     log::warn!("domain={} node={} start waits: {why}", self.domain, self.node);
                     said = why;
@@ -193,7 +199,7 @@ impl Agent {
         let mut heard: Vec<PeerReport> = Vec::new();
         for offer in self.offers_of_others() {
             match self.claim(&offer, &mut heard)? {
-                Round::Done(started) => return Ok(Round::Done(started)),
+                round @ (Round::Done(_) | Round::NoSlot(_)) => return Ok(round),
                 Round::Again(why) => log::info!("domain={} {why}", self.domain),
             }
         }
@@ -346,8 +352,16 @@ impl Agent {
         if !effects.iter().any(|effect| matches!(effect, Effect::Claim(_))) {
             return Ok(Round::Again("the record does not allow to claim it".to_owned()));
         }
+        // Not beyond the offer's own end, after which there is nothing to fetch; with enough left of the action to say why.
+        let enough = self.deadline.less(self.parameters.reach.connect_timeout + SLOT_LEAVES);
+        let in_line = enough.within(offer.deadline.from_now() + Duration::from_secs(1));
+        let slot = match slot_here(self.root(), &self.domain, &self.resource, Direction::Incoming, in_line) {
+            Ok(slot) => slot,
+            Err(why) if offer.deadline > UnixTime::now() => return Ok(Round::NoSlot(why)),
+            Err(why) => return Ok(Round::Again(why)),
+        };
         log::info!("domain={} node={} fetching it from {source}", self.domain, self.node);
-        match self.employ("fetch", transfer, peer, UnixTime::now()) {
+        match self.employ("fetch", transfer, peer, UnixTime::now(), Some(&slot)) {
             // Seen with our own eyes before the cluster is told.
             Outcome::Moved => match self.presence() {
                 Presence::Running(id) => self.runs_here(id, &self.phase()?),
@@ -363,6 +377,8 @@ impl Agent {
                 }
                 Ok(Round::Again(format!("{source} refuses the claim: {reason}")))
             }
+            Outcome::Busy { reason } if offer.deadline > UnixTime::now() => Ok(Round::NoSlot(reason)),
+            Outcome::Busy { reason } => Ok(Round::Again(reason)),
             Outcome::Failed { reason } => {
                 Ok(Round::Again(format!("fetching it from {source} failed: {reason}")))
             }

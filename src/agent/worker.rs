@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Agent, LIST_LIMIT};
-use crate::clock::{Deadline, UnixTime};
+use super::{Agent, LIST_LIMIT, LOOK_AGAIN};
+use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::descriptor::{adopt, bequeath};
@@ -28,11 +28,13 @@ use crate::preflight::ask::objections;
 use crate::toolstack::Toolstack;
 use crate::toolstack::xl::Xl;
 use crate::transfer::moves::Why;
+use crate::transfer::progress::{Direction, Waits};
 use crate::transfer::settle::AtSourceEnd;
+use crate::transfer::slots::{Place, Slots};
 use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
-use crate::transport::message::{Address, Answer, PREPARE, Request};
+use crate::transport::message::{Address, Answer, PREPARE, Request, SLOTS};
 use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
@@ -60,6 +62,8 @@ pub struct Order {
     pub terms: Terms,
     /// What dom0 keeps at the target, in MiB, where room is to be made there for a domain that is pushed.
     pub room: Option<u64>,
+    /// The resource, whose priority decides who goes first where not all can.
+    pub resource: String,
 }
 
 /// How it ended.
@@ -74,6 +78,11 @@ pub enum Outcome {
         reason: String,
         /// How it stands there.
         stands: Option<Box<(Presence, Phase)>>,
+    },
+    /// Nothing has moved: there was no slot for it.
+    Busy {
+        /// What it waited for.
+        reason: String,
     },
     /// Nothing has moved.
     Failed {
@@ -102,15 +111,17 @@ fn failed(reason: impl ToString) -> Outcome {
 ///
 /// # Errors
 /// If stdout cannot be written to; the transfer is over by then.
-pub fn fetch(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
+pub fn fetch(root: &Root, order: &Order, lock: RawFd, slot: Option<RawFd>) -> anyhow::Result<()> {
     work(order, |deadline| {
         let lock = adopt(lock).map_err(failed)?;
+        let _slot = slot.map(adopt).transpose().map_err(failed)?;
         // A claimant has no copy: that is what a claim says. Nobody else can get one here while the lock is held.
         match Xl::new(root).presence(&order.domain, LIST_LIMIT) {
             Presence::Absent => {}
             other => return Err(failed(format!("it is {other} on this node already"))),
         }
-        let connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
+        let mut connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
+        far_slot(root, order, &mut connection, Direction::Outgoing, deadline)?;
         let terms = order.terms.agreed(&order.domain, &connection, true);
         let request = Request::Claim {
             domain: order.domain.clone(),
@@ -155,17 +166,22 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
                     .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
                 Err(error) => log::info!("domain={domain} no preflight: {error}"),
             }
+            // The target's first: see `transfer::slots`.
+            far_slot(root, order, &mut connection, Direction::Incoming, deadline)?;
+            let slot =
+                slot_here(root, domain, &order.resource, Direction::Outgoing, deadline).map_err(busy)?;
             let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
             let terms = order.terms.agreed(&domain, &connection, false);
             let (limit, compression) = (seconds(deadline), terms.compression);
             let request = Request::Receive { domain, transfer, limit, compression };
-            Ok((lock, recorded, boot, terms, begin(order, connection, &request)?))
+            Ok((lock, slot, recorded, boot, terms, begin(order, connection, &request)?))
         };
-        let (lock, recorded, boot, terms, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
-            // Nothing was sent under it.
-            detect(root).ledger().erase(domain, transfer.epoch);
-        })?;
+        let (lock, _slot, recorded, boot, terms, (from_peer, to_peer, _session)) =
+            begun().inspect_err(|_| {
+                // Nothing was sent under it.
+                detect(root).ledger().erase(domain, transfer.epoch);
+            })?;
         Store::new(root.state_folder())
             .advance_with(domain, "push", Event::Pushed(transfer.clone(), recorded), |record| {
                 record.peer = Some(order.peer.clone());
@@ -210,6 +226,78 @@ fn prepare(
         Ok(Answer::Refused { reason, .. }) => Err(reason),
         Ok(other) => Err(format!("it answers {other:?}")),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn busy(reason: impl ToString) -> Outcome {
+    Outcome::Busy { reason: reason.to_string() }
+}
+
+/// A slot of this host, waited for in line. The cluster is asked for the priority only if there is a line.
+pub(super) fn slot_here(
+    root: &Root,
+    domain: &DomainName,
+    resource: &str,
+    direction: Direction,
+    deadline: Deadline,
+) -> Result<Place, String> {
+    let slots = Slots::of(root, direction);
+    slots.take_free(domain).or_else(|_| {
+        slots.wait(domain, priority(root, resource), deadline, |_| {
+            SystemClock.pass(LOOK_AGAIN);
+            Ok(())
+        })
+    })
+}
+
+/// The resource's priority in the cluster; 0 where it has none or that cannot be told.
+fn priority(root: &Root, resource: &str) -> i64 {
+    let domains = detect(root).domains().unwrap_or_default();
+    domains.into_iter().find(|managed| managed.resource == resource).map_or(0, |managed| managed.priority)
+}
+
+/// A slot of the far end's host, waited for in line there.
+fn far_slot(
+    root: &Root,
+    order: &Order,
+    connection: &mut Connection,
+    direction: Direction,
+    deadline: Deadline,
+) -> Result<(), Outcome> {
+    let domain = &order.domain;
+    if !connection.can(SLOTS) {
+        let (peer, version) = (connection.peer(), connection.peer_version());
+        log::warn!("domain={domain} waits for no slot of {peer}: xen-handoff {version} there keeps none");
+        return Ok(());
+    }
+    let request =
+        |priority| Request::Slot { domain: domain.clone(), direction, priority, limit: seconds(deadline) };
+    let mut answer = connection.ask(&request(None), answer_by(order)).map_err(failed)?;
+    if matches!(answer, Answer::Waiting { .. }) {
+        answer = connection
+            .ask(&request(Some(priority(root, &order.resource))), answer_by(order))
+            .map_err(failed)?;
+    }
+    let mut waits: Option<Waits> = None;
+    let here = match direction {
+        Direction::Outgoing => Direction::Incoming,
+        Direction::Incoming => Direction::Outgoing,
+    };
+    loop {
+        match answer {
+            Answer::Done => return Ok(()),
+            Answer::Waiting { why } => waits
+                .get_or_insert_with(|| Waits::begin(root, domain, here))
+                .tell(&format!("{why} of {}", connection.peer())),
+            Answer::Refused { reason, stands } => {
+                return Err(match stands {
+                    None => busy(format!("{}: {reason}", connection.peer())),
+                    Some(stands) => Outcome::Refused { reason, stands: Some(Box::new(stands)) },
+                });
+            }
+            other => return Err(failed(format!("{} answers {other:?}", connection.peer()))),
+        }
+        answer = connection.next_answer(answer_by(order)).map_err(failed)?;
     }
 }
 
@@ -260,21 +348,29 @@ fn work(order: &Order, job: impl FnOnce(Deadline) -> Result<Outcome, Outcome>) -
 
 impl Agent {
     /// Has a worker do it, and waits for its word as long as this action may.
-    pub(super) fn employ(&self, job: &str, transfer: Transfer, peer: Address, begun_at: UnixTime) -> Outcome {
+    pub(super) fn employ(
+        &self,
+        job: &str,
+        transfer: Transfer,
+        peer: Address,
+        begun_at: UnixTime,
+        slot: Option<&Place>,
+    ) -> Outcome {
         let limit = self.deadline.left().saturating_sub(LEEWAY).as_secs().max(1);
         let back = match self.transport.address(&self.node) {
             Ok(back) => back,
             Err(error) => return failed(error),
         };
-        let terms = self.parameters.terms;
+        let (terms, resource) = (self.parameters.terms, self.resource.clone());
         let room = self.parameters.share_memory.then_some(self.parameters.dom0_keeps_mib);
-        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit, terms, room };
+        let domain = self.domain.clone();
+        let order = Order { domain, transfer, peer, back, begun_at, limit, terms, room, resource };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),
         };
         // The lock is the worker's from its first moment: there is none in which it works unseen.
-        let (mut worker, stdout) = match self.start_worker(job, &text) {
+        let (mut worker, stdout) = match self.start_worker(job, &text, slot) {
             Ok(worker) => worker,
             Err(error) => return failed(format!("{error:#}")),
         };
@@ -295,13 +391,25 @@ impl Agent {
         word
     }
 
-    fn start_worker(&self, job: &str, order: &str) -> anyhow::Result<(Child, ChildStdout)> {
+    fn start_worker(
+        &self,
+        job: &str,
+        order: &str,
+        slot: Option<&Place>,
+    ) -> anyhow::Result<(Child, ChildStdout)> {
         let lock = self
             .store
             .begin_transfer(&self.domain)?
             .ok_or_else(|| anyhow::anyhow!("a transfer of this domain is under way here"))?;
         let (_inherited, number) = bequeath(&lock)?;
-        Ok(command::detach(self.root(), &[job, "--order", order, "--lock", &number.to_string()])?)
+        let number = number.to_string();
+        let slot = slot.map(|slot| bequeath(&slot.file)).transpose()?;
+        let mut args =
+            vec![job.to_owned(), "--order".to_owned(), order.to_owned(), "--lock".to_owned(), number];
+        if let Some((_inherited, number)) = &slot {
+            args.extend(["--slot".to_owned(), number.to_string()]);
+        }
+        Ok(command::detach(self.root(), &args)?)
     }
 }
 

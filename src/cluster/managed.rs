@@ -21,6 +21,8 @@ pub struct ManagedDomain {
     pub timeouts: BTreeMap<String, Duration>,
     /// Whether the cluster may migrate it by itself.
     pub allow_migrate: bool,
+    /// Its priority, which decides who goes first where not all can.
+    pub priority: i64,
 }
 
 impl ManagedDomain {
@@ -40,6 +42,7 @@ pub(super) fn read(cib: &Element, provider: &str) -> Vec<ManagedDomain> {
         .find(|pair| pair.get("name") == Some("timeout"))
         .and_then(|pair| parse_span(pair.get("value")?).ok())
         .unwrap_or(DEFAULT_TIMEOUT);
+    let defaults: Vec<&Element> = configuration.child("rsc_defaults").into_iter().collect();
     let templates: Vec<&Element> = resources.every("template").collect();
     resources
         .every("primitive")
@@ -53,13 +56,24 @@ pub(super) fn read(cib: &Element, provider: &str) -> Vec<ManagedDomain> {
             (says("class") == Some("ocf")
                 && says("provider") == Some(provider)
                 && says("type") == Some("Xen"))
-            .then(|| ManagedDomain {
-                resource: primitive.get("id").unwrap_or_default().to_owned(),
-                parameters: pairs(&sources, "instance_attributes"),
-                timeouts: timeouts(&sources, default),
-                allow_migrate: pairs(&sources, "meta_attributes")
-                    .get("allow-migrate")
-                    .is_some_and(|value| matches!(value.as_str(), "true" | "1" | "yes" | "on")),
+            .then(|| {
+                let id = primitive.get("id").unwrap_or_default();
+                // What a group says counts for its members, and what is said for all for those who say nothing else.
+                let around = resources.children.iter().filter(|parent| {
+                    parent.name != "primitive"
+                        && parent.every("primitive").any(|inside| inside.get("id") == Some(id))
+                });
+                let meta: Vec<&Element> =
+                    defaults.iter().copied().chain(around).chain(sources.iter().copied()).collect();
+                ManagedDomain {
+                    resource: primitive.get("id").unwrap_or_default().to_owned(),
+                    parameters: pairs(&sources, "instance_attributes"),
+                    timeouts: timeouts(&sources, default),
+                    allow_migrate: pairs(&sources, "meta_attributes")
+                        .get("allow-migrate")
+                        .is_some_and(|value| matches!(value.as_str(), "true" | "1" | "yes" | "on")),
+                    priority: pairs(&meta, "meta_attributes").get("priority").map_or(0, |text| score(text)),
+                }
             })
         })
         .collect()
@@ -73,6 +87,16 @@ fn pairs(sources: &[&Element], set: &str) -> BTreeMap<String, String> {
         .flat_map(|set| set.every("nvpair"))
         .filter_map(|pair| Some((pair.get("name")?.to_owned(), pair.get("value")?.to_owned())))
         .collect()
+}
+
+/// A score as Pacemaker writes it; 0 for what is none.
+fn score(text: &str) -> i64 {
+    const INFINITY: i64 = 1_000_000;
+    match text.trim() {
+        "INFINITY" | "+INFINITY" => INFINITY,
+        "-INFINITY" => -INFINITY,
+        number => number.parse::<i64>().unwrap_or_default().clamp(-INFINITY, INFINITY),
+    }
 }
 
 fn timeouts(sources: &[&Element], default: Duration) -> BTreeMap<String, Duration> {
@@ -97,7 +121,8 @@ mod tests {
     #[test]
     fn our_resources_are_found_with_their_parameters_and_limits_through_templates_too() {
         let cib = r#"<cib><configuration><op_defaults><meta_attributes id="o"><nvpair id="t" name="timeout" value="30s"/>
-            </meta_attributes></op_defaults><resources>
+            </meta_attributes></op_defaults><rsc_defaults><meta_attributes id="r"><nvpair id="rp" name="priority" value="7"/>
+            </meta_attributes></rsc_defaults><resources>
             <template id="vm" class="ocf" provider="handoff" type="Xen"><meta_attributes id="m"><nvpair id="am"
             name="allow-migrate" value="true"/></meta_attributes><operations><op id="o1" name="stop" interval="0"
             timeout="180s"/></operations></template>
@@ -105,7 +130,7 @@ mod tests {
             value="/etc/xen/x0.cfg"/></instance_attributes><operations><op id="o2" name="start" timeout="5min"/>
             </operations></primitive>
             <primitive id="old" class="ocf" provider="heartbeat" type="Xen"/>
-            <group id="g"><primitive id="x1" class="ocf" provider="handoff" type="Xen"><instance_attributes id="j">
+            <group id="g"><meta_attributes id="gm"><nvpair id="gp" name="priority" value="50"/></meta_attributes><primitive id="x1" class="ocf" provider="handoff" type="Xen"><instance_attributes id="j">
             <nvpair id="n" name="name" value="web"/></instance_attributes></primitive></group>
             </resources></configuration></cib>"#;
         let cib = Element::parse(cib).unwrap();
@@ -116,6 +141,7 @@ mod tests {
         let seconds = |name: &str| x0.timeouts[name].as_secs();
         assert_eq!((seconds("start"), seconds("stop"), seconds("migrate_to")), (300, 180, 30));
         assert_eq!(read(&cib, "heartbeat")[0].resource, "old");
+        assert_eq!((x0.priority, x1.priority), (7, 50), "of all, and of its group");
         assert!(x1.is_called("web") && x1.is_called("x1") && !x1.allow_migrate);
     }
 }

@@ -235,6 +235,7 @@ mod tests {
             stage: Stage::Stream,
             started_at: UnixTime(1),
             updated_at: UnixTime(2),
+            waits: None,
         };
         let (_, line) = line_of(&x0, &record, Some(&progress));
         assert!(line == "waiting for x0: 63 %, node2, 40 s left" || line.ends_with("39 s left"), "{line}");

@@ -13,7 +13,8 @@ use crate::handoff::Phase;
 use crate::handoff::record::{RecordError, Store};
 use crate::host::{NodeName, Root};
 use crate::ocf::parameters::{Parameters, Reach};
-use crate::transfer::progress::{self, Progress};
+use crate::transfer::progress::{self, Direction, Progress};
+use crate::transfer::slots::Slots;
 use crate::transport::Transport;
 use crate::transport::forced_command::stands;
 use crate::transport::message::{Answer, Request, STATUS};
@@ -58,7 +59,14 @@ enum Told {
 /// # Errors
 /// If the records cannot be read.
 pub fn rows(root: &Root) -> Result<Vec<Row>, RecordError> {
-    let domains = Store::new(root.state_folder()).domains()?;
+    let mut domains = Store::new(root.state_folder()).domains()?;
+    // One that waits to be pushed has no record yet.
+    for direction in [Direction::Outgoing, Direction::Incoming] {
+        let tickets = Slots::of(root, direction).tickets().unwrap_or_default();
+        domains.extend(tickets.into_iter().map(|ticket| ticket.domain));
+    }
+    domains.sort();
+    domains.dedup();
     let row = |domain: DomainName| {
         let (presence, record) = stands(root, &domain);
         Row { presence, record, progress: progress::read(root, &domain), domain }
@@ -186,7 +194,9 @@ fn details(row: &Row) -> String {
             left => format!("the offer ends in {left} s"),
         });
     }
-    if let Some(progress) = &row.progress {
+    if let Some(waits) = row.progress.as_ref().and_then(|progress| progress.waits.clone()) {
+        words.push(waits);
+    } else if let Some(progress) = &row.progress {
         words.push(format!("{} MiB in {} s", progress.bytes >> 20, progress.started_at.age().as_secs()));
         words.extend(progress.percent().map(|percent| format!("{percent} %")));
         words.extend(progress.seconds_left().map(|left| format!("about {left} s left")));

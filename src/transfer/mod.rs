@@ -21,6 +21,7 @@ pub mod receive;
 pub mod relay;
 pub mod send;
 pub mod settle;
+pub mod slots;
 pub mod terms;
 
 /// An open connection that is about to carry a domain, and all that either end of it needs to know.

@@ -1,6 +1,6 @@
 //! How a transfer goes on, for people: a small file beside the record, and a log line every few seconds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,9 @@ pub struct Progress {
     pub started_at: UnixTime,
     /// When this was written.
     pub updated_at: UnixTime,
+    /// What it waits for, before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 impl Progress {
@@ -122,12 +125,9 @@ impl Reporter {
             stage,
             started_at: self.started_at,
             updated_at: UnixTime::now(),
+            waits: None,
         };
-        if let Ok(text) = serde_json::to_string(&progress)
-            && let Err(error) = std::fs::write(&self.path, text)
-        {
-            log::debug!("cannot write {}: {error}", self.path.display());
-        }
+        put(&self.path, &progress);
         let Ok(mut logged) = self.logged.lock() else { return };
         if logged.elapsed() >= LOG_EVERY {
             *logged = Instant::now();
@@ -139,6 +139,59 @@ impl Reporter {
                 self.started_at.age().as_secs()
             );
         }
+    }
+}
+
+/// Says what a move waits for, as long as it does.
+#[derive(Debug)]
+pub struct Waits {
+    path: PathBuf,
+    domain: DomainName,
+    direction: Direction,
+    since: UnixTime,
+    said: String,
+}
+
+impl Waits {
+    /// Begins to.
+    pub fn begin(root: &Root, domain: &DomainName, direction: Direction) -> Self {
+        let (path, since) = (path(root, domain), UnixTime::now());
+        Self { path, domain: domain.clone(), direction, since, said: String::new() }
+    }
+
+    /// For this; the log hears of it when it is something new.
+    pub fn tell(&mut self, why: &str) {
+        if self.said == why {
+            return;
+        }
+        self.said = why.to_owned();
+        log::info!("domain={} transfer={:?} {why}", self.domain, self.direction);
+        let progress = Progress {
+            direction: self.direction,
+            bytes: 0,
+            wire: None,
+            memory_mib: None,
+            stage: Stage::Opening,
+            started_at: self.since,
+            updated_at: UnixTime::now(),
+            waits: Some(why.to_owned()),
+        };
+        put(&self.path, &progress);
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        // Gone already, or never written.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn put(path: &Path, progress: &Progress) {
+    if let Ok(text) = serde_json::to_string(progress)
+        && let Err(error) = std::fs::write(path, text)
+    {
+        log::debug!("cannot write {}: {error}", path.display());
     }
 }
 
@@ -163,8 +216,17 @@ mod tests {
         let at = |mib: u64, memory_mib, stage| {
             let (started_at, updated_at) = (UnixTime(1), UnixTime(2));
             let direction = Direction::Outgoing;
-            Progress { direction, bytes: mib << 20, wire: None, memory_mib, stage, started_at, updated_at }
-                .percent()
+            Progress {
+                direction,
+                bytes: mib << 20,
+                wire: None,
+                memory_mib,
+                stage,
+                started_at,
+                updated_at,
+                waits: None,
+            }
+            .percent()
         };
         assert_eq!(at(64, Some(128), Stage::Stream), Some(50));
         assert_eq!(at(300, Some(128), Stage::Stream), Some(99), "pages that were written meanwhile go again");
@@ -183,6 +245,7 @@ mod tests {
             stage,
             started_at: UnixTime(100),
             updated_at: UnixTime(100 + seconds),
+            waits: None,
         };
         assert_eq!(at(250, 10, Stage::Stream).seconds_left(), Some(30));
         assert_eq!(at(1200, 10, Stage::Stream).seconds_left(), None, "what goes again cannot be foreseen");

@@ -13,6 +13,7 @@
 //! | `preflight` | lists, asks for the host's memory, tries to open the disks that are named, and closes them; changes nothing |
 //! | `last-run` | reads this node's mark of the domain's last run; makes one where there is none |
 //! | `prepare` | has domains here that take part give some memory, never below their floors ([`crate::memory`]); it is theirs again when the connection ends |
+//! | `slot` | keeps a place in the line of moves, and then a slot, as long as the connection lasts |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
 //!
@@ -22,6 +23,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
+
 use super::inquiry::settle_there;
 use super::message::{Address, Answer, Greeting, PROTOCOL, Request};
 use super::{read_line, ssh, write_line};
@@ -29,6 +32,7 @@ use crate::clock::Deadline;
 use crate::cluster::heartbeat::Fencings;
 use crate::cluster::peer_files::PeerFiles;
 use crate::cluster::{ClusterView, detect};
+use crate::command::wait_readable;
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::SenderEnd;
 use crate::handoff::evidence::PeerSays;
@@ -42,6 +46,8 @@ use crate::snapshot::mark;
 use crate::tool::status::rows;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::moves::Why;
+use crate::transfer::progress::Direction;
+use crate::transfer::slots::{Place, Slots};
 use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream, settle};
 
@@ -49,6 +55,10 @@ use crate::transfer::{self, Stream, settle};
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long what a killed process left behind may take to be put right.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+/// How often a place in line is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often who waits hears that we are still there.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// Limit of one listing.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -124,7 +134,8 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
     }
     // What was made for a domain that comes over this connection, kept for as long as it lives.
     let mut room = None;
-    while let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? {
+    let (mut slot, mut idle) = (None, IDLE_LIMIT);
+    while let Some(line) = read_line(&from_caller, Deadline::after(idle))? {
         let request: Request = serde_json::from_str(&line)?;
         log::debug!("serve request={request:?}");
         let answer = match request {
@@ -159,11 +170,24 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 Ok(rows) => Answer::Status { rows },
                 Err(error) => refused(error),
             },
+            Request::Slot { domain, direction, priority, limit } => {
+                let asked = Asked { domain, direction, priority, limit };
+                match keep_slot(root, &asked, &from_caller, &to_caller)? {
+                    Ok(place) => {
+                        slot = Some(place);
+                        idle = Duration::from_secs(limit).max(IDLE_LIMIT);
+                        Answer::Done
+                    }
+                    Err(answer) => answer,
+                }
+            }
             Request::Claim { domain, transfer, back, ended, limit, terms } => {
+                let _slot = slot.or_else(|| unasked(root, &domain, Direction::Outgoing));
                 let claim = Claim { domain, transfer, back, ended, limit, terms, boot: greeting.boot };
                 return give(root, &claim, from_caller, to_caller);
             }
             Request::Receive { domain, transfer, limit, compression } => {
+                let _slot = slot.or_else(|| unasked(root, &domain, Direction::Incoming));
                 let push =
                     Pushed { domain, transfer, limit, terms: Terms { compression, ..Terms::default() } };
                 let taken = take(root, &push, from_caller, to_caller);
@@ -177,6 +201,60 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
         write_line(&to_caller, &answer)?;
     }
     Ok(())
+}
+
+/// What a caller says who asks for a slot.
+struct Asked {
+    domain: DomainName,
+    direction: Direction,
+    priority: Option<i64>,
+    limit: u64,
+}
+
+/// The caller's turn, when it comes; or what to answer instead. Nothing is begun yet, and no lock but the place itself is held, so that
+/// an offer that is waited for ends at its deadline.
+fn keep_slot(
+    root: &Root,
+    asked: &Asked,
+    from_caller: &OwnedFd,
+    to_caller: &OwnedFd,
+) -> anyhow::Result<Result<Place, Answer>> {
+    let Asked { domain, direction, priority, limit } = asked;
+    let slots = Slots::of(root, *direction);
+    let Some(priority) = priority else {
+        return Ok(slots.take_free(domain).map_err(|why| Answer::Waiting { why }));
+    };
+    let store = Store::new(root.state_folder());
+    let (mut told, mut said) = (Deadline::after(Duration::ZERO), String::new());
+    let deadline = Deadline::after(Duration::from_secs(*limit));
+    let place = slots.wait(domain, *priority, deadline, |why| {
+        // A caller that has asked has nothing to say, but may go.
+        let mut open = [PollFd::from_borrowed_fd(from_caller.as_fd(), PollFlags::IN)];
+        wait_readable(&mut open, LOOK_AGAIN).map_err(|error| error.to_string())?;
+        if !open[0].revents().is_empty() {
+            return Err("the caller has gone".to_owned());
+        }
+        let phase = store.load(domain).map(|record| record.state).map_err(|error| error.to_string())?;
+        let may_be_claimed =
+            phase.is_in_transfer() || matches!(phase, Phase::Offering { .. } | Phase::Offered { .. });
+        if *direction == Direction::Outgoing && !may_be_claimed {
+            return Err(format!("it is not on offer here any more ({phase})"));
+        }
+        if why != said || told.passed() {
+            (said, told) = (why.to_owned(), Deadline::after(SAY_AGAIN));
+            let waiting = Answer::Waiting { why: why.to_owned() };
+            write_line(to_caller, &waiting).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    });
+    Ok(place.map_err(refused))
+}
+
+/// A slot for a caller who has not asked for one, since it is older than that: it counts, but was not waited for.
+fn unasked(root: &Root, domain: &DomainName, direction: Direction) -> Option<Place> {
+    log::info!("domain={domain} moves without having waited for a slot here");
+    let taken = Slots::of(root, direction).take_unasked(domain);
+    taken.inspect_err(|error| log::warn!("domain={domain} its slot is not counted: {error}")).ok()
 }
 
 fn refused(reason: impl ToString) -> Answer {

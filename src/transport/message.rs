@@ -14,6 +14,7 @@ use crate::host::{NodeName, Root};
 use crate::preflight::Needs;
 use crate::preflight::facts::Facts;
 use crate::tool::status::Row;
+use crate::transfer::progress::Direction;
 use crate::transfer::terms::{Compression, Terms};
 
 /// The version of this protocol. Both ends must speak the same.
@@ -31,7 +32,9 @@ pub const ZSTD: &str = "zstd";
 pub const PREPARE: &str = "prepare";
 /// [`Request::LastRun`].
 pub const LAST_RUN: &str = "last-run";
-const LATER: [&str; 6] = [PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN];
+/// [`Request::Slot`].
+pub const SLOTS: &str = "slots";
+const LATER: [&str; 7] = [PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN, SLOTS];
 
 /// The first line of either end.
 ///
@@ -149,6 +152,17 @@ pub enum Request {
     },
     /// Which offers and transfers are there with you? ([`STATUS`])
     Status,
+    /// Keep a slot of yours for the move that I shall ask for over this connection. ([`SLOTS`])
+    Slot {
+        /// Of which domain.
+        domain: DomainName,
+        /// Which way it goes, as you see it.
+        direction: Direction,
+        /// Its priority in the line; `None`: I shall not wait.
+        priority: Option<i64>,
+        /// How long I shall, in seconds, and how long the slot is to be kept for me.
+        limit: u64,
+    },
     /// Let me fetch this domain. I have no copy of it.
     Claim {
         /// Which domain.
@@ -214,6 +228,11 @@ pub enum Answer {
     },
     /// It is done.
     Done,
+    /// Not yet. To a [`Request::Slot`] with a priority, more answers follow.
+    Waiting {
+        /// What for.
+        why: String,
+    },
     /// I have just reached you.
     Reached,
     /// My ledger has this.

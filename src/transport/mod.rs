@@ -177,6 +177,14 @@ impl Connection {
         self.hear(deadline)
     }
 
+    /// Hears the next answer to what was asked last.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub fn next_answer(&mut self, deadline: Deadline) -> Result<Answer, TransportError> {
+        self.hear(deadline)
+    }
+
     /// The bare streams, for xl, and the session that must live as long as they do.
     pub fn into_streams(self) -> (OwnedFd, OwnedFd, Option<Session>) {
         (self.from_peer, self.to_peer, self.ssh)

@@ -454,7 +454,7 @@ impl Cluster {
     fn put_right(&self, node: &str) {
         self.fabric.sh(
             node,
-            "rm -f /run/fill /etc/faketimerc
+            "rm -f /run/fill /etc/faketimerc /etc/sysconfig/xen-handoff
              right=/usr/sbin/xen-handoff.right; [ ! -e $right ] || mv $right /usr/sbin/xen-handoff
              for p in $(pidof xen-handoff Xen); do kill -9 $p; done 2>/dev/null; true",
         );

@@ -12,6 +12,8 @@ pub(crate) const STORIES: &[(&str, Test)] = &[
     ("handoff_on_move", moved),
     ("handoff_on_ban", banned),
     ("handoff_of_several_at_once", several),
+    ("handoff_of_several_with_one_slot_goes_by_priority", one_slot),
+    ("handoff_keeps_to_its_rate", rate),
     ("handoff_and_back", and_back),
     ("ordinary_migration_where_pacemaker_can", ordinary_migration),
     ("failed_migration_becomes_a_handoff", failed_migration),
@@ -77,6 +79,52 @@ fn several(cluster: &Cluster) {
     for name in ["x0", "x1", "x2"] {
         story.audit(name, 1);
     }
+    story.end("x0", &["n2"], 1);
+}
+
+/// Four leave at once, and only one may move at a time: whoever waits goes in the order of the cluster's priorities.
+fn one_slot(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    for node in crate::cluster::NODES {
+        cluster.fabric.put(node, "/etc/sysconfig/xen-handoff", 0o644, "max_incoming_migrations=1\n");
+        cluster.knob(node, "stream.mib-per-second", "0.5");
+    }
+    let priorities = [("x0", "5"), ("x1", "40"), ("x2", "20"), ("x3", "30")];
+    for (name, priority) in priorities {
+        story.given(&Domain::new(name).meta("priority", priority));
+    }
+    story.standby("n1");
+    for (name, _) in priorities {
+        story.runs(name, "n2");
+    }
+    cluster.settle();
+    for (name, _) in priorities {
+        story.audit(name, 1);
+    }
+    let log = cluster.agent_log("n2");
+    let begun: Vec<i64> = log
+        .lines()
+        .filter(|line| line.contains("claiming->receiving"))
+        .filter_map(|line| priorities.iter().find(|(name, _)| line.contains(&format!("domain={name} "))))
+        .filter_map(|(_, priority)| priority.parse().ok())
+        .collect();
+    // The first one found the slot free.
+    assert_eq!(begun.len(), 4, "each moved once: {log}");
+    assert!(begun[1..].is_sorted_by(|one, next| one > next), "the order was {begun:?}\n{log}");
+    assert!(log.contains("waits for one of 1 incoming slots"), "{log}");
+    story.end("x0", &["n2"], 1);
+}
+
+fn rate(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    story.given(&Domain::new("x0").parameter("migration_rate", "1"));
+    cluster.knob("n1", "stream.mib-per-second", "100");
+    story.standby("n1");
+    story.runs("x0", "n2");
+    let said = cluster.fabric.on("n2", &["/usr/sbin/xen-handoff", "history", "--json", "--last", "1"]);
+    let moved: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let at = |point: &str| moved["flow"][point].as_u64().unwrap_or_default();
+    assert!(at("ready_ms") - at("opened_ms") > 2500, "3 MiB at 1 MiB/s: {moved}");
     story.end("x0", &["n2"], 1);
 }
 
