@@ -201,6 +201,7 @@ impl Request {
             Self::Prepare { .. } => Some(PREPARE),
             Self::LastRun { .. } => Some(LAST_RUN),
             Self::Status => Some(STATUS),
+            Self::Slot { .. } => Some(SLOTS),
             Self::Presence { .. }
             | Self::Resolve { .. }
             | Self::Reach { .. }
