@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::devices::{detach, give_again};
 use super::{Agent, LIST_LIMIT};
 use crate::clock::{Deadline, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::descriptor::{adopt, bequeath};
-use crate::domain::{DomainConfig, DomainName, Presence};
+use crate::domain::{DomainConfig, DomainName, PciAddress, Presence};
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
@@ -31,7 +32,7 @@ use crate::transfer::moves::Why;
 use crate::transfer::settle::AtSourceEnd;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
-use crate::transport::message::{Address, Answer, PREPARE, Request};
+use crate::transport::message::{Address, Answer, PREPARE, Request, Wanted};
 use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
@@ -57,6 +58,8 @@ pub struct Order {
     pub limit: u64,
     /// What dom0 keeps at the target, in MiB, where room is to be made there for a domain that is pushed.
     pub room: Option<u64>,
+    /// Whether devices of the host are detached before it is pushed.
+    pub detach: bool,
 }
 
 /// How it ended.
@@ -135,39 +138,53 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
 /// If stdout cannot be written to; the transfer is over by then.
 pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
     let (domain, transfer) = (&order.domain, &order.transfer);
+    let xl = Xl::new(root);
+    // Nothing was sent under it.
+    let forget = || detect(root).ledger().erase(domain, transfer.epoch);
     work(order, |deadline| {
+        let devices = match order.detach {
+            true => xl.devices(domain, LIST_LIMIT).map_err(failed).inspect_err(|_| forget())?,
+            false => Vec::new(),
+        };
         let begun = || {
             let lock = adopt(lock).map_err(failed)?;
             let mut connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
-            match Xl::new(root).running_config(domain, LIST_LIMIT) {
-                Ok(config) => prepare(order, &mut connection, &config, deadline)
+            match xl.running_config(domain, LIST_LIMIT) {
+                Ok(config) => prepare(order, &mut connection, &config, &devices, deadline)
                     .and_then(|()| {
-                        objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                        let passthrough = if order.detach { Vec::new() } else { config.passthrough.clone() };
+                        let needs = Needs { config: DomainConfig { passthrough, ..config }, file: None };
+                        objections(&mut connection, &needs, answer_by(order))
                     })
                     .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
                 Err(error) => log::info!("domain={domain} no preflight: {error}"),
             }
+            detach(&xl, domain, &devices).map_err(failed)?;
             let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
             let request = Request::Receive { domain, transfer, limit: seconds(deadline) };
             Ok((lock, recorded, boot, begin(order, connection, &request)?))
         };
         let (lock, recorded, boot, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
-            // Nothing was sent under it.
-            detect(root).ledger().erase(domain, transfer.epoch);
+            forget();
+            give_again(&xl, domain, &devices);
         })?;
         Store::new(root.state_folder())
             .advance_with(domain, "push", Event::Pushed(transfer.clone(), recorded), |record| {
                 record.peer = Some(order.peer.clone());
                 record.peer_boot = boot;
             })
-            .map_err(|error| broken(error.into()))?;
+            .map_err(|error| broken(error.into()))
+            .inspect_err(|_| give_again(&xl, domain, &devices))?;
         let lock = lock.as_fd();
         let stream =
             Stream { root, domain, why: Why::Migration, transfer, from_peer, to_peer, lock, deadline };
         let sent = transfer::send::send(stream).map_err(broken)?;
+        if sent.end == AtSourceEnd::StillHere {
+            give_again(&xl, domain, &devices);
+        }
         Ok(match sent.end {
             AtSourceEnd::Moved => Outcome::Moved,
             AtSourceEnd::StillHere => failed(sent.said),
@@ -177,23 +194,26 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
     })
 }
 
-/// Has the target make room for it, where that is asked for.
+/// Has the target make room for it, where that is asked for, and say whether it has what is to be attached there.
 fn prepare(
     order: &Order,
     connection: &mut Connection,
     config: &DomainConfig,
+    devices: &[PciAddress],
     deadline: Deadline,
 ) -> Result<(), String> {
-    let Some(dom0_keeps_mib) = order.room else { return Ok(()) };
-    if !connection.can(PREPARE) {
+    if order.room.is_none() && devices.is_empty() {
+        return Ok(());
+    }
+    if devices.is_empty() && !connection.can(PREPARE) {
         log::info!("domain={} xen-handoff there makes no room", order.domain);
         return Ok(());
     }
     let limit = Deadline::after(ROOM_LIMIT).min(deadline);
     let request = Request::Prepare {
         domain: order.domain.clone(),
-        needed_mib: needed_mib(config),
-        dom0_keeps_mib,
+        room: order.room.map(|dom0_keeps_mib| Wanted { mib: needed_mib(config), dom0_keeps_mib }),
+        devices: devices.to_vec(),
         limit: seconds(limit),
         comes_in: seconds(deadline),
     };
@@ -259,7 +279,16 @@ impl Agent {
             Err(error) => return failed(error),
         };
         let room = self.parameters.share_memory.then_some(self.parameters.dom0_keeps_mib);
-        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit, room };
+        let order = Order {
+            domain: self.domain.clone(),
+            transfer,
+            peer,
+            back,
+            begun_at,
+            limit,
+            room,
+            detach: self.parameters.detach_pci,
+        };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),
