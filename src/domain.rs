@@ -218,6 +218,47 @@ impl fmt::Display for Presence {
     }
 }
 
+/// Where a PCI device is on the host: `0000:03:10.1`, as `xl pci-list` and the kernel write it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PciAddress(String);
+
+impl PciAddress {
+    /// `None` for what is no such address.
+    pub fn new(text: &str) -> Option<Self> {
+        let shape = "hhhh:hh:hh.h";
+        let fits = |(c, wanted): (char, char)| {
+            if wanted == 'h' { matches!(c, '0'..='9' | 'a'..='f') } else { c == wanted }
+        };
+        (text.len() == shape.len() && text.chars().zip(shape.chars()).all(fits))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// The bare text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for PciAddress {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(&text).ok_or_else(|| format!("{text:?} is no address of a PCI device"))
+    }
+}
+
+impl From<PciAddress> for String {
+    fn from(address: PciAddress) -> Self {
+        address.0
+    }
+}
+
 /// How a guest is virtualised (`xl.cfg(5)`, `type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -270,6 +311,15 @@ mod tests {
             assert_eq!(DomainName::new(bad), Err(BadName::Character(bad.into())));
         }
         assert!(DomainName::new("web-01.example_2").is_ok());
+    }
+
+    #[test]
+    fn only_whole_addresses_of_devices_are_taken() {
+        assert_eq!(PciAddress::new("0000:03:10.1").unwrap().as_str(), "0000:03:10.1");
+        for bad in ["", "03:10.1", "0000:03:10.1,permissive=1", "0000:03:10.g", "../../../..x", "0000:03:10."]
+        {
+            assert_eq!(PciAddress::new(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

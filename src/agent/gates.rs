@@ -28,6 +28,8 @@ pub enum Refusal {
     Clone,
     /// The domain is not in good health.
     Unwell(String),
+    /// It has devices of this host that cannot be detached before it moves.
+    Devices(String),
     /// There is no key for the transport.
     NoKey(String),
     /// What the cluster plans cannot be told.
@@ -53,6 +55,7 @@ impl fmt::Display for Refusal {
             }
             Self::Clone => f.write_str("instances of a clone are not handed over"),
             Self::Unwell(how) => write!(f, "the domain is {how}"),
+            Self::Devices(why) => f.write_str(why),
             Self::NoKey(path) => write!(f, "no key {path}: run xen-handoff keys"),
             Self::PlanUnknown(why) => write!(f, "what the cluster plans cannot be told: {why}"),
             Self::NotElsewhere(Destination::Nowhere) => {

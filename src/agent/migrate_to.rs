@@ -29,6 +29,9 @@ impl Agent {
         if phase.offer().is_some() {
             return Err(self.generic(format!("it is on offer ({phase}); nothing was changed")));
         }
+        if self.parameters.detach_pci {
+            self.devices_to_detach().map_err(|why| self.generic(format!("{why}; it still runs here")))?;
+        }
         let peer = self
             .transport
             .address(&target)

@@ -20,6 +20,7 @@ use crate::transfer::settle;
 use crate::transport::{Transport, ssh::Ssh};
 
 mod accounting;
+pub(crate) mod devices;
 pub mod gates;
 mod health;
 pub mod identity;

@@ -121,6 +121,7 @@ impl Agent {
                 if matches!(started, Started::AlreadyRunning(_)) {
                     self.runs_by_itself();
                 }
+                self.attach_devices()?;
                 self.share_memory();
                 self.wait_until_healthy()?;
                 Ok(ExitCode::Success)
@@ -391,7 +392,8 @@ impl Agent {
     /// What the domain needs and this node lacks: a stream would end without it, late.
     fn lack(&self) -> Option<String> {
         let troubles = troubles(self.root(), self.configured()?);
-        let words: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+        let words: Vec<String> =
+            troubles.iter().map(ToString::to_string).chain(self.lacks_devices()).collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
 

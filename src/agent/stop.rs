@@ -8,7 +8,7 @@ use super::{Agent, LOOK_AGAIN};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::Plan;
 use crate::command;
-use crate::domain::Presence;
+use crate::domain::{PciAddress, Presence};
 use crate::handoff::evidence::Absence;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::ShutdownTerms;
@@ -179,8 +179,9 @@ impl Agent {
             self.arm_deadline().map_err(|error| Refusal::NotRecorded(error.to_string()))?;
             return Ok(target);
         }
+        let devices = self.devices_to_detach().map_err(Refusal::Devices)?;
         let connection = if target == self.node { None } else { Some(self.reach(&target)?) };
-        self.offer(&target, &plan, connection)?;
+        self.offer(&target, &plan, connection, devices)?;
         Ok(target)
     }
 
@@ -200,7 +201,13 @@ impl Agent {
         }
     }
 
-    fn offer(&self, target: &NodeName, plan: &Plan, connection: Option<Connection>) -> Result<(), Refusal> {
+    fn offer(
+        &self,
+        target: &NodeName,
+        plan: &Plan,
+        connection: Option<Connection>,
+        devices: Vec<PciAddress>,
+    ) -> Result<(), Refusal> {
         let not_recorded = |what: &dyn std::fmt::Display| Refusal::NotRecorded(what.to_string());
         let made_at = UnixTime::now();
         let offer = Offer {
@@ -215,6 +222,7 @@ impl Agent {
             .advance_with(&self.domain, "stop", Event::OfferMade(offer.clone()), |record| {
                 record.resource = Some(self.resource.clone());
                 record.terms = Some(terms);
+                record.devices = devices;
             })
             .map_err(|error| not_recorded(&error))?;
         let mut survivors = plan.survivors.clone();

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::devices::{detach, give_again};
 use super::{Agent, LIST_LIMIT, LOOK_AGAIN};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::descriptor::{adopt, bequeath};
-use crate::domain::{DomainConfig, DomainName, Presence};
+use crate::domain::{DomainConfig, DomainName, PciAddress, Presence};
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
@@ -34,7 +35,7 @@ use crate::transfer::slots::{Place, Slots};
 use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
-use crate::transport::message::{Address, Answer, PREPARE, Request, SLOTS};
+use crate::transport::message::{Address, Answer, PREPARE, Request, SLOTS, Wanted};
 use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
@@ -64,6 +65,8 @@ pub struct Order {
     pub room: Option<u64>,
     /// The resource, whose priority decides who goes first where not all can.
     pub resource: String,
+    /// Whether devices of the host are detached before it is pushed.
+    pub detach: bool,
 }
 
 /// How it ended.
@@ -152,16 +155,25 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd, slot: Option<RawFd>) -> an
 /// If stdout cannot be written to; the transfer is over by then.
 pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
     let (domain, transfer) = (&order.domain, &order.transfer);
+    let xl = Xl::new(root);
+    // Nothing was sent under it.
+    let forget = || detect(root).ledger().erase(domain, transfer.epoch);
     work(order, |deadline| {
+        let devices = match order.detach {
+            true => xl.devices(domain, LIST_LIMIT).map_err(failed).inspect_err(|_| forget())?,
+            false => Vec::new(),
+        };
         let begun = || {
             let lock = adopt(lock).map_err(failed)?;
             let mut connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
-            match Xl::new(root).running_config(domain, LIST_LIMIT) {
-                Ok(config) => prepare(order, &mut connection, &config, deadline)
+            match xl.running_config(domain, LIST_LIMIT) {
+                Ok(config) => prepare(order, &mut connection, &config, &devices, deadline)
                     .and_then(|()| {
-                        objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                        let passthrough = if order.detach { Vec::new() } else { config.passthrough.clone() };
+                        let needs = Needs { config: DomainConfig { passthrough, ..config }, file: None };
+                        objections(&mut connection, &needs, answer_by(order))
                     })
                     .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
                 Err(error) => log::info!("domain={domain} no preflight: {error}"),
@@ -170,6 +182,7 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             far_slot(root, order, &mut connection, Direction::Incoming, deadline)?;
             let slot =
                 slot_here(root, domain, &order.resource, Direction::Outgoing, deadline).map_err(busy)?;
+            detach(&xl, domain, &devices).map_err(failed)?;
             let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
             let terms = order.terms.agreed(&domain, &connection, false);
@@ -179,19 +192,23 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
         };
         let (lock, _slot, recorded, boot, terms, (from_peer, to_peer, _session)) =
             begun().inspect_err(|_| {
-                // Nothing was sent under it.
-                detect(root).ledger().erase(domain, transfer.epoch);
+                forget();
+                give_again(&xl, domain, &devices);
             })?;
         Store::new(root.state_folder())
             .advance_with(domain, "push", Event::Pushed(transfer.clone(), recorded), |record| {
                 record.peer = Some(order.peer.clone());
                 record.peer_boot = boot;
             })
-            .map_err(|error| broken(error.into()))?;
+            .map_err(|error| broken(error.into()))
+            .inspect_err(|_| give_again(&xl, domain, &devices))?;
         let lock = lock.as_fd();
         let why = Why::Migration;
         let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
         let sent = transfer::send::send(stream).map_err(broken)?;
+        if sent.end == AtSourceEnd::StillHere {
+            give_again(&xl, domain, &devices);
+        }
         Ok(match sent.end {
             AtSourceEnd::Moved => Outcome::Moved,
             AtSourceEnd::StillHere => failed(sent.said),
@@ -201,23 +218,26 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
     })
 }
 
-/// Has the target make room for it, where that is asked for.
+/// Has the target make room for it, where that is asked for, and say whether it has what is to be attached there.
 fn prepare(
     order: &Order,
     connection: &mut Connection,
     config: &DomainConfig,
+    devices: &[PciAddress],
     deadline: Deadline,
 ) -> Result<(), String> {
-    let Some(dom0_keeps_mib) = order.room else { return Ok(()) };
-    if !connection.can(PREPARE) {
+    if order.room.is_none() && devices.is_empty() {
+        return Ok(());
+    }
+    if devices.is_empty() && !connection.can(PREPARE) {
         log::info!("domain={} xen-handoff there makes no room", order.domain);
         return Ok(());
     }
     let limit = Deadline::after(ROOM_LIMIT).min(deadline);
     let request = Request::Prepare {
         domain: order.domain.clone(),
-        needed_mib: needed_mib(config),
-        dom0_keeps_mib,
+        room: order.room.map(|dom0_keeps_mib| Wanted { mib: needed_mib(config), dom0_keeps_mib }),
+        devices: devices.to_vec(),
         limit: seconds(limit),
         comes_in: seconds(deadline),
     };
@@ -363,8 +383,8 @@ impl Agent {
         };
         let (terms, resource) = (self.parameters.terms, self.resource.clone());
         let room = self.parameters.share_memory.then_some(self.parameters.dom0_keeps_mib);
-        let domain = self.domain.clone();
-        let order = Order { domain, transfer, peer, back, begun_at, limit, terms, room, resource };
+        let (domain, detach) = (self.domain.clone(), self.parameters.detach_pci);
+        let order = Order { domain, transfer, peer, back, begun_at, limit, terms, room, resource, detach };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Effect, Event, OutOfOrder};
 use super::phase::{Ended, Epoch, Phase};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
-use crate::domain::DomainName;
+use crate::domain::{DomainName, PciAddress};
 use crate::small_file;
 use crate::transport::message::Address;
 
@@ -63,6 +63,9 @@ pub struct Record {
     pub peer: Option<Address>,
     /// Which life of its host the other end of a transfer was in when it began.
     pub peer_boot: Option<String>,
+    /// Devices of the host that are detached before it moves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<PciAddress>,
     /// Where it stands.
     pub state: Phase,
 }
@@ -85,6 +88,7 @@ impl Record {
             terms: None,
             peer: None,
             peer_boot: None,
+            devices: Vec::new(),
             state: Phase::Idle,
         }
     }

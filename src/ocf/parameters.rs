@@ -44,7 +44,7 @@ pub struct Parameter {
 }
 
 /// Every parameter, in the order of the metadata.
-pub const PARAMETERS: [Parameter; 22] = [
+pub const PARAMETERS: [Parameter; 23] = [
     Parameter {
         name: "xmfile",
         kind: Kind::Text,
@@ -227,6 +227,20 @@ pub const PARAMETERS: [Parameter; 22] = [
                qualified name: node1 and -mig give node1-mig, node1.example.org gives node1-mig.example.org.",
     },
     Parameter {
+        name: "migration_detach_pci",
+        kind: Kind::Boolean,
+        default: "false",
+        required: false,
+        unique: false,
+        short: "Detach devices of the host before the domain moves",
+        long: "Xen does not migrate a domain that has PCI devices of the host. true: they are detached (xl pci-detach) just before a \
+               handoff or migration, and those that its configuration names are attached (xl pci-attach) where it runs then; if it \
+               does not move after all, where it was. The guest must be able to do without them for the time, and every node must \
+               have a device at the same address, free for domains (xl pci-assignable-add). A domain with a device that its \
+               configuration does not name is not moved. false: a stop of such a domain is an ordinary one, and a migration fails \
+               before it begins.",
+    },
+    Parameter {
         name: "migration_user",
         kind: Kind::Text,
         default: "root",
@@ -367,6 +381,8 @@ pub struct Parameters {
     pub memory_floor_mib: Option<u64>,
     /// Where a stop saves the domain's memory to.
     pub snapshot: Option<PathBuf>,
+    /// Detach devices of the host before the domain moves.
+    pub detach_pci: bool,
     /// How the other nodes are reached.
     pub reach: Reach,
     /// What a move may use of the network.
@@ -486,6 +502,7 @@ impl Parameters {
             monitor_scripts: reader.parsed("monitor_scripts", scripts)?.unwrap_or_default(),
             autoset_cpu: reader.flag("autoset_utilization_cpu")?,
             autoset_memory: reader.flag("autoset_utilization_hv_memory")?,
+            detach_pci: reader.flag("migration_detach_pci")?,
             share_memory: reader.flag("allow_mem_management")?,
             dom0_keeps_mib: reader.parsed("reserved_Dom0_memory", mib)?.unwrap_or(512),
             memory_floor_mib: reader.parsed("memory_floor", mib)?,

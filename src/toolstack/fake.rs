@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError};
-use crate::domain::{Copy, DomainConfig, DomainId, DomainName, RunState, Sighting};
+use crate::domain::{Copy, DomainConfig, DomainId, DomainName, PciAddress, RunState, Sighting};
 
 /// Answers from a script: each listing takes the next sighting; the last one stays.
 #[derive(Debug, Default)]
@@ -79,6 +79,21 @@ impl Toolstack for Fake {
 
     fn create(&self, path: &Path, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
         self.note(format!("create {} {name}", path.display()));
+        Ok(())
+    }
+
+    fn devices(&self, name: &DomainName, _limit: Duration) -> Result<Vec<PciAddress>, ToolstackError> {
+        self.note(format!("pci-list {name}"));
+        Ok(Vec::new())
+    }
+
+    fn attach(&self, name: &DomainName, device: &PciAddress, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("pci-attach {name} {device}"));
+        Ok(())
+    }
+
+    fn detach(&self, name: &DomainName, device: &PciAddress, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("pci-detach {name} {device}"));
         Ok(())
     }
 

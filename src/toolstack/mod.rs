@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::CommandError;
-use crate::domain::{DomainConfig, DomainId, DomainName, Presence, RunState, Sighting};
+use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Presence, RunState, Sighting};
 
 #[cfg(test)]
 pub mod fake;
@@ -190,6 +190,24 @@ pub trait Toolstack: std::fmt::Debug {
     /// # Errors
     /// The toolstack's words. The domain may exist all the same after a time-out.
     fn create(&self, path: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// The host's PCI devices that the domain has for itself now.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn devices(&self, name: &DomainName, limit: Duration) -> Result<Vec<PciAddress>, ToolstackError>;
+
+    /// Gives it one.
+    ///
+    /// # Errors
+    /// The toolstack's words, for example that the device is not free.
+    fn attach(&self, name: &DomainName, device: &PciAddress, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// Takes one from it; the guest has to agree.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn detach(&self, name: &DomainName, device: &PciAddress, limit: Duration) -> Result<(), ToolstackError>;
 
     /// Saves the domain's memory to a file and ends it. If it cannot, the domain goes on; after a time-out it may be left
     /// suspended.

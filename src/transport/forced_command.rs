@@ -12,7 +12,7 @@
 //! | `status` | lists, and reads all records; changes nothing |
 //! | `preflight` | lists, asks for the host's memory, tries to open the disks that are named, and closes them; changes nothing |
 //! | `last-run` | reads this node's mark of the domain's last run; makes one where there is none |
-//! | `prepare` | has domains here that take part give some memory, never below their floors ([`crate::memory`]); it is theirs again when the connection ends |
+//! | `prepare` | looks whether the devices that are named can be given to a domain; has domains here that take part give some memory, never below their floors ([`crate::memory`]); it is theirs again when the connection ends |
 //! | `slot` | keeps a place in the line of moves, and then a slot, as long as the connection lasts |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
@@ -26,8 +26,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 
 use super::inquiry::settle_there;
-use super::message::{Address, Answer, Greeting, PROTOCOL, Request};
+use super::message::{Address, Answer, Greeting, PROTOCOL, Request, Wanted};
 use super::{read_line, ssh, write_line};
+use crate::agent::devices::{assignable, detach, give_again};
 use crate::clock::Deadline;
 use crate::cluster::heartbeat::Fencings;
 use crate::cluster::peer_files::PeerFiles;
@@ -47,6 +48,7 @@ use crate::tool::status::rows;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::moves::Why;
 use crate::transfer::progress::Direction;
+use crate::transfer::settle::AtSourceEnd;
 use crate::transfer::slots::{Place, Slots};
 use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream, settle};
@@ -152,15 +154,20 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 done(PeerFiles::new(root).forget(&domain, epoch).map_err(|error| error.to_string()))
             }
             Request::Preflight { needs } => Answer::Facts { facts: gather(root, &Xl::new(root), &needs) },
-            Request::Prepare { domain, needed_mib, dom0_keeps_mib, limit, comes_in } => {
-                let memory = Memory { root, toolstack: &Xl::new(root), dom0_keeps_mib };
+            Request::Prepare { domain, room: wanted, devices, limit, comes_in } => {
                 let [by, comes_by] = [limit, comes_in].map(|span| Deadline::after(Duration::from_secs(span)));
-                match memory.make_room(&domain, needed_mib, by, comes_by) {
+                let made = assignable(root, &devices).and_then(|()| {
+                    let Some(Wanted { mib, dom0_keeps_mib }) = wanted else { return Ok(None) };
+                    let memory = Memory { root, toolstack: &Xl::new(root), dom0_keeps_mib };
+                    let made = memory.make_room(&domain, mib, by, comes_by).map(Some);
+                    made.map_err(|why| format!("there is no room for it: {why}"))
+                });
+                match made {
                     Ok(made) => {
-                        room = Some(made);
+                        room = made;
                         Answer::Done
                     }
-                    Err(why) => refused(format!("there is no room for it: {why}")),
+                    Err(why) => refused(why),
                 }
             }
             Request::LastRun { domain } => {
@@ -358,14 +365,23 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         }
     }
     let deadline = Deadline::after(Duration::from_secs(claim.limit));
+    let (xl, devices) = (Xl::new(root), store.load(domain)?.devices);
+    if let Err(why) = detach(&xl, domain, &devices) {
+        store.advance(domain, "serve", Event::SenderEnded(SenderEnd::StillHere))?;
+        return Ok(write_line(&to_caller, &refused(format!("a device of it cannot be detached: {why}")))?);
+    }
     if let Err(error) = write_line(&to_caller, &Answer::Granted) {
         // The claimant is gone. Nothing has been sent; the offer stands.
         store.advance(domain, "serve", Event::SenderEnded(SenderEnd::StillHere))?;
+        give_again(&xl, domain, &devices);
         return Err(error.into());
     }
     let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
     let (why, terms) = (Why::Handoff, claim.terms);
-    transfer::send::send(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms })?;
+    let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
+    if transfer::send::send(stream)?.end == AtSourceEnd::StillHere {
+        give_again(&xl, domain, &devices);
+    }
     Ok(())
 }
 

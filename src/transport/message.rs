@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{DomainName, Presence};
+use crate::domain::{DomainName, PciAddress, Presence};
 use crate::handoff::ledger::Entries;
 use crate::handoff::{Ended, Epoch, Phase, Transfer};
 use crate::host::{NodeName, Root};
@@ -89,6 +89,16 @@ impl Address {
     }
 }
 
+/// Room that a domain needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// How much, in MiB.
+    pub mib: u64,
+    /// What dom0 keeps, in MiB.
+    pub dom0_keeps_mib: u64,
+}
+
 /// What the near end asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
@@ -132,14 +142,14 @@ pub enum Request {
         /// What it needs.
         needs: Needs,
     },
-    /// Make room for this domain, which I am about to push to you over this connection. ([`PREPARE`])
+    /// Make ready for this domain, which I am about to push to you over this connection. ([`PREPARE`])
     Prepare {
         /// Which domain.
         domain: DomainName,
-        /// How much it needs, in MiB.
-        needed_mib: u64,
-        /// What your dom0 keeps, in MiB.
-        dom0_keeps_mib: u64,
+        /// How much room, if that is to be made.
+        room: Option<Wanted>,
+        /// Devices of yours that it will be given.
+        devices: Vec<PciAddress>,
         /// Seconds that you may take for it.
         limit: u64,
         /// Seconds until the stream will have ended, at the latest.

@@ -82,7 +82,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Value, Exit> {
         whole["nics"] = nics.texts().iter().enumerate().map(|(n, nic)| vif(n, nic)).collect();
     }
     if let Some(pci) = get("pci") {
-        whole["pcidevs"] = pci.texts().iter().map(|p| json!({"bdf": p})).collect();
+        whole["pcidevs"] = pci.texts().iter().filter_map(|p| pci_device(p)).collect();
     }
     for (key, default) in [("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")] {
         let value = text(key, default);
@@ -120,6 +120,21 @@ fn disk(text: &str) -> Value {
         }
     }
     disk
+}
+
+/// `0000:03:10.1`, or without the domain: libxl's numbers, in a structure of their own since 4.15.
+pub(crate) fn pci_device(text: &str) -> Option<Value> {
+    let whole = if text.matches(':').count() == 2 { text.to_owned() } else { format!("0000:{text}") };
+    let mut numbers = whole.split([':', '.']).map(|n| u32::from_str_radix(n, 16));
+    let mut next = || numbers.next()?.ok();
+    let (domain, bus, dev, func) = (next()?, next()?, next()?, next()?);
+    Some(json!({"bdf": {"func": func, "dev": dev, "bus": bus, "domain": domain}}))
+}
+
+/// As `xl pci-list` writes it.
+pub(crate) fn pci_address(device: &Value) -> String {
+    let number = |key: &str| device["bdf"][key].as_u64().unwrap_or(0);
+    format!("{:04x}:{:02x}:{:02x}.{:01x}", number("domain"), number("bus"), number("dev"), number("func"))
 }
 
 fn vif(number: usize, text: &str) -> Value {

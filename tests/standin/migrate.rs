@@ -51,6 +51,12 @@ pub(crate) fn migrate(host: &Host, words: &Words) -> Outcome {
         sender.hang_up();
         return Err(Exit::failure(""));
     }
+    if domain.config["pcidevs"].as_array().is_some_and(|devices| !devices.is_empty()) {
+        eprintln!(
+            "xc: error: Hypervisor logdirty support is incompatible with hardware passthrough: Internal error"
+        );
+        return Err(sender.end_badly(&Ending::GuestStays));
+    }
     match sender.send(&config) {
         Ok(()) => sender.wait_until_it_runs_there(),
         Err(ending) => Err(sender.end_badly(&ending)),

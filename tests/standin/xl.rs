@@ -149,6 +149,9 @@ fn dispatch(host: &Host, command: &str, rest: &[String]) -> Outcome {
         "unpause" => set_paused(host, &plain(1)?, false),
         "save" => save(host, &Words::parse(command, rest, "cp", "")?.at_least(2)?),
         "restore" => restore(host, &Words::parse(command, rest, "peFd", "")?.at_least(1)?),
+        "pci-list" => pci_list(host, &plain(1)?),
+        "pci-attach" => pci_change(host, &plain(2)?, true),
+        "pci-detach" => pci_change(host, &Words::parse(command, rest, "f", "")?.at_least(2)?, false),
         "mem-set" => set_memory(host, &plain(2)?),
         "rename" => rename(host, &plain(2)?),
         "domid" => list::domid(host, &plain(1)?),
@@ -453,6 +456,45 @@ fn restore(host: &Host, words: &Words) -> Outcome {
         build(host, Domain::around(guest, &config, name.clone())).map_err(|says| Exit::status(3, says))?;
     host.lock()?.change(domid, |d| d.paused = false)?;
     monitor::start(host, domid, &name)?;
+    Ok(())
+}
+
+/// `xl pci-list NAME`
+fn pci_list(host: &Host, words: &Words) -> Outcome {
+    let locked = host.lock()?;
+    let domid = find(&locked, words.word(0))?;
+    let devices = locked.get(domid).and_then(|d| d.config["pcidevs"].as_array()).cloned().unwrap_or_default();
+    if !devices.is_empty() {
+        println!("Vdev Device");
+    }
+    for (slot, device) in devices.iter().enumerate() {
+        println!("{slot:02x}.0 {}", config::pci_address(device));
+    }
+    Ok(())
+}
+
+/// `xl pci-attach|pci-detach NAME BDF`
+fn pci_change(host: &Host, words: &Words, attach: bool) -> Outcome {
+    let mut locked = host.lock()?;
+    let domid = find(&locked, words.word(0))?;
+    let Some(device) = config::pci_device(words.word(1)) else {
+        return Err(Exit::status(2, "pci-attach: malformed BDF specification"));
+    };
+    let there = locked
+        .get(domid)
+        .and_then(|d| d.config["pcidevs"].as_array().map(|all| all.contains(&device)))
+        .unwrap_or(false);
+    if there == attach {
+        return Err(Exit::failure("libxl: error: libxl_pci.c: PCI device already attached, or not"));
+    }
+    locked.change(domid, |d| {
+        let mut devices = d.config["pcidevs"].as_array().cloned().unwrap_or_default();
+        devices.retain(|other| *other != device);
+        if attach {
+            devices.push(device);
+        }
+        d.config["pcidevs"] = serde_json::json!(devices);
+    })?;
     Ok(())
 }
 

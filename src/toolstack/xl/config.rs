@@ -126,8 +126,9 @@ fn understand(config: Config) -> Result<DomainConfig, String> {
     })
 }
 
-/// `0000:03:10.1`, as libxl's numbers say it.
+/// `0000:03:10.1`, as libxl's numbers say it; from 4.15 on they are in a structure of their own.
 fn device(device: &serde_json::Value) -> String {
+    let device = device.get("bdf").unwrap_or(device);
     let number = |name: &str| device.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     format!("{:04x}:{:02x}:{:02x}.{}", number("domain"), number("bus"), number("dev"), number("func"))
 }
@@ -182,6 +183,9 @@ mod tests {
         assert_eq!(config.disks_by_script, ["iqn=iqn.2011-01.org.example:x0"]);
         assert_eq!((config.bridges, config.may_not_migrate), (vec!["br7".to_owned()], true));
         assert_eq!(config.passthrough, ["0000:03:10.1"]);
+        let since_4_15 = text
+            .replace(r#"{"func":1,"dev":16,"bus":3}"#, r#"{"bdf":{"func":1,"dev":16,"bus":3},"vdevfn":256}"#);
+        assert_eq!(parse_dry_run(&since_4_15).unwrap().passthrough, ["0000:03:10.1"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The table that `xl list` prints.
 
-use crate::domain::{Copy, DomainId, DomainName, RunState, Sighting};
+use crate::domain::{Copy, DomainId, DomainName, PciAddress, RunState, Sighting};
 
 /// Reads the table of `xl list`. A line that does not fit is an error, since it could be the domain that we look for.
 pub(super) fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, String> {
@@ -27,6 +27,19 @@ pub(super) fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, Str
     } else {
         Err("the listing has no Domain-0, so it is not whole".to_owned())
     }
+}
+
+/// Reads what `xl pci-list` prints: a header and a line `VSLOT.VFN DDDD:BB:DD.F` for each device; nothing where there is none
+/// (`tools/xl/xl_pci.c`).
+pub(super) fn parse_devices(table: &str) -> Result<Vec<PciAddress>, String> {
+    let mut lines = table.lines().filter(|line| !line.trim().is_empty());
+    match lines.next() {
+        None => return Ok(Vec::new()),
+        Some(header) if header.starts_with("Vdev") => {}
+        Some(other) => return Err(format!("no table of devices in {other:?}")),
+    }
+    let device = |line: &str| line.split_whitespace().last().and_then(PciAddress::new);
+    lines.map(|line| device(line).ok_or_else(|| format!("cannot read the line {line:?}"))).collect()
 }
 
 /// One line of the table.
@@ -111,6 +124,19 @@ fn parse_state(letters: &str) -> Option<RunState> {
 mod tests {
     use super::*;
     use crate::domain::Presence;
+
+    #[test]
+    fn every_device_is_read_or_none() {
+        assert_eq!(parse_devices(""), Ok(vec![]));
+        let table = "Vdev Device\n00.0 0000:03:10.1\n01.0 0001:0a:00.0\n";
+        let found = parse_devices(table).unwrap();
+        assert_eq!(
+            found.iter().map(PciAddress::as_str).collect::<Vec<_>>(),
+            ["0000:03:10.1", "0001:0a:00.0"]
+        );
+        assert!(parse_devices("Vdev Device\n00.0 03:10.1\n").is_err());
+        assert!(parse_devices("x0 is an invalid domain identifier\n").is_err());
+    }
 
     const HEADER: &str = "Name                                        ID   Mem VCPUs\tState\tTime(s)\n";
     const DOM0: &str = "Domain-0                                     0   768     1     r-----      66.4\n";

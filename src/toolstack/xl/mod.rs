@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{GuestMemory, HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError};
 use crate::command::{self, CommandError, Tool};
-use crate::domain::{DomainConfig, DomainId, DomainName, Sighting};
+use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Sighting};
 use crate::host::Root;
 
 mod config;
@@ -177,6 +177,22 @@ impl Toolstack for Xl {
         // Quoted as xl.cfg(5) wants it; the name's character set has no quote in it.
         let name = format!("name=\"{name}\"");
         self.run(&["create".as_ref(), "--quiet".as_ref(), path.as_ref(), name.as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn devices(&self, name: &DomainName, limit: Duration) -> Result<Vec<PciAddress>, ToolstackError> {
+        let output = self.run(&["pci-list".as_ref(), name.as_str().as_ref()], limit)?;
+        list::parse_devices(&output.stdout)
+            .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
+    }
+
+    fn attach(&self, name: &DomainName, device: &PciAddress, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["pci-attach".as_ref(), name.as_str().as_ref(), device.as_str().as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn detach(&self, name: &DomainName, device: &PciAddress, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["pci-detach".as_ref(), name.as_str().as_ref(), device.as_str().as_ref()], limit)?;
         Ok(())
     }
 
