@@ -13,6 +13,7 @@
 #   make lab-heartbeat  those under classic Heartbeat: `heartbeat stop` on the owner, standby, failback
 #   make bench        the bench tools on the lab: round trips of six ways to move a domain, and memory; doc/results.md
 #                     (ARGS=WORD: what has the word in its name)
+#   make bench-agent  what the agent's actions cost beside ocf:heartbeat:Xen and a bare xl list, here and on a lab node
 #   make bench-check  the bench tools themselves, with real ping, httperf and xen-handoff-load in namespaces
 #   make load         xen-handoff-load, the guest's side of the bench: one static executable, target/load/xen-handoff-load
 #   make install      into DESTDIR (PREFIX=/usr); install-load: xen-handoff-load, which is for guests, not for nodes
@@ -56,7 +57,7 @@ LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 LOAD    = target/load/xen-handoff-load
 
 .PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke \
-	lab-heartbeat bench bench-check load install install-files install-load uninstall man rpm rpm-check clean
+	lab-heartbeat bench bench-agent bench-check load install install-files install-load uninstall man rpm rpm-check clean
 
 all: build
 
@@ -145,6 +146,11 @@ bench-check: toolchain
 bench: build load
 	@tests/need lab bench
 	XEN_HANDOFF_LAB=bench $(CARGO) test --locked --test lab -- $(ARGS)
+
+bench-agent: build
+	@tests/need lab cost
+	$(CARGO) build --locked --example xl-standin --example agent-cost
+	XEN_HANDOFF_LAB=bench-agent $(CARGO) test --locked --test lab
 
 demo: build
 	@tests/need lab

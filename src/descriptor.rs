@@ -1,6 +1,6 @@
 //! Descriptors that cross an `exec`: how a connection that one process opened becomes another one's stream.
 //!
-//! One of two places with unsafe code (the other is `toolstack::libxl`). A descriptor is left open by [`bequeath`] in the parent, its number goes over the
+//! One of three places with unsafe code (the others are `toolstack::libxl` and `toolstack::glance`). A descriptor is left open by [`bequeath`] in the parent, its number goes over the
 //! child's command line, and the child calls [`adopt`] once for each number.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};

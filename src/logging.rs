@@ -2,11 +2,14 @@
 //!
 //! `HA_LOGFACILITY` chooses another facility, or `none`. `HA_LOGFILE` gets every line too. Where syslog cannot be
 //! reached, lines go to stderr, without ever looking like an exit reason. Nothing is logged to stdout.
+//!
+//! Both are opened by the first line that goes there: a monitor in health has none.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Mutex, OnceLock};
 
@@ -18,12 +21,19 @@ use crate::ocf::environment::Environment;
 const IDENTIFIER: &str = "xen-handoff";
 
 struct Sinks {
-    syslog: Option<Mutex<syslog::Logger<LoggerBackend, Formatter3164>>>,
-    file: Option<Mutex<File>>,
-    stderr: bool,
+    facility: Option<Facility>,
+    path: Option<PathBuf>,
+    open: OnceLock<Open>,
     /// Stands before every line: the resource, where known.
     about: String,
     level: LevelFilter,
+}
+
+/// What could be opened.
+struct Open {
+    syslog: Option<Mutex<syslog::Logger<LoggerBackend, Formatter3164>>>,
+    file: Option<Mutex<File>>,
+    stderr: bool,
 }
 
 impl std::fmt::Debug for Sinks {
@@ -57,7 +67,7 @@ fn variables(environment: &Environment) -> Vec<(&'static str, OsString)> {
     variables
 }
 
-/// Opens the log. Called once, by `main`. A log that cannot be opened stops nothing.
+/// Sets the log up. Called once, by `main`. A log that cannot be opened stops nothing.
 pub fn begin(environment: &Environment) {
     // Set once: a second call would be a second `main`.
     let _ = FOR_CHILDREN.set(variables(environment));
@@ -66,14 +76,10 @@ pub fn begin(environment: &Environment) {
         Some("none") => None,
         Some(name) => Some(Facility::from_str(name).unwrap_or(Facility::LOG_DAEMON)),
     };
-    let syslog = facility.and_then(open_syslog);
-    let file = environment.log_file.as_ref().and_then(|path| {
-        OpenOptions::new().append(true).create(true).mode(0o640).open(path).ok().map(Mutex::new)
-    });
     let sinks = Sinks {
-        stderr: syslog.is_none() && file.is_none() && facility.is_some(),
-        syslog,
-        file,
+        facility,
+        path: environment.log_file.clone(),
+        open: OnceLock::new(),
         about: environment
             .resource
             .as_ref()
@@ -92,6 +98,16 @@ fn open_syslog(facility: Facility) -> Option<Mutex<syslog::Logger<LoggerBackend,
     syslog::unix(formatter).ok().map(Mutex::new)
 }
 
+impl Sinks {
+    fn open(&self) -> Open {
+        let syslog = self.facility.and_then(open_syslog);
+        let file = self.path.as_ref().and_then(|path| {
+            OpenOptions::new().append(true).create(true).mode(0o640).open(path).ok().map(Mutex::new)
+        });
+        Open { stderr: syslog.is_none() && file.is_none() && self.facility.is_some(), syslog, file }
+    }
+}
+
 impl Log for Sinks {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= self.level
@@ -103,7 +119,8 @@ impl Log for Sinks {
         }
         // One record, one line: foreign words may have line ends in them.
         let line = format!("{}{}", self.about, record.args()).replace(['\n', '\r'], " ");
-        if let Some(Ok(mut syslog)) = self.syslog.as_ref().map(|syslog| syslog.lock()) {
+        let open = self.open.get_or_init(|| self.open());
+        if let Some(Ok(mut syslog)) = open.syslog.as_ref().map(|syslog| syslog.lock()) {
             // A line that syslog does not take is lost; the action goes on.
             let _ = match record.level() {
                 Level::Error => syslog.err(&line),
@@ -113,10 +130,10 @@ impl Log for Sinks {
             };
         }
         let stamped = || format!("{IDENTIFIER}[{}] {}: {line}\n", std::process::id(), record.level());
-        if let Some(Ok(mut file)) = self.file.as_ref().map(|file| file.lock()) {
+        if let Some(Ok(mut file)) = open.file.as_ref().map(|file| file.lock()) {
             let _ = file.write_all(format!("{} {}", timestamp(), stamped()).as_bytes());
         }
-        if self.stderr {
+        if open.stderr {
             let _ = std::io::stderr().write_all(stamped().as_bytes());
         }
     }
@@ -139,14 +156,14 @@ mod tests {
     fn a_line_goes_to_the_clusters_own_file_whole_and_on_one_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ha.log");
-        let file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
         let sinks = Sinks {
-            syslog: None,
-            file: Some(Mutex::new(file)),
-            stderr: false,
+            facility: None,
+            path: Some(path.clone()),
+            open: OnceLock::new(),
             about: "resource=x0 ".to_owned(),
             level: LevelFilter::Info,
         };
+        assert!(!path.exists(), "opened before there was a line");
         sinks.log(&Record::builder().level(Level::Warn).args(format_args!("two\nlines")).build());
         sinks.log(&Record::builder().level(Level::Debug).args(format_args!("too much")).build());
         let text = std::fs::read_to_string(path).unwrap();

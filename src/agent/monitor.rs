@@ -1,4 +1,4 @@
-//! `monitor`: one listing, and the record. Never 7 for "I cannot tell".
+//! `monitor`: one look, and the record. Never 7 for "I cannot tell".
 //!
 //! | the listing shows | and the record | answer |
 //! |---|---|---|
@@ -18,8 +18,9 @@
 //!
 //! A transfer that broke off here is settled first, as by a start or stop.
 //!
-//! In every state that lasts, monitor starts one process, and those that `monitor_scripts` names. Only a state that is about to
-//! change is looked at again.
+//! A domain that simply runs is seen at a glance ([`crate::toolstack::glance`]), without any process; what a glance does not
+//! say, and all but "runs", is read from one listing of xl's. So in every state that lasts, monitor starts one process at the most,
+//! and those that `monitor_scripts` names. Only a state that is about to change is looked at again.
 
 use std::time::Duration;
 

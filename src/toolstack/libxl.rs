@@ -5,7 +5,8 @@
 //! build time and runs without it; a library that cannot be loaded is an error with its name.
 //!
 //! This runs in a process of its own (`xen-handoff thaw`), so that whatever a foreign library does to its process happens
-//! to that one. Together with `crate::descriptor` the only unsafe code.
+//! to that one. Together with `crate::descriptor` and one call of
+//! `super::glance` the only unsafe code.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};

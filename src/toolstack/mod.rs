@@ -13,6 +13,7 @@ use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Presence, Ru
 
 #[cfg(test)]
 pub mod fake;
+pub mod glance;
 pub mod libxl;
 pub mod xl;
 
@@ -122,7 +123,7 @@ pub struct Size {
     pub memory_mib: u64,
 }
 
-/// A toolstack on this node. Every call is bounded by a time limit and starts one process.
+/// A toolstack on this node. Every call is bounded by a time limit and starts one process, unless it says otherwise.
 pub trait Toolstack: std::fmt::Debug {
     /// What a listing says of `name`.
     ///
@@ -130,8 +131,18 @@ pub trait Toolstack: std::fmt::Debug {
     /// Whenever the listing is not whole: a domain that is missing from a broken listing is *not* absent.
     fn sight(&self, name: &DomainName, limit: Duration) -> Result<Sighting, ToolstackError>;
 
-    /// Where `name` stands, with every failure to find out as [`Presence::Unknown`].
+    /// The domain's id, if it simply runs here under its own name, and that can be told without starting a process. `None` says
+    /// nothing at all.
+    fn glance(&self, _name: &DomainName) -> Option<DomainId> {
+        None
+    }
+
+    /// Where `name` stands, with every failure to find out as [`Presence::Unknown`]. At a glance where that says that it runs;
+    /// everything else is read from a listing.
     fn presence(&self, name: &DomainName, limit: Duration) -> Presence {
+        if let Some(id) = self.glance(name) {
+            return Presence::Running(id);
+        }
         match self.sight(name, limit) {
             Ok(sighting) => sighting.presence(),
             Err(error) => Presence::Unknown(error.to_string()),

@@ -256,10 +256,8 @@ impl Bench {
                 text += &format!("\n{}: not run yet (`make bench ARGS={}`).\n", way.name, way.key);
             }
         }
-        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc");
-        self.keep_plots(&docs.join("plots"))?;
-        let doc = docs.join("results.md");
-        let mut results = std::fs::read_to_string(&doc).context("reading doc/results.md")?;
+        self.keep_plots(&doc().parent().context("doc")?.join("plots"))?;
+        let mut results = std::fs::read_to_string(doc()).context("reading doc/results.md")?;
         results = with_block(&results, "machine", &machine(lab))?;
         results = with_block(&results, "rtt", &text)?;
         for key in loaded::KEYS {
@@ -268,7 +266,7 @@ impl Bench {
                 results = with_block(&results, key, &report)?;
             }
         }
-        std::fs::write(&doc, results)?;
+        std::fs::write(doc(), results)?;
         say(format_args!("results: {}, tables: doc/results.md", self.results.display()));
         print!("{text}");
         Ok(())
@@ -311,8 +309,13 @@ fn machine(lab: &Lab) -> String {
     )
 }
 
+/// Where the tables are.
+pub(crate) fn doc() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/results.md")
+}
+
 /// `document` with another text between the marks of that name.
-fn with_block(document: &str, name: &str, text: &str) -> Result<String> {
+pub(crate) fn with_block(document: &str, name: &str, text: &str) -> Result<String> {
     let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
     let Some((before, rest)) = document.split_once(&open) else {
         bail!("doc/results.md has no {}", open.trim())

@@ -1,7 +1,7 @@
 //! The lab: real Xen nodes in QEMU, real Pacemaker on them, the real agent, a real domain that answers pings.
 //!
 //! `make lab` runs all stories, `make lab ARGS=standby` those whose name holds the word; `make demo` runs the
-//! comparison of `demo.rs`, `make bench` the measurements of `bench.rs`. Anywhere else (`cargo test`) the stories are listed as ignored: the lab needs root, QEMU and
+//! comparison of `demo.rs`, `make bench` the measurements of `bench.rs`, `make bench-agent` those of `cost.rs`. Anywhere else (`cargo test`) the stories are listed as ignored: the lab needs root, QEMU and
 //! some minutes. The first run builds an image and boots it (about four minutes under emulation), later ones begin
 //! from a snapshot of the running cluster in seconds; `XEN_HANDOFF_LAB_CACHE` says where these are kept.
 //!
@@ -21,6 +21,7 @@ mod audit;
 mod bench;
 mod classic;
 mod cluster;
+mod cost;
 mod demo;
 mod disk;
 mod guest;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     match inside::enter(prepare) {
         Ok(inside::Where::Outside(code)) => code,
         Ok(inside::Where::Inside) if asked == "demo" => report(demo::run()),
+        Ok(inside::Where::Inside) if asked == "bench-agent" => report(cost::run()),
         Ok(inside::Where::Inside) if asked == "bench" => {
             report(bench::run(arguments.filter.as_deref().unwrap_or_default()))
         }

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{GuestMemory, HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError};
+use super::{GuestMemory, HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError, glance};
 use crate::command::{self, CommandError, Tool};
 use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Sighting};
 use crate::host::Root;
@@ -79,6 +79,12 @@ impl Toolstack for Xl {
         let output = self.run(&["list".as_ref()], limit)?;
         parse_list(&output.stdout, name)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
+    }
+
+    fn glance(&self, name: &DomainName) -> Option<DomainId> {
+        glance::running(&self.root, name)
+            .inspect_err(|doubt| log::debug!("domain={name} no glance: {doubt}"))
+            .ok()
     }
 
     fn is_attended(&self, name: &DomainName) -> bool {

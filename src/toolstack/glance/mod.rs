@@ -1,0 +1,199 @@
+//! A glance at a domain without `xl`: the name from xenstore, the state from the hypervisor. It says "runs", or nothing.
+//!
+//! A monitor asks the same question again and again and nearly always hears the same answer, for which `xl` is a dear way: a
+//! process that loads libxl. The answer is made of two facts that xl itself would go by, and nothing is guessed:
+//!
+//! - In xenstore exactly one domain is called `NAME`, none `NAME--incoming` or `NAME--migratedaway`, and every domain has a name.
+//! - The hypervisor has a domain of that id and of the uuid that xenstore gives it, and it is neither paused, shut down (which a
+//!   suspended one is), dying, nor without processors.
+//!
+//! Everything else, absence before all, is [`Doubt`], and the caller asks `xl`: no socket, another version of Xen than those
+//! that this was tried on, a store that does not answer at once, an entry that is missing.
+//!
+//! The name is read before the state. A migration suspends its domain before it renames it, and lets the other copy run only
+//! after it got its name: what was called `NAME` and could run after that, did run under this name.
+
+use std::time::Duration;
+
+use crate::domain::{DomainId, DomainName};
+use crate::host::Root;
+
+mod hypervisor;
+mod store;
+
+use hypervisor::State;
+use store::Store;
+
+/// How long the store may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Above this many domains xl is no dearer.
+const MOST_DOMAINS: usize = 500;
+
+/// Why a glance says nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Doubt {
+    /// The store or the hypervisor cannot be asked, or did not answer.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// What they say is not the one thing that a glance may report.
+    #[error("{0}")]
+    Unclear(String),
+}
+
+/// The domain's id, if it certainly runs here under its own name.
+///
+/// # Errors
+/// [`Doubt`] in every other case.
+pub fn running(root: &Root, name: &DomainName) -> Result<DomainId, Doubt> {
+    if !hypervisor::is_known(root) {
+        return Err(unclear("a version of Xen that this was not tried on"));
+    }
+    judge(&mut Store::open(root, PATIENCE)?, |id| hypervisor::state(root, id), name)
+}
+
+fn unclear(what: impl Into<String>) -> Doubt {
+    Doubt::Unclear(what.into())
+}
+
+fn judge(
+    store: &mut Store,
+    ask: impl FnOnce(DomainId) -> std::io::Result<State>,
+    name: &DomainName,
+) -> Result<DomainId, Doubt> {
+    let id = find(store, name)?;
+    let uuid = store.read(&[format!("/local/domain/{id}/vm")])?.pop().unwrap_or_default();
+    let state = ask(id)?;
+    if state.id != id || uuid.strip_prefix("/vm/") != Some(state.uuid.as_str()) {
+        return Err(unclear(format!("xenstore's domain {id} is not the hypervisor's")));
+    }
+    if state.runs { Ok(id) } else { Err(unclear(format!("domain {id} is not simply running"))) }
+}
+
+/// The id of the one domain of this name.
+fn find(store: &mut Store, name: &DomainName) -> Result<DomainId, Doubt> {
+    let ids = store.children("/local/domain")?;
+    if ids.len() > MOST_DOMAINS {
+        return Err(unclear("too many domains"));
+    }
+    let paths: Vec<String> = ids.iter().map(|id| format!("/local/domain/{id}/name")).collect();
+    let names = store.read(&paths)?;
+    if names.iter().any(|other| *other == name.incoming() || *other == name.migrated_away()) {
+        return Err(unclear("a copy of it is on its way"));
+    }
+    let mut own = ids.iter().zip(&names).filter(|(_, other)| *other == name.as_str());
+    match (own.next(), own.next()) {
+        (Some((id, _)), None) => id.parse().map(DomainId).map_err(|_| unclear(format!("a domain id {id:?}"))),
+        _ => Err(unclear("not exactly one domain of this name")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    const UUID: &str = "77000000-0000-4000-8000-000000000050";
+
+    /// A xenstored that answers from these paths; a value that is missing is `ENOENT`, and `!` is no answer at all.
+    fn daemon(paths: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("run/xenstored");
+        std::fs::create_dir_all(&socket).unwrap();
+        let listener = UnixListener::bind(socket.join("socket")).unwrap();
+        let paths: BTreeMap<String, String> =
+            paths.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut header = [0; 16];
+            while stream.read_exact(&mut header).is_ok() {
+                let word = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().unwrap());
+                let mut path = vec![0; word(12) as usize];
+                stream.read_exact(&mut path).unwrap();
+                let path = String::from_utf8(path).unwrap();
+                let (kind, value) = match paths.get(path.trim_end_matches('\0')) {
+                    Some(value) if value == "!" => continue,
+                    Some(value) => (word(0), value.as_str()),
+                    None => (16, "ENOENT\0"),
+                };
+                let length = u32::try_from(value.len()).unwrap();
+                let head: Vec<u8> =
+                    [kind, word(4), 0, length].iter().flat_map(|word| word.to_ne_bytes()).collect();
+                stream.write_all(&[&head, value.as_bytes()].concat()).unwrap();
+            }
+        });
+        let root = Root::new(folder.path());
+        (folder, root)
+    }
+
+    fn glance(paths: &[(&str, &str)], state: &State) -> Result<DomainId, Doubt> {
+        let (_folder, root) = daemon(paths);
+        let mut store = Store::open(&root, Duration::from_millis(300))?;
+        judge(&mut store, |_| Ok(state.clone()), &DomainName::new("x0").unwrap())
+    }
+
+    const ONE: [(&str, &str); 5] = [
+        ("/local/domain", "0\x003\x007\0"),
+        ("/local/domain/0/name", "Domain-0"),
+        ("/local/domain/3/name", "x01"),
+        ("/local/domain/7/name", "x0"),
+        ("/local/domain/7/vm", "/vm/77000000-0000-4000-8000-000000000050"),
+    ];
+
+    fn runs() -> State {
+        State { id: DomainId(7), uuid: UUID.to_owned(), runs: true }
+    }
+
+    #[test]
+    fn a_glance_says_that_a_domain_runs_if_store_and_hypervisor_agree() {
+        assert_eq!(glance(&ONE, &runs()).unwrap(), DomainId(7));
+    }
+
+    #[test]
+    fn whatever_else_a_glance_sees_is_left_to_xl() {
+        let with = |path: &str, value: &'static str| {
+            let mut paths: Vec<_> = ONE.into_iter().filter(|(other, _)| *other != path).collect();
+            let path = ONE.iter().map(|(path, _)| *path).find(|other| *other == path).unwrap();
+            paths.extend((value != "-").then_some((path, value)));
+            glance(&paths, &runs())
+        };
+        for (path, value, why) in [
+            ("/local/domain/7/name", "x1", "not exactly one"),
+            ("/local/domain/3/name", "x0", "not exactly one"),
+            ("/local/domain/3/name", "x0--incoming", "on its way"),
+            ("/local/domain/3/name", "x0--migratedaway", "on its way"),
+            ("/local/domain/3/name", "-", "ENOENT"),
+            ("/local/domain/3/name", "!", "answer"),
+            ("/local/domain/7/vm", "/vm/77000000-0000-4000-8000-000000000051", "not the hypervisor's"),
+            ("/local/domain/7/vm", "-", "ENOENT"),
+            ("/local/domain", "", "not exactly one"),
+            ("/local/domain", "-", "ENOENT"),
+        ] {
+            let doubt = with(path, value).unwrap_err().to_string();
+            assert!(doubt.contains(why), "{path} {value:?}: {doubt}");
+        }
+        for state in [
+            State { runs: false, ..runs() },
+            State { id: DomainId(8), ..runs() },
+            State { uuid: UUID.replace('5', "6"), ..runs() },
+        ] {
+            assert!(matches!(glance(&ONE, &state), Err(Doubt::Unclear(_))), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_xen_or_with_another_one_is_not_looked_at() {
+        let (folder, root) = daemon(&ONE);
+        let name = DomainName::new("x0").unwrap();
+        assert!(matches!(running(&root, &name), Err(Doubt::Unclear(_))));
+        let version = folder.path().join("sys/hypervisor/version");
+        std::fs::create_dir_all(&version).unwrap();
+        std::fs::write(version.join("major"), "4\n").unwrap();
+        std::fs::write(version.join("minor"), "99\n").unwrap();
+        assert!(matches!(running(&root, &name), Err(Doubt::Unclear(_))));
+        // The right one, and no /dev/xen/privcmd.
+        std::fs::write(version.join("minor"), "17\n").unwrap();
+        assert!(matches!(running(&root, &name), Err(Doubt::Io(_))));
+    }
+}
