@@ -9,7 +9,7 @@
 #   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
-#   make lab          every story on real Xen nodes in QEMU (ARGS=WORD: those whose name has the word; NODES=3: three nodes)
+#   make lab          every story on real Xen nodes in QEMU, from the packages (ARGS=WORD: those whose name has the word; NODES=3: three nodes)
 #   make lab-heartbeat  those under classic Heartbeat: `heartbeat stop` on the owner, standby, failback
 #   make bench        the bench tools on the lab: round trips of six ways to move a domain, and memory; doc/results.md
 #                     (ARGS=WORD: what has the word in its name)
@@ -19,6 +19,8 @@
 #   make install      into DESTDIR (PREFIX=/usr); install-load: xen-handoff-load, which is for guests, not for nodes
 #   make rpm          source, binary and debuginfo packages for EL 7, 8 and 9, and what they are made of (CycloneDX): target/rpm
 #                     (RPM_SIGN_KEY=NAME: signed with this key of gpg's; RPM_RELEASE=2: another release of the same version)
+#   make rpm-packages the packages alone, and only if something in them has changed; make rpm-previous: those of an older build,
+#                     which a rolling upgrade on the lab begins with (RPM_PREVIOUS=COMMIT)
 #   make rpm-check    the packages installed, upgraded, erased, rebuilt without network, compared; ends with a line that counts
 
 PREFIX  ?= /usr
@@ -57,7 +59,8 @@ LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 LOAD    = target/load/xen-handoff-load
 
 .PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke \
-	lab-heartbeat bench bench-agent bench-check load install install-files install-load uninstall man rpm rpm-check clean
+	lab-heartbeat bench bench-agent bench-check load install install-files install-load uninstall man rpm rpm-packages \
+	rpm-previous rpm-check clean
 
 all: build
 
@@ -120,8 +123,9 @@ heartbeat: build
 	@tests/need check heartbeat
 	$(CARGO) test --locked --test heartbeat -- $(ARGS)
 
+# From the packages, made before if the sources have changed since.
 NODES ?= 2
-lab: build
+lab: rpm-packages $(if $(or $(if $(ARGS),,all),$(findstring upgrade,$(ARGS))),rpm-previous)
 	@tests/need lab
 	XEN_HANDOFF_LAB=1 XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab -- $(ARGS)
 
@@ -143,16 +147,16 @@ bench-check: toolchain
 	$(CARGO) build --locked -p xen-handoff-load
 	$(CARGO) test --locked --test bench
 
-bench: build load
+bench: rpm-packages load
 	@tests/need lab bench
 	XEN_HANDOFF_LAB=bench $(CARGO) test --locked --test lab -- $(ARGS)
 
-bench-agent: build
+bench-agent: rpm-packages
 	@tests/need lab cost
 	$(CARGO) build --locked --example xl-standin --example agent-cost
 	XEN_HANDOFF_LAB=bench-agent $(CARGO) test --locked --test lab
 
-demo: build
+demo: rpm-packages
 	@tests/need lab
 	XEN_HANDOFF_LAB=demo $(CARGO) test --locked --test lab
 
@@ -184,13 +188,33 @@ uninstall:
 RPM_RELEASE ?= 1
 RPM_SIGN_KEY ?=
 rpm: toolchain
+	rm -rf target/rpm
+	@$(MAKE) --no-print-directory rpm-packages
+	packaging/rpm/sbom target/rpm
+	$(if $(RPM_SIGN_KEY),packaging/rpm/sign '$(RPM_SIGN_KEY)' target/rpm)
+	@find target/rpm -name '*.rpm' -o -name '*.cdx.json'
+
+# The packages alone, and only if something that is in them has changed since they were made.
+RPM_FROM = Cargo.toml Cargo.lock Makefile LICENSE README.md CHANGELOG.md doc/selinux.md \
+	$(filter-out $(addprefix packaging/rpm/,older rpmlint.toml sbom sign),$(shell find src load man ocf packaging -type f))
+rpm-packages: target/rpm/made
+
+target/rpm/made: $(RPM_FROM) | toolchain
 	@tests/need build rpm
 	rm -rf target/rpm
 	packaging/rpm/sources target/rpm/SOURCES
 	packaging/rpm/build target/rpm --define 'release_number $(RPM_RELEASE)'
-	packaging/rpm/sbom target/rpm
-	$(if $(RPM_SIGN_KEY),packaging/rpm/sign '$(RPM_SIGN_KEY)' target/rpm)
-	@find target/rpm -name '*.rpm' -o -name '*.cdx.json'
+	@touch $@
+
+# Those of an older build, as release 0: what a rolling upgrade on the lab begins with. It speaks the same protocol, without the
+# verbs that came later.
+RPM_PREVIOUS ?= 4bf86d4da3e9
+rpm-previous: target/rpm-previous/made-$(RPM_PREVIOUS)
+
+target/rpm-previous/made-$(RPM_PREVIOUS): | toolchain
+	@tests/need build rpm
+	packaging/rpm/older $(RPM_PREVIOUS) target/rpm-previous --define 'release_number 0'
+	@touch $@
 
 rpm-check: rpm
 	@tests/need rpm rpm-check

@@ -1,15 +1,9 @@
 //! Which agent the cluster uses for x0, under which cluster manager, and how it gets onto the nodes.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use anyhow::{Context, Result};
 
-use anyhow::{Context, Result, bail};
-
-use crate::layers;
 use crate::node::Node;
-use crate::process;
-use crate::wait::step;
+use crate::packages::{Build, Packages};
 
 /// What runs the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +17,12 @@ pub(crate) enum Manager {
 /// The agent under test, or the one that it wants to replace.
 #[derive(Debug)]
 pub(crate) enum Agent {
-    /// Ours, staged by `make install`: `ocf:handoff:Xen`, or the script `xen-handoff` of Heartbeat's `resource.d`.
+    /// Ours, from its packages: `ocf:handoff:Xen`, or the script `xen-handoff` of Heartbeat's `resource.d`.
     Handoff {
-        /// The target file system's part of it.
-        stage: PathBuf,
+        /// What is installed.
+        packages: Packages,
+        /// Of which build that is.
+        build: Build,
         /// What calls it.
         manager: Manager,
     },
@@ -35,25 +31,19 @@ pub(crate) enum Agent {
 }
 
 impl Agent {
-    /// The agent that `stage` has staged.
+    /// The agent of this tree.
     pub(crate) fn handoff() -> Result<Self> {
-        Self::staged(Manager::Pacemaker)
+        Self::packaged(Build::Current, Manager::Pacemaker)
     }
 
     /// The same under classic Heartbeat.
     pub(crate) fn under_heartbeat() -> Result<Self> {
-        Self::staged(Manager::Heartbeat)
+        Self::packaged(Build::Current, Manager::Heartbeat)
     }
 
-    fn staged(manager: Manager) -> Result<Self> {
-        let stage = stage_dir();
-        if !stage.join("usr").exists() {
-            bail!(
-                "no agent is staged in {}: `make install` has failed or puts nothing there",
-                stage.display()
-            );
-        }
-        Ok(Self::Handoff { stage, manager })
+    /// Our agent of that build, under that cluster manager.
+    pub(crate) fn packaged(build: Build, manager: Manager) -> Result<Self> {
+        Ok(Self::Handoff { packages: Packages::of(build, manager)?, build, manager })
     }
 
     /// The agent that the stories are about. `XEN_HANDOFF_LAB_AGENT=heartbeat` plays them with the agent that this one
@@ -83,29 +73,26 @@ impl Agent {
 
     /// The name of a snapshot of the ready cluster.
     pub(crate) fn layer(&self) -> &'static str {
-        match self.manager() {
-            Manager::Pacemaker => self.provider(),
-            Manager::Heartbeat => "classic",
+        match self {
+            Self::Handoff { build: Build::Previous, .. } => "previous",
+            Self::Handoff { manager: Manager::Heartbeat, .. } => "classic",
+            Self::Handoff { .. } | Self::Heartbeat => self.provider(),
         }
     }
 
     /// What a snapshot with this agent in it depends on.
     pub(crate) fn key(&self) -> Result<String> {
         match self {
-            Self::Handoff { stage, .. } => layers::hash(&archive(stage)?),
+            Self::Handoff { packages, .. } => packages.key(),
             Self::Heartbeat => Ok("heartbeat".to_string()),
         }
     }
 
-    /// Puts the agent on the nodes, as an operator would who follows the README: the files, one key pair for all, the guard.
+    /// Puts the agent on the nodes, as an operator would who follows the README: the package, one key pair for all, the guard.
     pub(crate) fn install(&self, nodes: &[Node]) -> Result<()> {
-        let Self::Handoff { stage, .. } = self else { return Ok(()) };
-        let archive = archive(stage)?;
+        let Self::Handoff { packages, .. } = self else { return Ok(()) };
         for node in nodes {
-            node.feed(
-                "tar -C / --no-overwrite-dir -xf - && systemd-tmpfiles --create && systemctl daemon-reload",
-                &archive,
-            )?;
+            packages.install(node)?;
         }
         let first = nodes.first().context("there are no nodes")?;
         let authorized = first.ok("xen-handoff keys --authorized-line")?;
@@ -129,45 +116,4 @@ impl Agent {
         }
         Ok(())
     }
-}
-
-fn stage_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab/stage")
-}
-
-/// Builds the agent of this tree and installs it into a directory of its own.
-pub(crate) fn stage() -> Result<()> {
-    let stage = stage_dir();
-    if stage.exists() {
-        std::fs::remove_dir_all(&stage)?;
-    }
-    let mut make = Command::new("make");
-    make.arg("-C").arg(env!("CARGO_MANIFEST_DIR")).arg("install").arg(format!("DESTDIR={}", stage.display()));
-    // Cargo's variables are about this test; a build that saw them would think that everything had changed.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
-            make.env_remove(&name);
-        }
-    }
-    step("building and staging the agent", || {
-        let output = process::start(make, None)?.finish(Duration::from_secs(900))?;
-        if !output.status.success() {
-            bail!("make install: {}{}", output.stdout, output.stderr);
-        }
-        Ok(())
-    })
-}
-
-/// The staged files as one archive that is the same for the same files.
-fn archive(stage: &Path) -> Result<Vec<u8>> {
-    let output = Command::new("tar")
-        .args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-C"])
-        .arg(stage)
-        .args(["-cf", "-", "."])
-        .output()
-        .context("packing the staged agent")?;
-    if !output.status.success() {
-        bail!("tar: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(output.stdout)
 }

@@ -18,6 +18,7 @@ use crate::demo::let_root_in;
 use crate::guest;
 use crate::lab::Lab;
 use crate::loaded;
+use crate::packages;
 use crate::story::Scene;
 use crate::wait::{say, until};
 
@@ -159,7 +160,7 @@ impl Bench {
         std::fs::write(&ssh, stanzas)?;
         let results = top.join("target/bench");
         std::fs::create_dir_all(&results)?;
-        Ok(Self { tool: top.join("target/lab/stage/usr/sbin/xen-handoff"), results, ssh })
+        Ok(Self { tool: packages::tool(), results, ssh })
     }
 
     /// Runs the tool to its end, its progress on our stderr, and returns its table.

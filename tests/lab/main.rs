@@ -6,8 +6,8 @@
 //! from a snapshot of the running cluster in seconds; `XEN_HANDOFF_LAB_CACHE` says where these are kept.
 //!
 //! What is where: `image` builds the disk, `qemu` drives one machine, `network` is the switch, `layers` keeps
-//! snapshots between runs, `node` runs commands on a node, `cluster` (Pacemaker) or `classic` (Heartbeat) and `agent` set it
-//! up, `guest` talks to x0, `disk` is its disk, `loaded` makes guests for `bench`,
+//! snapshots between runs, `node` runs commands on a node, `cluster` (Pacemaker) or `classic` (Heartbeat), `packages` and
+//! `agent` set it up, `guest` talks to x0, `disk` is its disk, `loaded` makes guests for `bench`,
 //! `audit` watches every test for what must never happen, `story/` are the tests, `inside` keeps all of it in namespaces
 //! that vanish with the run.
 #![allow(
@@ -32,6 +32,7 @@ mod layers;
 mod loaded;
 mod network;
 mod node;
+mod packages;
 mod process;
 mod qemu;
 mod sampler;
@@ -57,7 +58,8 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, story::all().into_iter().map(story::without_lab).collect())
             .exit_code();
     }
-    match inside::enter(prepare) {
+    let older = asked == "1" && story::need_an_older_build(&arguments);
+    match inside::enter(|| prepare(older)) {
         Ok(inside::Where::Outside(code)) => code,
         Ok(inside::Where::Inside) if asked == "demo" => report(demo::run()),
         Ok(inside::Where::Inside) if asked == "bench-agent" => report(cost::run()),
@@ -75,10 +77,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// What needs this machine's own network: packages for the image, and cargo for the agent.
-fn prepare() -> anyhow::Result<()> {
+/// What needs this machine's own network: packages for the image, and cargo for ours.
+fn prepare(older: bool) -> anyhow::Result<()> {
     image::ensure(&layers::Cache::open()?)?;
-    agent::stage()
+    packages::make(packages::Build::Current)?;
+    if older {
+        packages::make(packages::Build::Previous)?;
+    }
+    packages::stage()
 }
 
 fn report(result: anyhow::Result<()>) -> ExitCode {

@@ -11,6 +11,7 @@ mod ordinary;
 mod poweroff;
 mod scene;
 mod stock;
+mod upgrade;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -20,6 +21,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::agent::{Agent, Manager};
 use crate::lab::Lab;
+use crate::packages::Build;
 use crate::wait::say;
 
 pub(crate) use scene::Scene;
@@ -34,19 +36,40 @@ pub(crate) struct Story {
 /// What it needs.
 #[derive(Debug, Clone, Copy)]
 enum Tell {
-    /// The lab, under that cluster manager.
-    Lab(Manager, fn(&mut Scene<'_>) -> Result<()>),
+    /// The lab, so set up.
+    Lab(Setting, fn(&mut Scene<'_>) -> Result<()>),
     /// Nothing: it is about the harness, and runs anywhere.
     Dry(fn() -> Result<()>),
 }
 
+/// What is on the nodes when a story begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Setting {
+    manager: Manager,
+    build: Build,
+}
+
+impl Setting {
+    fn agent(self) -> Result<Agent> {
+        match self {
+            Self { manager: Manager::Pacemaker, build: Build::Current } => Agent::under_test(),
+            Self { manager, build } => Agent::packaged(build, manager),
+        }
+    }
+}
+
 const fn lab(name: &'static str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Story {
-    Story { name, tell: Tell::Lab(Manager::Pacemaker, tell) }
+    Story { name, tell: Tell::Lab(Setting { manager: Manager::Pacemaker, build: Build::Current }, tell) }
 }
 
 /// The same under classic Heartbeat.
 const fn classic(name: &'static str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Story {
-    Story { name, tell: Tell::Lab(Manager::Heartbeat, tell) }
+    Story { name, tell: Tell::Lab(Setting { manager: Manager::Heartbeat, build: Build::Current }, tell) }
+}
+
+/// Under Pacemaker, with an older build on all nodes.
+const fn older(name: &'static str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Story {
+    Story { name, tell: Tell::Lab(Setting { manager: Manager::Pacemaker, build: Build::Previous }, tell) }
 }
 
 const fn dry(name: &'static str, tell: fn() -> Result<()>) -> Story {
@@ -62,9 +85,22 @@ pub(crate) fn all() -> Vec<Story> {
         broken::STORIES,
         ordinary::STORIES,
         stock::STORIES,
+        upgrade::STORIES,
         classic::STORIES,
     ]
     .concat()
+}
+
+/// Will a story be told that begins with an older build?
+pub(crate) fn need_an_older_build(arguments: &libtest_mimic::Arguments) -> bool {
+    let told = |story: &Story| match &arguments.filter {
+        Some(word) if arguments.exact => story.name == word,
+        Some(word) => story.name.contains(word.as_str()),
+        None => true,
+    };
+    all().iter().any(|story| {
+        told(story) && matches!(story.tell, Tell::Lab(Setting { build: Build::Previous, .. }, _))
+    })
 }
 
 /// The story as a test that is only listed, unless it needs no lab.
@@ -83,8 +119,8 @@ pub(crate) struct Shared(Arc<Mutex<State>>);
 enum State {
     #[default]
     Off,
-    /// With the snapshot of that manager's cluster.
-    On(Box<Lab>, Manager),
+    /// With the snapshot of that cluster.
+    On(Box<Lab>, Setting),
     /// It did not come up; the stories that follow need not try.
     Broken(String),
 }
@@ -92,13 +128,13 @@ enum State {
 impl Shared {
     /// The story as a test on the lab.
     pub(crate) fn trial(&self, story: Story) -> Trial {
-        let Tell::Lab(manager, tell) = story.tell else { return without_lab(story) };
+        let Tell::Lab(setting, tell) = story.tell else { return without_lab(story) };
         let shared = self.clone();
         Trial::test(story.name, move || {
             // The test's name stands on the line already.
             eprintln!();
             let began = Instant::now();
-            let told = shared.with(manager, |lab| Scene::play(lab, story.name, tell));
+            let told = shared.with(setting, |lab| Scene::play(lab, story.name, tell));
             say(format_args!("{}: {:.0} s in all", story.name, began.elapsed().as_secs_f64()));
             told.map_err(failed)
         })
@@ -109,19 +145,19 @@ impl Shared {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Off;
     }
 
-    fn with(&self, manager: Manager, work: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    fn with(&self, setting: Setting, work: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Off) {
-            *state = match up(manager) {
-                Ok(lab) => State::On(Box::new(lab), manager),
+            *state = match up(setting) {
+                Ok(lab) => State::On(Box::new(lab), setting),
                 Err(error) => State::Broken(format!("{error:#}")),
             };
         }
         match &mut *state {
             State::On(lab, current) => {
-                if *current != manager {
-                    lab.ready(&agent_under(manager)?)?;
-                    *current = manager;
+                if *current != setting {
+                    lab.ready(&setting.agent()?)?;
+                    *current = setting;
                 }
                 lab.restore()?;
                 work(lab)
@@ -132,17 +168,10 @@ impl Shared {
     }
 }
 
-fn up(manager: Manager) -> Result<Lab> {
+fn up(setting: Setting) -> Result<Lab> {
     let mut lab = Lab::open()?;
-    lab.ready(&agent_under(manager)?)?;
+    lab.ready(&setting.agent()?)?;
     Ok(lab)
-}
-
-fn agent_under(manager: Manager) -> Result<Agent> {
-    match manager {
-        Manager::Pacemaker => Agent::under_test(),
-        Manager::Heartbeat => Agent::under_heartbeat(),
-    }
 }
 
 fn failed(error: anyhow::Error) -> Failed {

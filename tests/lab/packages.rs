@@ -1,0 +1,136 @@
+//! The packages that the nodes get: those of this tree, and those of an older build for a rolling upgrade.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::agent::Manager;
+use crate::layers;
+use crate::node::Node;
+use crate::process;
+use crate::wait::step;
+
+/// How long a build from nothing may take on a busy machine, the linker's installation included.
+const BUILD: Duration = Duration::from_secs(3600);
+
+/// Where a node keeps them until they are installed.
+const ON_THE_NODE: &str = "/root/packages";
+
+/// Which build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// Of this tree.
+    Current,
+    /// Of an older commit (`RPM_PREVIOUS` in the Makefile).
+    Previous,
+}
+
+impl Build {
+    /// What `make` makes it by.
+    fn target(self) -> &'static str {
+        match self {
+            Self::Current => "rpm-packages",
+            Self::Previous => "rpm-previous",
+        }
+    }
+
+    fn folder(self) -> PathBuf {
+        top().join(match self {
+            Self::Current => "target/rpm",
+            Self::Previous => "target/rpm-previous",
+        })
+    }
+}
+
+/// The packages of a build that a node needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Packages {
+    files: Vec<PathBuf>,
+}
+
+impl Packages {
+    /// Those that this cluster manager needs.
+    pub(crate) fn of(build: Build, manager: Manager) -> Result<Self> {
+        let mut files = vec![find(build, "x86_64", "xen-handoff-")?];
+        if manager == Manager::Heartbeat {
+            files.push(find(build, "noarch", "xen-handoff-heartbeat-")?);
+        }
+        Ok(Self { files })
+    }
+
+    /// The same for the same bytes.
+    pub(crate) fn key(&self) -> Result<String> {
+        let mut all = Vec::new();
+        for file in &self.files {
+            all.extend(std::fs::read(file)?);
+        }
+        layers::hash(&all)
+    }
+
+    /// Has them installed on a node, whatever version was there. A node is a Debian, whose rpm knows no package that it depends on.
+    pub(crate) fn install(&self, node: &Node) -> Result<String> {
+        node.ok(&format!("rm -rf {ON_THE_NODE}"))?;
+        for file in &self.files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            node.put(&format!("{ON_THE_NODE}/{name}"), &std::fs::read(file)?, "644", "root")?;
+        }
+        node.ok(&format!("rpm -Uvh --nodeps --oldpackage --force-debian {ON_THE_NODE}/*.rpm 2>&1"))
+    }
+}
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn find(build: Build, architecture: &str, start: &str) -> Result<PathBuf> {
+    let folder = build.folder().join("RPMS").join(architecture);
+    let what = || format!("no {start}* in {}: make {}", folder.display(), build.target());
+    let entries = std::fs::read_dir(&folder).with_context(what)?;
+    let paths: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>().with_context(what)?;
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.strip_prefix(start).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    paths.into_iter().find(fits).with_context(what)
+}
+
+/// The tool as the package brings it, for the tester's own place.
+pub(crate) fn tool() -> PathBuf {
+    top().join("target/lab/stage/usr/sbin/xen-handoff")
+}
+
+/// Makes the packages of a build where something in them has changed.
+pub(crate) fn make(build: Build) -> Result<()> {
+    let mut make = Command::new("make");
+    make.arg("-C").arg(top()).arg(build.target());
+    // Cargo's variables are about this test; a build that saw them would think that everything had changed.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
+            make.env_remove(&name);
+        }
+    }
+    step(format_args!("make {}", build.target()), || {
+        let output = process::start(make, None)?.finish(BUILD)?;
+        if !output.status.success() {
+            bail!("make {}: {}{}", build.target(), output.stdout, output.stderr);
+        }
+        Ok(())
+    })
+}
+
+/// Unpacks the package of this tree, for [`tool`].
+pub(crate) fn stage() -> Result<()> {
+    let folder = top().join("target/lab/stage");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    let package = find(Build::Current, "x86_64", "xen-handoff-")?;
+    let unpack = "rpm2cpio \"$1\" | cpio -idm --quiet --no-absolute-filenames -D \"$2\"";
+    let (package, folder) = (package.display().to_string(), folder.display().to_string());
+    let arguments = ["-o", "pipefail", "-c", unpack, "unpack", &package, &folder];
+    process::run("bash", &arguments, Duration::from_secs(60)).map(drop)
+}
