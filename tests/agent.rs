@@ -1107,3 +1107,34 @@ fn p4_a_move_that_fails_leaves_the_domain_with_its_device() {
         eventually("it has its device again", || n1.runs_x0() && has_its_device(&n1));
     }
 }
+
+#[test]
+fn p4_a_move_that_takes_too_long_is_broken_off_before_the_guest_is_suspended_and_never_after() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.knob("stream.mib", "60");
+    n1.knob("stream.mib-per-second", "4");
+    let deadline = ("OCF_RESKEY_migration_deadline", "2");
+    let too_long = "the guest was not suspended within migration_deadline=2 s";
+    let migrate = n1.act("migrate_to", &[deadline, ("OCF_RESKEY_CRM_meta_migrate_target", "n2")]);
+    assert_eq!(migrate.code, 1);
+    assert!(migrate.reason.contains(too_long), "{}", migrate.reason);
+    assert!(n1.runs_x0() && n1.phase() == "idle" && n2.domains().is_empty());
+    n1.succeeds("stop");
+    let start = n2.act(
+        "start",
+        &[deadline, ("OCF_RESKEY_CRM_meta_timeout", "11000"), ("OCF_RESKEY_migration_connect_timeout", "2")],
+    );
+    assert_eq!(start.code, 1);
+    assert!(world.log().matches(too_long).count() > 1, "the start does not say it");
+    eventually("it is on offer again", || n1.phase() == "offered");
+    assert!(n1.runs_x0());
+    let events = std::fs::read_to_string(n1.root.join("var/lib/xl-standin/events")).unwrap();
+    assert!(!events.contains("shutdown-suspend"), "the guest was suspended: {events}");
+    // What takes long with the guest suspended is moved to its end.
+    n1.knob("stream.mib", "4");
+    n1.knob("stream.last-seconds", "4");
+    assert_eq!(n2.act("start", &[deadline]).code, 0);
+    assert!(n2.runs_x0());
+    assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
+}

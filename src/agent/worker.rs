@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, RawFd};
 use std::process::{Child, ChildStdout};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -139,10 +139,11 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd, slot: Option<RawFd>) -> an
         let lock = lock.as_fd();
         let why = Why::Handoff;
         let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
+        let began = Instant::now();
         let received = transfer::receive::receive(stream).map_err(broken)?;
         Ok(match received.end {
             ReceiverEnd::Running => Outcome::Moved,
-            ReceiverEnd::Nothing => failed(received.said),
+            ReceiverEnd::Nothing => failed(in_time(terms, began) + &received.said),
             ReceiverEnd::Undecided => Outcome::Undecided { reason: received.said },
         })
     })
@@ -205,13 +206,14 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
         let lock = lock.as_fd();
         let why = Why::Migration;
         let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
+        let began = Instant::now();
         let sent = transfer::send::send(stream).map_err(broken)?;
         if sent.end == AtSourceEnd::StillHere {
             give_again(&xl, domain, &devices);
         }
         Ok(match sent.end {
             AtSourceEnd::Moved => Outcome::Moved,
-            AtSourceEnd::StillHere => failed(sent.said),
+            AtSourceEnd::StillHere => failed(in_time(terms, began) + &sent.said),
             AtSourceEnd::Gone => failed(format!("it ended by itself meanwhile; {}", sent.said)),
             AtSourceEnd::Undecided(why) => Outcome::Undecided { reason: format!("{why}; {}", sent.said) },
         })
@@ -246,6 +248,16 @@ fn prepare(
         Ok(Answer::Refused { reason, .. }) => Err(reason),
         Ok(other) => Err(format!("it answers {other:?}")),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What is to be said first of a stream that has ended with nothing moved: whether its time was over.
+fn in_time(terms: Terms, began: Instant) -> String {
+    match terms.deadline {
+        Some(seconds) if began.elapsed() >= Duration::from_secs(seconds) => {
+            format!("the guest was not suspended within migration_deadline={seconds} s; ")
+        }
+        _ => String::new(),
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Parameter {
 }
 
 /// Every parameter, in the order of the metadata.
-pub const PARAMETERS: [Parameter; 23] = [
+pub const PARAMETERS: [Parameter; 24] = [
     Parameter {
         name: "xmfile",
         kind: Kind::Text,
@@ -292,6 +292,19 @@ pub const PARAMETERS: [Parameter; 23] = [
                agent's memory. Where the other node has a version that cannot, it goes as it is, and the log says so.",
     },
     Parameter {
+        name: "migration_deadline",
+        kind: Kind::Time,
+        default: "0",
+        required: false,
+        unique: false,
+        short: "Limit of a move until the guest is suspended",
+        long: "How long a move may go on while the guest runs, in seconds from its begin. A move whose guest has not been \
+               suspended for the last step by then is broken off: the guest runs on at the source as if nothing had been, \
+               migrate_to fails with the reason, and a start tries again until its own timeout. Once the guest is \
+               suspended, its move is not broken off by this. 0: no limit but the operation's timeout, by which a move can be \
+               broken off in the last step as well, so that the guest pauses and runs on at the source. At most a day.",
+    },
+    Parameter {
         name: "handoff_peer_timeout",
         kind: Kind::Time,
         default: "10",
@@ -534,6 +547,10 @@ impl Parameters {
                         _ => Err("must be none or zstd".to_owned()),
                     })?
                     .unwrap_or_default(),
+                deadline: reader
+                    .span("migration_deadline", 0..=DAY)?
+                    .map(|span| span.as_secs())
+                    .filter(|seconds| *seconds > 0),
             },
         })
     }
@@ -606,6 +623,7 @@ mod tests {
             ("migration_connect_timeout", "2 weeks"),
             ("migration_rate", "fast"),
             ("migration_compression", "gzip"),
+            ("migration_deadline", "3 days"),
             ("monitor_scripts", "/bin/check check"),
             ("autoset_utilization_cpu", "perhaps"),
             ("reserved_Dom0_memory", "512m"),

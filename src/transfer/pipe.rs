@@ -7,7 +7,9 @@
 //! GO, and [`Watcher::go`] is asked before it is let through; no rate holds for it. Either answer of "no" ends the stream there, which both
 //! ends of xl survive.
 //!
-//! A stream has a deadline, and it ends by it only before *ready*: never after.
+//! A stream has a deadline, and it ends by it only before *ready*: never after. It may have an earlier one for the guest's
+//! suspension: the stream does not show that moment, so when the time is over the pipe holds it and has the toolstack asked.
+//! A guest that runs on goes on running, and the stream is broken off; one that is suspended is moved to the end.
 
 use std::fmt;
 use std::io::Read;
@@ -47,6 +49,12 @@ pub trait Watcher: Sync {
 
     /// So much has passed. Called about twice a second.
     fn progress(&self, passing: Passing);
+
+    /// Whether the guest has been suspended for the last step; `None` where that cannot be told. Asked when its time to move
+    /// running is over; nothing passes meanwhile.
+    fn is_suspended(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// How far a stream has come.
@@ -80,12 +88,14 @@ pub struct Carriage {
     pub rate: Option<u64>,
     /// What becomes of the bytes.
     pub form: Form,
+    /// When it is broken off if the guest has not been suspended.
+    pub suspend_by: Option<Deadline>,
 }
 
 impl Carriage {
     /// As it is, as fast as it goes.
     pub fn plain(deadline: Deadline) -> Self {
-        Self { deadline, rate: None, form: Form::AsItIs }
+        Self { deadline, rate: None, form: Form::AsItIs, suspend_by: None }
     }
 }
 
@@ -205,6 +215,7 @@ struct Down<'a> {
     from: OwnedFd,
     to: OwnedFd,
     deadline: Deadline,
+    suspend_by: Option<Deadline>,
     work: Work,
     bucket: Option<Bucket>,
     watcher: &'a dyn Watcher,
@@ -244,6 +255,7 @@ impl<'a> Down<'a> {
             from,
             to,
             deadline: carriage.deadline,
+            suspend_by: carriage.suspend_by,
             work,
             bucket: carriage.rate.map(|rate| Bucket::new(rate, now)),
             watcher,
@@ -278,6 +290,9 @@ impl<'a> Down<'a> {
             if self.deadline.passed() && !ready {
                 anyhow::bail!("it did not end in time and was broken off before the point of no return");
             }
+            if !ready {
+                self.look_at_suspension()?;
+            }
             if self.shared.over.load(Ordering::SeqCst) && !can {
                 return Ok(());
             }
@@ -300,6 +315,23 @@ impl<'a> Down<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Ends the stream if the guest's time to move running is over. xl suspends it only when it has written all that it has, so
+    /// while we look, and take nothing, it hardly can: at most what fits into its pipe is missing.
+    fn look_at_suspension(&mut self) -> anyhow::Result<()> {
+        if !self.suspend_by.is_some_and(Deadline::passed) {
+            return Ok(());
+        }
+        match self.watcher.is_suspended() {
+            Some(false) => anyhow::bail!(
+                "migration_deadline: the guest was not suspended in time; it was broken off before that, and runs on"
+            ),
+            Some(true) => self.suspend_by = None,
+            // Never where it cannot be told. Asked again a little later.
+            None => self.suspend_by = Some(Deadline::after(TICK)),
+        }
+        Ok(())
     }
 
     /// How much may be written now.
@@ -463,6 +495,7 @@ mod tests {
     #[derive(Default)]
     struct Notes {
         seen: Mutex<Vec<String>>,
+        suspended: Mutex<Vec<Option<bool>>>,
         refuse_ready: bool,
         refuse_go: bool,
     }
@@ -483,6 +516,10 @@ mod tests {
             self.note("go", self.refuse_go)
         }
         fn progress(&self, _passing: Passing) {}
+        fn is_suspended(&self) -> Option<bool> {
+            self.seen.lock().unwrap().push("look".to_owned());
+            self.suspended.lock().unwrap().pop().flatten()
+        }
     }
 
     fn pipe() -> (File, OwnedFd) {
@@ -682,6 +719,30 @@ mod tests {
         let passed =
             carry(ends, Carriage::plain(Deadline::after(Duration::from_millis(50))), &Notes::default());
         assert!(passed.ended.unwrap().to_string().contains("in time"));
+    }
+
+    #[test]
+    fn a_guest_that_is_not_suspended_in_time_runs_on_and_one_that_is_moves_to_the_end() {
+        let stuck = |suspended: Vec<Option<bool>>| {
+            let (mut sender_out, down_from) = pipe();
+            let (down_to, _receiver_in) = pipe();
+            let (_receiver_out, up_from) = pipe();
+            let (up_to, _sender_in) = pipe();
+            let ends = Ends { down_from, down_to: down_to.into(), up_from, up_to: up_to.into() };
+            sender_out.write_all(b"some of its memory").unwrap();
+            let notes = Notes { suspended: Mutex::new(suspended), ..Notes::default() };
+            let suspend_by = Some(Deadline::after(Duration::ZERO));
+            let plain = Carriage::plain(Deadline::after(Duration::from_secs(2)));
+            let passed = carry(ends, Carriage { suspend_by, ..plain }, &notes);
+            (passed.ended.unwrap().to_string(), notes.seen.lock().unwrap().len())
+        };
+        let (why, looks) = stuck(vec![Some(false)]);
+        assert!(why.contains("migration_deadline") && looks == 1, "{why} after {looks} looks");
+        // Read from the end: not known at first, then running.
+        let (why, looks) = stuck(vec![Some(false), None]);
+        assert!(why.contains("migration_deadline") && looks == 2, "{why} after {looks} looks");
+        let (why, looks) = stuck(vec![Some(true)]);
+        assert!(why.contains("before the point of no return") && looks == 1, "{why} after {looks} looks");
     }
 
     #[test]

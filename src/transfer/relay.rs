@@ -10,10 +10,14 @@ use super::progress::{Direction, Reporter};
 use super::terms::Compression;
 use crate::clock::Deadline;
 use crate::descriptor::adopt;
-use crate::domain::DomainName;
+use crate::domain::{DomainName, Presence};
 use crate::handoff::Event;
 use crate::handoff::record::Store;
 use crate::host::Root;
+use crate::toolstack::{Toolstack, xl::Xl};
+
+/// Limit of the look whether the guest is suspended; the stream waits that long.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the relay is told on its command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,6 +37,9 @@ pub struct Relay {
     /// MiB/s that the connection may carry at most.
     #[arg(long)]
     pub rate: Option<u64>,
+    /// Seconds until the stream is broken off, if the guest has not been suspended.
+    #[arg(long)]
+    pub suspend_by: Option<u64>,
     /// How the stream looks on the connection.
     #[arg(long, value_enum, default_value_t = Compression::None)]
     pub compression: Compression,
@@ -42,6 +49,7 @@ pub struct Relay {
 }
 
 struct AtSource<'a> {
+    root: &'a Root,
     store: Store,
     domain: &'a DomainName,
     reporter: Reporter,
@@ -62,6 +70,17 @@ impl Watcher for AtSource<'_> {
     fn progress(&self, passing: Passing) {
         self.reporter.tell(passing);
     }
+
+    fn is_suspended(&self) -> Option<bool> {
+        match Xl::new(self.root).presence(self.domain, LOOK_LIMIT) {
+            Presence::Running(_) | Presence::Paused(_) => Some(false),
+            Presence::Frozen(_) | Presence::MigratedAway(_) => Some(true),
+            other => {
+                log::info!("domain={} migration_deadline: it is {other}", self.domain);
+                None
+            }
+        }
+    }
 }
 
 /// Carries the stream.
@@ -77,6 +96,7 @@ pub fn run(root: &Root, order: &Relay) -> anyhow::Result<()> {
         up_to: rustix::stdio::stdout().try_clone_to_owned()?,
     };
     let watcher = AtSource {
+        root,
         store: Store::new(root.state_folder()),
         domain: &order.domain,
         reporter: Reporter::begin(root, &order.domain, Direction::Outgoing),
@@ -86,7 +106,8 @@ pub fn run(root: &Root, order: &Relay) -> anyhow::Result<()> {
         Compression::Zstd => Form::Pack,
     };
     let deadline = Deadline::after(Duration::from_secs(order.limit));
-    let passed = pipe::carry(ends, Carriage { deadline, rate: order.rate, form }, &watcher);
+    let suspend_by = order.suspend_by.map(|seconds| Deadline::after(Duration::from_secs(seconds)));
+    let passed = pipe::carry(ends, Carriage { deadline, rate: order.rate, form, suspend_by }, &watcher);
     log::info!("domain={} relay {passed}", order.domain);
     moves::leave_flow(root, &order.domain, &passed);
     passed.ended.map_or(Ok(()), Err)

@@ -74,8 +74,9 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
     let (to_peer, to_number) = bequeath(to_peer)?;
     let (lock, _) = bequeath(lock)?;
     let rate = terms.rate.map(|rate| format!(" --rate {rate}")).unwrap_or_default();
+    let suspend_by = terms.deadline.map(|seconds| format!(" --suspend-by {seconds}")).unwrap_or_default();
     let transport = format!(
-        "{exe} relay --domain {domain} --from-peer {from_number} --to-peer {to_number} --limit {}{rate} --compression {} --",
+        "{exe} relay --domain {domain} --from-peer {from_number} --to-peer {to_number} --limit {}{rate}{suspend_by} --compression {} --",
         deadline.left().as_secs().max(1),
         terms.compression.word(),
     );

@@ -45,6 +45,9 @@ pub struct Terms {
     /// How it looks on the connection.
     #[serde(default, skip_serializing_if = "Compression::is_none")]
     pub compression: Compression,
+    /// Seconds from the stream's begin until it is broken off if the guest has not been suspended for the last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
 }
 
 impl Terms {
@@ -65,6 +68,10 @@ impl Terms {
         if by_source && self.rate.is_some() && !connection.can(LIMITS) {
             log::warn!("domain={domain} no limit to its rate: xen-handoff {version} on {peer} knows none");
             agreed.rate = None;
+        }
+        if by_source && self.deadline.is_some() && !connection.can(LIMITS) {
+            log::warn!("domain={domain} no migration_deadline: xen-handoff {version} on {peer} knows none");
+            agreed.deadline = None;
         }
         agreed
     }
