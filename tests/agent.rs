@@ -614,6 +614,61 @@ fn the_clusters_configuration_is_written_only_when_the_domains_size_has_changed(
     assert!(monitor().len() > first.len());
 }
 
+/// The last move in the log of moves of this host.
+fn last_move(host: &world::Host) -> serde_json::Value {
+    let (status, text) = host.tool(&["history", "--json", "--last", "1"]);
+    assert_eq!(status, 0, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_move_keeps_to_its_rate_whether_it_is_pulled_or_pushed() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    for host in [&n1, &n2] {
+        host.knob("stream.mib", "3");
+        host.knob("stream.mib-per-second", "1000");
+    }
+    let rate = ("OCF_RESKEY_migration_rate", "1");
+    let took = |host: &world::Host| {
+        let flow = &last_move(host)["flow"];
+        flow["ready_ms"].as_u64().unwrap() - flow["opened_ms"].as_u64().unwrap()
+    };
+    n1.succeeds("stop");
+    assert_eq!(n2.act("start", &[rate]).code, 0);
+    assert!(n2.runs_x0() && took(&n2) > 2500, "3 MiB were pulled in {} ms", took(&n2));
+    let migrate = n2.act("migrate_to", &[rate, ("OCF_RESKEY_CRM_meta_migrate_target", "n1")]);
+    assert_eq!(migrate.code, 0, "{}", migrate.reason);
+    n1.succeeds("migrate_from");
+    assert!(n1.runs_x0() && took(&n1) > 2500, "3 MiB were pushed in {} ms", took(&n1));
+}
+
+#[test]
+fn a_compressed_move_costs_the_network_less_and_the_log_of_moves_says_both() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    let zstd = ("OCF_RESKEY_migration_compression", "zstd");
+    let costs_less = |host: &world::Host| {
+        let flow = &last_move(host)["flow"];
+        let (bytes, wire) = (flow["bytes"].as_u64().unwrap(), flow["wire"].as_u64().unwrap());
+        assert!(bytes > 8 << 20 && wire < bytes / 20, "{flow}");
+    };
+    n1.knob("stream.zeros", "yes");
+    n2.knob("stream.zeros", "yes");
+    n1.succeeds("stop");
+    assert_eq!(n2.act("start", &[zstd]).code, 0);
+    assert!(n2.runs_x0());
+    costs_less(&n1);
+    costs_less(&n2);
+    let migrate = n2.act("migrate_to", &[zstd, ("OCF_RESKEY_CRM_meta_migrate_target", "n1")]);
+    assert_eq!(migrate.code, 0, "{}", migrate.reason);
+    n1.succeeds("migrate_from");
+    assert!(n1.runs_x0());
+    costs_less(&n1);
+    costs_less(&n2);
+    assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
+}
+
 const SHARES: (&str, &str) = ("OCF_RESKEY_allow_mem_management", "yes");
 
 /// x1 runs on that host with 64 MiB, is to be left with `floor`, and 6 MiB are free. x0 needs 18: its own 16, and Xen's part.
@@ -982,5 +1037,43 @@ fn p4_a_move_that_fails_leaves_the_domain_with_its_device() {
         let calls = std::fs::read_to_string(n1.root.join("var/lib/xl-standin/commands")).unwrap();
         assert!(calls.contains("pci-detach x0 0000:03:10.1"), "{calls}");
         eventually("it has its device again", || n1.runs_x0() && has_its_device(&n1));
+    }
+}
+
+#[test]
+fn a_guest_without_drivers_is_shut_down_by_its_power_button() {
+    let world = x0_on_n1();
+    world.plan(&NODES, None);
+    let n1 = world.host("n1");
+    n1.knob("x0.no-pv", "");
+    let stop = n1.act("stop", &[("OCF_RESKEY_shutdown_acpi", "yes")]);
+    assert_eq!(stop.code, 0, "{}", stop.reason);
+    let calls = std::fs::read_to_string(n1.root.join("var/lib/xl-standin/commands")).unwrap();
+    assert!(calls.contains("trigger x0 power") && !calls.contains("shutdown x0"), "{calls}");
+    assert!(world.log().contains("stop: shut down"), "{}", world.log());
+}
+
+#[test]
+fn moves_take_the_migration_network_by_a_nodes_attribute_or_by_a_suffix() {
+    let ways = [("OCF_RESKEY_node_ip_attribute", "mig"), ("OCF_RESKEY_migration_network_suffix", "-mig")];
+    for (way, hosts) in ways.into_iter().zip([["10.0.0.1", "10.0.0.2"], ["n1-mig", "n2-mig"]]) {
+        let world = x0_on_n1();
+        for (node, host) in ["n1", "n2"].into_iter().zip(hosts) {
+            std::os::unix::fs::symlink(world.shared(node), world.shared(host)).unwrap();
+            let here = world.host(node);
+            let says = format!("case \"$*\" in *' n1 '*) echo {};; *) echo {};; esac", hosts[0], hosts[1]);
+            here.put_script("usr/sbin/crm_attribute", &says);
+            // Nobody is reached by his bare name.
+            let ssh = std::fs::read_to_string(here.root.join("usr/sbin/ssh")).unwrap();
+            let only =
+                "for a; do h=$b; b=$a; done; case $h in n1|n2|n3) echo by its name >&2; exit 255;; esac";
+            here.put_script("usr/sbin/ssh", &ssh.replace("#!/bin/sh", only));
+        }
+        let stop = world.host("n1").act("stop", &[way]);
+        assert_eq!(stop.code, 0, "{}", stop.reason);
+        assert_eq!(world.host("n1").phase(), "offered", "{}", world.log());
+        let start = world.host("n2").act("start", &[way]);
+        assert_eq!(start.code, 0, "{}", start.reason);
+        assert!(world.host("n2").runs_x0());
     }
 }

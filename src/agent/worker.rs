@@ -30,6 +30,7 @@ use crate::toolstack::Toolstack;
 use crate::toolstack::xl::Xl;
 use crate::transfer::moves::Why;
 use crate::transfer::settle::AtSourceEnd;
+use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
 use crate::transport::message::{Address, Answer, PREPARE, Request, Wanted};
@@ -56,6 +57,8 @@ pub struct Order {
     pub begun_at: UnixTime,
     /// Seconds, from the worker's begin, until the stream is broken off if it has not come to the point of no return.
     pub limit: u64,
+    /// What the stream may use.
+    pub terms: Terms,
     /// What dom0 keeps at the target, in MiB, where room is to be made there for a domain that is pushed.
     pub room: Option<u64>,
     /// Whether devices of the host are detached before it is pushed.
@@ -111,17 +114,20 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             other => return Err(failed(format!("it is {other} on this node already"))),
         }
         let connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
+        let terms = order.terms.agreed(&order.domain, &connection, true);
         let request = Request::Claim {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
             back: order.back.clone(),
             ended: Store::new(root.state_folder()).last_end(&order.domain),
             limit: seconds(deadline),
+            terms,
         };
         let (from_peer, to_peer, _session) = begin(order, connection, &request)?;
         let (domain, transfer) = (&order.domain, &order.transfer);
         let lock = lock.as_fd();
-        let stream = Stream { root, domain, why: Why::Handoff, transfer, from_peer, to_peer, lock, deadline };
+        let why = Why::Handoff;
+        let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
         let received = transfer::receive::receive(stream).map_err(broken)?;
         Ok(match received.end {
             ReceiverEnd::Running => Outcome::Moved,
@@ -164,10 +170,12 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             detach(&xl, domain, &devices).map_err(failed)?;
             let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
-            let request = Request::Receive { domain, transfer, limit: seconds(deadline) };
-            Ok((lock, recorded, boot, begin(order, connection, &request)?))
+            let terms = order.terms.agreed(&domain, &connection, false);
+            let (limit, compression) = (seconds(deadline), terms.compression);
+            let request = Request::Receive { domain, transfer, limit, compression };
+            Ok((lock, recorded, boot, terms, begin(order, connection, &request)?))
         };
-        let (lock, recorded, boot, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
+        let (lock, recorded, boot, terms, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
             forget();
             give_again(&xl, domain, &devices);
         })?;
@@ -179,8 +187,8 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             .map_err(|error| broken(error.into()))
             .inspect_err(|_| give_again(&xl, domain, &devices))?;
         let lock = lock.as_fd();
-        let stream =
-            Stream { root, domain, why: Why::Migration, transfer, from_peer, to_peer, lock, deadline };
+        let why = Why::Migration;
+        let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
         let sent = transfer::send::send(stream).map_err(broken)?;
         if sent.end == AtSourceEnd::StillHere {
             give_again(&xl, domain, &devices);
@@ -278,6 +286,7 @@ impl Agent {
             Ok(back) => back,
             Err(error) => return failed(error),
         };
+        let terms = self.parameters.terms;
         let room = self.parameters.share_memory.then_some(self.parameters.dom0_keeps_mib);
         let order = Order {
             domain: self.domain.clone(),
@@ -286,6 +295,7 @@ impl Agent {
             back,
             begun_at,
             limit,
+            terms,
             room,
             detach: self.parameters.detach_pci,
         };

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::DomainName;
+use crate::transfer::terms::{Compression, Terms};
 
 /// A parameter's type in OCF metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub struct Parameter {
 }
 
 /// Every parameter, in the order of the metadata.
-pub const PARAMETERS: [Parameter; 21] = [
+pub const PARAMETERS: [Parameter; 23] = [
     Parameter {
         name: "xmfile",
         kind: Kind::Text,
@@ -268,6 +269,29 @@ pub const PARAMETERS: [Parameter; 21] = [
                stop spends to make sure that the planned target can reach this node back.",
     },
     Parameter {
+        name: "migration_rate",
+        kind: Kind::Integer,
+        default: "0",
+        required: false,
+        unique: false,
+        short: "Limit of a move's rate, in MiB/s",
+        long: "How much of the network one move of this domain may use, in MiB/s (of 1048576 bytes), whether the cluster migrates \
+               it or hands it over. 0: no limit. What goes over the connection counts: with migration_compression the domain \
+               itself moves faster. The limit holds to the end, so a low one makes the pause longer, in which the pages go that \
+               the guest has written last. A source with a version that knows no limit sends as fast as it can, and the log says so.",
+    },
+    Parameter {
+        name: "migration_compression",
+        kind: Kind::Text,
+        default: "none",
+        required: false,
+        unique: false,
+        short: "Compression of a move's stream: none or zstd",
+        long: "zstd: the domain's memory is compressed on its way, which pays where the network is slower than about 200 MiB/s \
+               for each processor that dom0 can spare at both ends. none: it goes as it is, without passing through the \
+               agent's memory. Where the other node has a version that cannot, it goes as it is, and the log says so.",
+    },
+    Parameter {
         name: "handoff_peer_timeout",
         kind: Kind::Time,
         default: "10",
@@ -361,6 +385,8 @@ pub struct Parameters {
     pub detach_pci: bool,
     /// How the other nodes are reached.
     pub reach: Reach,
+    /// What a move may use of the network.
+    pub terms: Terms,
 }
 
 /// A parameter whose value cannot be used.
@@ -494,6 +520,21 @@ impl Parameters {
                     .span("migration_connect_timeout", 1..=60)?
                     .unwrap_or(default.connect_timeout),
             },
+            terms: Terms {
+                rate: reader
+                    .parsed("migration_rate", |value| match value.parse() {
+                        Ok(rate @ 0..=1_000_000) => Ok(rate),
+                        _ => Err("must be a whole number of MiB/s; 0 for no limit".to_owned()),
+                    })?
+                    .filter(|rate| *rate > 0),
+                compression: reader
+                    .parsed("migration_compression", |value| match value {
+                        "none" => Ok(Compression::None),
+                        "zstd" => Ok(Compression::Zstd),
+                        _ => Err("must be none or zstd".to_owned()),
+                    })?
+                    .unwrap_or_default(),
+            },
         })
     }
 }
@@ -563,6 +604,8 @@ mod tests {
             ("migration_port", "0"),
             ("migration_network_suffix", "; reboot"),
             ("migration_connect_timeout", "2 weeks"),
+            ("migration_rate", "fast"),
+            ("migration_compression", "gzip"),
             ("monitor_scripts", "/bin/check check"),
             ("autoset_utilization_cpu", "perhaps"),
             ("reserved_Dom0_memory", "512m"),

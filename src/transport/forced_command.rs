@@ -44,6 +44,7 @@ use crate::tool::status::rows;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::moves::Why;
 use crate::transfer::settle::AtSourceEnd;
+use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream, settle};
 
 /// How long we wait for the caller's next line.
@@ -165,12 +166,14 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 Ok(rows) => Answer::Status { rows },
                 Err(error) => refused(error),
             },
-            Request::Claim { domain, transfer, back, ended, limit } => {
-                let claim = Claim { domain, transfer, back, ended, limit, boot: greeting.boot };
+            Request::Claim { domain, transfer, back, ended, limit, terms } => {
+                let claim = Claim { domain, transfer, back, ended, limit, terms, boot: greeting.boot };
                 return give(root, &claim, from_caller, to_caller);
             }
-            Request::Receive { domain, transfer, limit } => {
-                let taken = take(root, &domain, &transfer, limit, from_caller, to_caller);
+            Request::Receive { domain, transfer, limit, compression } => {
+                let push =
+                    Pushed { domain, transfer, limit, terms: Terms { compression, ..Terms::default() } };
+                let taken = take(root, &push, from_caller, to_caller);
                 if room.take().is_some() {
                     // What is still needed is not free any more.
                     Memory { root, toolstack: &Xl::new(root), dom0_keeps_mib: 0 }.give_back();
@@ -232,7 +235,16 @@ struct Claim {
     back: Address,
     ended: Option<Ended>,
     limit: u64,
+    terms: Terms,
     boot: Option<String>,
+}
+
+/// What a pusher says.
+struct Pushed {
+    domain: DomainName,
+    transfer: Transfer,
+    limit: u64,
+    terms: Terms,
 }
 
 /// Sends a domain that is on offer to whoever claims it.
@@ -287,8 +299,8 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         return Err(error.into());
     }
     let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
-    let why = Why::Handoff;
-    let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline };
+    let (why, terms) = (Why::Handoff, claim.terms);
+    let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
     if transfer::send::send(stream)?.end == AtSourceEnd::StillHere {
         give_again(&xl, domain, &devices);
     }
@@ -296,14 +308,8 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
 }
 
 /// Takes a domain that the cluster's own migration pushes to us.
-fn take(
-    root: &Root,
-    domain: &DomainName,
-    transfer: &Transfer,
-    limit: u64,
-    from_caller: OwnedFd,
-    to_caller: OwnedFd,
-) -> anyhow::Result<()> {
+fn take(root: &Root, push: &Pushed, from_caller: OwnedFd, to_caller: OwnedFd) -> anyhow::Result<()> {
+    let Pushed { domain, transfer, .. } = push;
     let store = Store::new(root.state_folder());
     let Some(lock) = store.begin_transfer(domain)? else {
         return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
@@ -320,10 +326,11 @@ fn take(
         let reason = format!("{domain} is {presence} here");
         return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: Some((presence, phase)) })?);
     }
-    let deadline = Deadline::after(Duration::from_secs(limit));
+    let deadline = Deadline::after(Duration::from_secs(push.limit));
     write_line(&to_caller, &Answer::Granted)?;
     let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
-    let why = Why::Migration;
-    transfer::receive::receive(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline })?;
+    let (why, terms) = (Why::Migration, push.terms);
+    let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
+    transfer::receive::receive(stream)?;
     Ok(())
 }

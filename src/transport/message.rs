@@ -14,19 +14,24 @@ use crate::host::{NodeName, Root};
 use crate::preflight::Needs;
 use crate::preflight::facts::Facts;
 use crate::tool::status::Row;
+use crate::transfer::terms::{Compression, Terms};
 
 /// The version of this protocol. Both ends must speak the same.
 pub const PROTOCOL: u32 = 1;
 
-/// Verbs that came after the first release of this protocol: a far end that does not name them in its greeting is not asked.
+/// What came after the first release of this protocol: a far end that does not name it in its greeting is not asked for it.
 pub const PREFLIGHT: &str = "preflight";
 /// [`Request::Status`].
 pub const STATUS: &str = "status";
+/// The limits in the terms of a [`Request::Claim`].
+pub const LIMITS: &str = "limits";
+/// A stream in frames of zstd, as sender and as receiver.
+pub const ZSTD: &str = "zstd";
 /// [`Request::Prepare`].
 pub const PREPARE: &str = "prepare";
 /// [`Request::LastRun`].
 pub const LAST_RUN: &str = "last-run";
-const LATER_VERBS: [&str; 4] = [PREFLIGHT, STATUS, PREPARE, LAST_RUN];
+const LATER: [&str; 6] = [PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN];
 
 /// The first line of either end.
 ///
@@ -53,7 +58,7 @@ impl Greeting {
             protocol: PROTOCOL,
             version: crate::VERSION.to_owned(),
             boot: root.boot_id(),
-            can: LATER_VERBS.map(str::to_owned).to_vec(),
+            can: LATER.map(str::to_owned).to_vec(),
         }
     }
 }
@@ -166,6 +171,9 @@ pub enum Request {
         ended: Option<Ended>,
         /// Seconds until the stream is to be broken off if it has not come to the point of no return.
         limit: u64,
+        /// What the stream may use; you have said that you know of it.
+        #[serde(default, skip_serializing_if = "Terms::is_plain")]
+        terms: Terms,
     },
     /// Take this domain from me.
     Receive {
@@ -175,6 +183,9 @@ pub enum Request {
         transfer: Transfer,
         /// As in `Claim`.
         limit: u64,
+        /// How the stream will look; you have said that you know of it.
+        #[serde(default, skip_serializing_if = "Compression::is_none")]
+        compression: Compression,
     },
 }
 

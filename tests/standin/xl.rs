@@ -45,6 +45,7 @@
 //! | `create.no-disk` | building a domain fails since one of its disks is not there; the text is its path |
 //! | `memory-mib` | the host's memory (16384) |
 //! | `stream.mib`, `stream.mib-per-second` | size and rate of a migration stream (8, 16) |
+//! | `stream.zeros` | the guest's memory is empty (noise) |
 //! | `stream.last-seconds` | length of stop-and-copy (0.05) |
 //! | `migrate.kill`, `receive.kill` | SIGKILL to itself at the point named in the file (`.kill-once`: the first time) |
 //! | `migrate.hold`, `receive.hold` | wait at the point named in the file's first line, while the file exists |
