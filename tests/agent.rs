@@ -1138,3 +1138,41 @@ fn p4_a_move_that_takes_too_long_is_broken_off_before_the_guest_is_suspended_and
     assert!(n2.runs_x0());
     assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
 }
+
+#[test]
+fn a_guest_without_drivers_is_shut_down_by_its_power_button() {
+    let world = x0_on_n1();
+    world.plan(&NODES, None);
+    let n1 = world.host("n1");
+    n1.knob("x0.no-pv", "");
+    let stop = n1.act("stop", &[("OCF_RESKEY_shutdown_acpi", "yes")]);
+    assert_eq!(stop.code, 0, "{}", stop.reason);
+    let calls = std::fs::read_to_string(n1.root.join("var/lib/xl-standin/commands")).unwrap();
+    assert!(calls.contains("trigger x0 power") && !calls.contains("shutdown x0"), "{calls}");
+    assert!(world.log().contains("stop: shut down"), "{}", world.log());
+}
+
+#[test]
+fn moves_take_the_migration_network_by_a_nodes_attribute_or_by_a_suffix() {
+    let ways = [("OCF_RESKEY_node_ip_attribute", "mig"), ("OCF_RESKEY_migration_network_suffix", "-mig")];
+    for (way, hosts) in ways.into_iter().zip([["10.0.0.1", "10.0.0.2"], ["n1-mig", "n2-mig"]]) {
+        let world = x0_on_n1();
+        for (node, host) in ["n1", "n2"].into_iter().zip(hosts) {
+            std::os::unix::fs::symlink(world.shared(node), world.shared(host)).unwrap();
+            let here = world.host(node);
+            let says = format!("case \"$*\" in *' n1 '*) echo {};; *) echo {};; esac", hosts[0], hosts[1]);
+            here.put_script("usr/sbin/crm_attribute", &says);
+            // Nobody is reached by his bare name.
+            let ssh = std::fs::read_to_string(here.root.join("usr/sbin/ssh")).unwrap();
+            let only =
+                "for a; do h=$b; b=$a; done; case $h in n1|n2|n3) echo by its name >&2; exit 255;; esac";
+            here.put_script("usr/sbin/ssh", &ssh.replace("#!/bin/sh", only));
+        }
+        let stop = world.host("n1").act("stop", &[way]);
+        assert_eq!(stop.code, 0, "{}", stop.reason);
+        assert_eq!(world.host("n1").phase(), "offered", "{}", world.log());
+        let start = world.host("n2").act("start", &[way]);
+        assert_eq!(start.code, 0, "{}", start.reason);
+        assert!(world.host("n2").runs_x0());
+    }
+}
