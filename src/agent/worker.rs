@@ -118,12 +118,17 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd, slot: Option<RawFd>) -> an
     work(order, |deadline| {
         let lock = adopt(lock).map_err(failed)?;
         let _slot = slot.map(adopt).transpose().map_err(failed)?;
-        // A claimant has no copy: that is what a claim says. Nobody else can get one here while the lock is held.
-        match Xl::new(root).presence(&order.domain, LIST_LIMIT) {
-            Presence::Absent => {}
-            other => return Err(failed(format!("it is {other} on this node already"))),
+        // A claimant has no copy: that is what a claim says. Nobody else can get one here while the lock is held. The connection is
+        // made meanwhile; nothing is asked over it before this is known.
+        let (presence, connection) = std::thread::scope(|scope| {
+            let dialling = scope.spawn(|| ssh::dial(root, &order.peer, answer_by(order)));
+            (Xl::new(root).presence(&order.domain, LIST_LIMIT), dialling.join())
+        });
+        if presence != Presence::Absent {
+            return Err(failed(format!("it is {presence} on this node already")));
         }
-        let mut connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
+        let mut connection =
+            connection.map_err(|_| failed("the thread that connects failed"))?.map_err(failed)?;
         far_slot(root, order, &mut connection, Direction::Outgoing, deadline)?;
         let terms = order.terms.agreed(&order.domain, &connection, true);
         let request = Request::Claim {

@@ -30,6 +30,9 @@ use crate::command::wait_readable;
 
 /// How much one splice may move.
 const CHUNK: usize = 1 << 20;
+/// How much a pipe before or behind us may hold. With the usual 64 KiB xl and we would take turns for each of them: switching from one
+/// process to the other is what a stream costs a small host most. More at once also makes it smaller, where it is compressed.
+const ROOM: usize = frames::MOST;
 /// How often *down* looks at the deadline and tells its byte count.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -239,15 +242,15 @@ impl<'a> Down<'a> {
     ) -> anyhow::Result<Self> {
         // A splice to a socket waits for room unless the socket itself says otherwise.
         rustix::io::ioctl_fionbio(&to, true)?;
+        for pipe in [&from, &to] {
+            // Where the kernel does not allow that much, it is as it was. A socket has room of its own.
+            if let Err(errno) = rustix::pipe::fcntl_setpipe_size(pipe, ROOM) {
+                log::debug!("the room before or behind the stream stays as it is: {errno}");
+            }
+        }
         let work = match carriage.form {
             Form::AsItIs => Work::Nothing,
-            Form::Pack => {
-                // More at once makes it smaller. Where the kernel does not allow that much, it is as it was.
-                if let Err(errno) = rustix::pipe::fcntl_setpipe_size(&from, frames::MOST) {
-                    log::debug!("the pipe of xl's sender keeps its size: {errno}");
-                }
-                Work::Pack(Packer::new()?)
-            }
+            Form::Pack => Work::Pack(Packer::new()?),
             Form::Unpack => Work::Unpack(Unpacker::new()?),
         };
         let now = Instant::now();

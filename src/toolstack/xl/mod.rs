@@ -1,7 +1,7 @@
 //! Interface to `xl` (Xen 4.x; `xl(1)`, `xl.cfg(5)`).
 //!
-//! One function per subcommand that is used; what it prints is read in [`list`], [`config`] and [`info`]. Only `xl list` decides where a domain stands, and only a listing that is
-//! whole counts: xl prints `Domain-0` first in every listing, so one without it was cut short or filtered, and proves
+//! One function per subcommand that is used; what it prints is read in [`list`], [`config`] and [`info`]. Only `xl list` decides where a domain stands
+//! (but for a glance that it runs, [`super::glance`]), and only a listing that is whole counts: xl prints `Domain-0` first in every listing, so one without it was cut short or filtered, and proves
 //! nothing. `xl list NAME` is not used: its exit status is 1 for "no such domain" and for "xenstored is down" alike.
 
 use std::ffi::OsStr;
