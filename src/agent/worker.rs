@@ -16,12 +16,13 @@ use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::descriptor::{adopt, bequeath};
-use crate::domain::{DomainName, Presence};
+use crate::domain::{DomainConfig, DomainName, Presence};
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Push, Transfer};
 use crate::host::Root;
+use crate::memory::needed_mib;
 use crate::preflight::Needs;
 use crate::preflight::ask::objections;
 use crate::toolstack::Toolstack;
@@ -33,11 +34,13 @@ use crate::transfer::slots::{Place, Slots};
 use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
-use crate::transport::message::{Address, Answer, Request, SLOTS};
+use crate::transport::message::{Address, Answer, PREPARE, Request, SLOTS};
 use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
 const LEEWAY: Duration = Duration::from_secs(3);
+/// How long a target may take to make room.
+const ROOM_LIMIT: Duration = Duration::from_secs(45);
 
 /// What a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ pub struct Order {
     pub terms: Terms,
     /// The resource, whose priority decides who goes first where not all can.
     pub resource: String,
+    /// What dom0 keeps at the target, in MiB, where room is to be made there for a domain that is pushed.
+    pub room: Option<u64>,
 }
 
 /// How it ended.
@@ -155,7 +160,10 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
             match Xl::new(root).running_config(domain, LIST_LIMIT) {
-                Ok(config) => objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                Ok(config) => prepare(order, &mut connection, &config, deadline)
+                    .and_then(|()| {
+                        objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                    })
                     .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
                 Err(error) => log::info!("domain={domain} no preflight: {error}"),
             }
@@ -277,6 +285,34 @@ fn far_slot(
     }
 }
 
+/// Has the target make room for it, where that is asked for.
+fn prepare(
+    order: &Order,
+    connection: &mut Connection,
+    config: &DomainConfig,
+    deadline: Deadline,
+) -> Result<(), String> {
+    let Some(dom0_keeps_mib) = order.room else { return Ok(()) };
+    if !connection.can(PREPARE) {
+        log::info!("domain={} xen-handoff there makes no room", order.domain);
+        return Ok(());
+    }
+    let limit = Deadline::after(ROOM_LIMIT).min(deadline);
+    let request = Request::Prepare {
+        domain: order.domain.clone(),
+        needed_mib: needed_mib(config),
+        dom0_keeps_mib,
+        limit: seconds(limit),
+        comes_in: seconds(deadline),
+    };
+    match connection.ask(&request, Deadline::after(limit.left() + order.peer.connect_timeout())) {
+        Ok(Answer::Done) => Ok(()),
+        Ok(Answer::Refused { reason, .. }) => Err(reason),
+        Ok(other) => Err(format!("it answers {other:?}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Asks for leave to begin.
 fn begin(order: &Order, mut connection: Connection, request: &Request) -> Result<Streams, Outcome> {
     match connection.ask(request, answer_by(order)) {
@@ -338,8 +374,9 @@ impl Agent {
             Err(error) => return failed(error),
         };
         let (terms, resource) = (self.parameters.terms, self.resource.clone());
-        let order =
-            Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit, terms, resource };
+        let room = self.parameters.share_memory.then_some(self.parameters.dom0_keeps_mib);
+        let domain = self.domain.clone();
+        let order = Order { domain, transfer, peer, back, begun_at, limit, terms, resource, room };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),

@@ -11,6 +11,8 @@
 //! | `note`, `forget` | keeps or forgets an entry in this node's part of the ledger, a small file |
 //! | `status` | lists, and reads all records; changes nothing |
 //! | `preflight` | lists, asks for the host's memory, tries to open the disks that are named, and closes them; changes nothing |
+//! | `last-run` | reads this node's mark of the domain's last run; makes one where there is none |
+//! | `prepare` | has domains here that take part give some memory, never below their floors ([`crate::memory`]); it is theirs again when the connection ends |
 //! | `slot` | keeps a place in the line of moves, and then a slot, as long as the connection lasts |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
@@ -38,7 +40,9 @@ use crate::handoff::ledger::from_text;
 use crate::handoff::record::Store;
 use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
+use crate::memory::Memory;
 use crate::preflight::facts::gather;
+use crate::snapshot::mark;
 use crate::tool::status::rows;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::moves::Why;
@@ -128,6 +132,8 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
         let reason = format!("this node speaks protocol {PROTOCOL}, you speak {}", greeting.protocol);
         return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: None })?);
     }
+    // What was made for a domain that comes over this connection, kept for as long as it lives; and its slot.
+    let mut room = None;
     let (mut slot, mut idle) = (None, IDLE_LIMIT);
     while let Some(line) = read_line(&from_caller, Deadline::after(idle))? {
         let request: Request = serde_json::from_str(&line)?;
@@ -146,6 +152,20 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 done(PeerFiles::new(root).forget(&domain, epoch).map_err(|error| error.to_string()))
             }
             Request::Preflight { needs } => Answer::Facts { facts: gather(root, &Xl::new(root), &needs) },
+            Request::Prepare { domain, needed_mib, dom0_keeps_mib, limit, comes_in } => {
+                let memory = Memory { root, toolstack: &Xl::new(root), dom0_keeps_mib };
+                let [by, comes_by] = [limit, comes_in].map(|span| Deadline::after(Duration::from_secs(span)));
+                match memory.make_room(&domain, needed_mib, by, comes_by) {
+                    Ok(made) => {
+                        room = Some(made);
+                        Answer::Done
+                    }
+                    Err(why) => refused(format!("there is no room for it: {why}")),
+                }
+            }
+            Request::LastRun { domain } => {
+                mark(root, &domain).map_or_else(refused, |mark| Answer::LastRun { mark })
+            }
             Request::Status => match rows(root) {
                 Ok(rows) => Answer::Status { rows },
                 Err(error) => refused(error),
@@ -170,7 +190,12 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 let _slot = slot.or_else(|| unasked(root, &domain, Direction::Incoming));
                 let push =
                     Pushed { domain, transfer, limit, terms: Terms { compression, ..Terms::default() } };
-                return take(root, &push, from_caller, to_caller);
+                let taken = take(root, &push, from_caller, to_caller);
+                if room.take().is_some() {
+                    // What is still needed is not free any more.
+                    Memory { root, toolstack: &Xl::new(root), dom0_keeps_mib: 0 }.give_back();
+                }
+                return taken;
             }
         };
         write_line(&to_caller, &answer)?;

@@ -28,9 +28,13 @@ pub const STATUS: &str = "status";
 pub const LIMITS: &str = "limits";
 /// A stream in frames of zstd, as sender and as receiver.
 pub const ZSTD: &str = "zstd";
+/// [`Request::Prepare`].
+pub const PREPARE: &str = "prepare";
+/// [`Request::LastRun`].
+pub const LAST_RUN: &str = "last-run";
 /// [`Request::Slot`].
 pub const SLOTS: &str = "slots";
-const LATER: [&str; 5] = [PREFLIGHT, STATUS, LIMITS, ZSTD, SLOTS];
+const LATER: [&str; 7] = [PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN, SLOTS];
 
 /// The first line of either end.
 ///
@@ -128,6 +132,24 @@ pub enum Request {
         /// What it needs.
         needs: Needs,
     },
+    /// Make room for this domain, which I am about to push to you over this connection. ([`PREPARE`])
+    Prepare {
+        /// Which domain.
+        domain: DomainName,
+        /// How much it needs, in MiB.
+        needed_mib: u64,
+        /// What your dom0 keeps, in MiB.
+        dom0_keeps_mib: u64,
+        /// Seconds that you may take for it.
+        limit: u64,
+        /// Seconds until the stream will have ended, at the latest.
+        comes_in: u64,
+    },
+    /// When did you last begin to run this domain? ([`LAST_RUN`])
+    LastRun {
+        /// Which domain.
+        domain: DomainName,
+    },
     /// Which offers and transfers are there with you? ([`STATUS`])
     Status,
     /// Keep a slot of yours for the move that I shall ask for over this connection. ([`SLOTS`])
@@ -171,6 +193,27 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The verb that the far end must have named, where it is one of the later ones.
+    pub fn later_verb(&self) -> Option<&'static str> {
+        match self {
+            Self::Preflight { .. } => Some(PREFLIGHT),
+            Self::Prepare { .. } => Some(PREPARE),
+            Self::LastRun { .. } => Some(LAST_RUN),
+            Self::Slot { .. } => Some(SLOTS),
+            Self::Status => Some(STATUS),
+            Self::Presence { .. }
+            | Self::Resolve { .. }
+            | Self::Reach { .. }
+            | Self::Ledger { .. }
+            | Self::Note { .. }
+            | Self::Forget { .. }
+            | Self::Claim { .. }
+            | Self::Receive { .. } => None,
+        }
+    }
+}
+
 /// What the far end answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case", deny_unknown_fields)]
@@ -202,6 +245,11 @@ pub enum Answer {
     Facts {
         /// What was asked for.
         facts: Facts,
+    },
+    /// Then, by its own mark.
+    LastRun {
+        /// It means nothing but that it is another one each time.
+        mark: Epoch,
     },
     /// Its offers and transfers.
     Status {
