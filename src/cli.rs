@@ -44,9 +44,9 @@ pub enum Command {
         #[arg(short, long)]
         all: bool,
         /// Show them again every two seconds, until interrupted
-        #[arg(short, long, conflicts_with = "json")]
+        #[arg(short, long)]
         watch: bool,
-        /// As JSON: a list of objects with node, domain, presence, record, progress
+        /// As JSON: a list of objects with node, domain, presence, record, progress; with --watch one list a line
         #[arg(long)]
         json: bool,
     },

@@ -344,10 +344,6 @@ impl Agent {
             Err(error) => return Ok(Round::Again(error.to_string())),
         };
         let transfer = Transfer { epoch: offer.epoch, source: source.clone(), target: self.node.clone() };
-        let _room = match self.make_room(self.deadline.less(TO_FETCH)) {
-            Ok(room) => room,
-            Err(why) => return Ok(Round::Again(format!("{source} offers it, and {why}"))),
-        };
         let effects =
             self.advance("start", Event::OfferFound(offer.clone())).map_err(|error| self.generic(error))?;
         if !effects.iter().any(|effect| matches!(effect, Effect::Claim(_))) {
@@ -360,6 +356,11 @@ impl Agent {
             Ok(slot) => slot,
             Err(why) if offer.deadline > UnixTime::now() => return Ok(Round::NoSlot(why)),
             Err(why) => return Ok(Round::Again(why)),
+        };
+        // When it is its turn: what others give is theirs meanwhile.
+        let _room = match self.make_room(self.deadline.less(TO_FETCH)) {
+            Ok(room) => room,
+            Err(why) => return Ok(Round::Again(format!("{source} offers it, and {why}"))),
         };
         log::info!("domain={} node={} fetching it from {source}", self.domain, self.node);
         match self.employ("fetch", transfer, peer, UnixTime::now(), Some(&slot)) {

@@ -235,6 +235,7 @@ mod tests {
             stage: Stage::Stream,
             started_at: UnixTime(1),
             updated_at: UnixTime(2),
+            mib_per_second: None,
             waits: None,
         };
         let (_, line) = line_of(&x0, &record, Some(&progress));

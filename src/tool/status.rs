@@ -82,9 +82,18 @@ pub fn run(root: &Root, all: bool, watch: bool, json: bool) -> anyhow::Result<()
     let mut out = std::io::stdout();
     let shown = loop {
         let nodes = gather(root, all)?;
-        if json {
+        if json && !watch {
             serde_json::to_writer_pretty(&mut out, &flat(&nodes))?;
             break writeln!(out);
+        }
+        if json {
+            // One look a line, for whoever reads them as they come.
+            serde_json::to_writer(&mut out, &flat(&nodes))?;
+            if let Err(closed) = writeln!(out).and_then(|()| out.flush()) {
+                break Err(closed);
+            }
+            SystemClock.pass(AGAIN);
+            continue;
         }
         let text = table(&nodes);
         let before = if watch && out.is_terminal() { CLEAR } else { "" };
@@ -194,12 +203,6 @@ fn details(row: &Row) -> String {
             left => format!("the offer ends in {left} s"),
         });
     }
-    if let Some(waits) = row.progress.as_ref().and_then(|progress| progress.waits.clone()) {
-        words.push(waits);
-    } else if let Some(progress) = &row.progress {
-        words.push(format!("{} MiB in {} s", progress.bytes >> 20, progress.started_at.age().as_secs()));
-        words.extend(progress.percent().map(|percent| format!("{percent} %")));
-        words.extend(progress.seconds_left().map(|left| format!("about {left} s left")));
-    }
+    words.extend(row.progress.as_ref().map(ToString::to_string));
     words.join(", ")
 }

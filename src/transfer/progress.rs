@@ -1,5 +1,6 @@
 //! How a transfer goes on, for people: a small file beside the record, and a log line every few seconds.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use crate::toolstack::xl::Xl;
 
 /// Limit of the listing that tells the domain's memory.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
+/// The rate is told of so long a time.
+const RATE_OVER: Duration = Duration::from_secs(2);
 /// How often the log hears of it.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
@@ -46,6 +49,9 @@ pub struct Progress {
     pub started_at: UnixTime,
     /// When this was written.
     pub updated_at: UnixTime,
+    /// MiB/s of xl's stream in the last seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mib_per_second: Option<u64>,
     /// What it waits for, before it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
@@ -60,6 +66,20 @@ impl Progress {
         }
         let memory = self.memory_mib.filter(|memory| *memory > 0)?;
         Some(((self.bytes >> 20) * 100 / memory).min(99))
+    }
+}
+
+impl fmt::Display for Progress {
+    /// In one line: what is known of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(waits) = &self.waits {
+            return f.write_str(waits);
+        }
+        write!(f, "{} MiB in {} s", self.bytes >> 20, self.started_at.age().as_secs())?;
+        self.wire.map_or(Ok(()), |wire| write!(f, " ({} MiB on the connection)", wire >> 20))?;
+        self.mib_per_second.map_or(Ok(()), |rate| write!(f, ", {rate} MiB/s"))?;
+        self.percent().map_or(Ok(()), |percent| write!(f, ", {percent} %"))?;
+        self.seconds_left().map_or(Ok(()), |left| write!(f, ", about {left} s left"))
     }
 }
 
@@ -84,7 +104,30 @@ pub struct Reporter {
     direction: Direction,
     memory_mib: Arc<OnceLock<u64>>,
     started_at: UnixTime,
-    logged: Mutex<Instant>,
+    seen: Mutex<Seen>,
+}
+
+/// What the rate of the last seconds is told from, and when the log heard of it.
+#[derive(Debug)]
+struct Seen {
+    at: Instant,
+    bytes: u64,
+    mib_per_second: Option<u64>,
+    logged: Instant,
+}
+
+impl Seen {
+    /// The rate since the last look, of a few seconds.
+    fn rate(&mut self, bytes: u64, now: Instant) -> Option<u64> {
+        let span = now.saturating_duration_since(self.at);
+        if span >= RATE_OVER {
+            let milliseconds = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+            let passed = bytes.saturating_sub(self.bytes);
+            self.mib_per_second = Some(((passed >> 10).saturating_mul(1000) / milliseconds) >> 10);
+            (self.at, self.bytes) = (now, bytes);
+        }
+        self.mib_per_second
+    }
 }
 
 fn path(root: &Root, domain: &DomainName) -> PathBuf {
@@ -94,7 +137,7 @@ fn path(root: &Root, domain: &DomainName) -> PathBuf {
 impl Reporter {
     /// Begins to report.
     pub fn begin(root: &Root, domain: &DomainName, direction: Direction) -> Self {
-        let memory_mib = Arc::new(OnceLock::new());
+        let (memory_mib, now) = (Arc::new(OnceLock::new()), Instant::now());
         // Only the source has it under its own name. The stream does not wait for the answer.
         if direction == Direction::Outgoing {
             let (root, domain, found) = (root.clone(), domain.clone(), Arc::clone(&memory_mib));
@@ -110,13 +153,15 @@ impl Reporter {
             direction,
             memory_mib,
             started_at: UnixTime::now(),
-            logged: Mutex::new(Instant::now()),
+            seen: Mutex::new(Seen { at: now, bytes: 0, mib_per_second: None, logged: now }),
         }
     }
 
     /// Tells where it stands. A file that cannot be written costs the transfer nothing.
     pub fn tell(&self, passing: Passing) {
         let Passing { bytes, wire, stage } = passing;
+        let now = Instant::now();
+        let Ok(mut seen) = self.seen.lock() else { return };
         let progress = Progress {
             direction: self.direction,
             bytes,
@@ -125,19 +170,13 @@ impl Reporter {
             stage,
             started_at: self.started_at,
             updated_at: UnixTime::now(),
+            mib_per_second: seen.rate(bytes, now),
             waits: None,
         };
         put(&self.path, &progress);
-        let Ok(mut logged) = self.logged.lock() else { return };
-        if logged.elapsed() >= LOG_EVERY {
-            *logged = Instant::now();
-            log::info!(
-                "domain={} transfer={:?} stage={stage:?} mib={} seconds={}",
-                self.domain,
-                self.direction,
-                bytes >> 20,
-                self.started_at.age().as_secs()
-            );
+        if now.saturating_duration_since(seen.logged) >= LOG_EVERY {
+            seen.logged = now;
+            log::info!("domain={} transfer={:?} stage={stage:?} {progress}", self.domain, self.direction);
         }
     }
 }
@@ -174,6 +213,7 @@ impl Waits {
             stage: Stage::Opening,
             started_at: self.since,
             updated_at: UnixTime::now(),
+            mib_per_second: None,
             waits: Some(why.to_owned()),
         };
         put(&self.path, &progress);
@@ -224,6 +264,7 @@ mod tests {
                 stage,
                 started_at,
                 updated_at,
+                mib_per_second: None,
                 waits: None,
             }
             .percent()
@@ -245,11 +286,37 @@ mod tests {
             stage,
             started_at: UnixTime(100),
             updated_at: UnixTime(100 + seconds),
+            mib_per_second: None,
             waits: None,
         };
         assert_eq!(at(250, 10, Stage::Stream).seconds_left(), Some(30));
         assert_eq!(at(1200, 10, Stage::Stream).seconds_left(), None, "what goes again cannot be foreseen");
         assert_eq!(at(250, 0, Stage::Stream).seconds_left(), None);
         assert_eq!(at(1000, 10, Stage::Ready).seconds_left(), None);
+    }
+
+    #[test]
+    fn a_line_says_all_that_is_known_with_the_rate_of_the_last_seconds() {
+        let now = Instant::now();
+        let mut seen = Seen { at: now, bytes: 0, mib_per_second: None, logged: now };
+        assert_eq!(seen.rate(5 << 20, now + Duration::from_secs(1)), None);
+        assert_eq!(seen.rate(20 << 20, now + Duration::from_secs(2)), Some(10));
+        assert_eq!(seen.rate(30 << 20, now + Duration::from_secs(3)), Some(10));
+        assert_eq!(seen.rate(220 << 20, now + Duration::from_secs(4)), Some(100));
+        let mut progress = Progress {
+            direction: Direction::Outgoing,
+            bytes: 250 << 20,
+            wire: Some(50 << 20),
+            memory_mib: Some(1000),
+            stage: Stage::Stream,
+            started_at: UnixTime::now(),
+            updated_at: UnixTime::now().plus(Duration::from_secs(10)),
+            mib_per_second: Some(25),
+            waits: None,
+        };
+        let line = progress.to_string();
+        assert!(line.contains(" s (50 MiB on the connection), 25 MiB/s, 25 %, about "), "{line}");
+        progress.waits = Some("waits for a slot".to_owned());
+        assert_eq!(progress.to_string(), "waits for a slot");
     }
 }

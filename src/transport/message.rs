@@ -210,6 +210,7 @@ impl Request {
             Self::Preflight { .. } => Some(PREFLIGHT),
             Self::Prepare { .. } => Some(PREPARE),
             Self::LastRun { .. } => Some(LAST_RUN),
+            Self::Slot { .. } => Some(SLOTS),
             Self::Status => Some(STATUS),
             Self::Slot { .. } => Some(SLOTS),
             Self::Presence { .. }

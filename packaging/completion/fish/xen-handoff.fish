@@ -42,7 +42,7 @@ complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand keys" -l authori
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand keys" -s h -l help -d 'Print help'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s a -l all -d 'Of every node of the cluster, over the transport'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s w -l watch -d 'Show them again every two seconds, until interrupted'
-complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -l json -d 'As JSON: a list of objects with node, domain, presence, record, progress'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -l json -d 'As JSON: a list of objects with node, domain, presence, record, progress; with --watch one list a line'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s h -l help -d 'Print help'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l to -d 'Only this node [default: every other node that is online]' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l config -d 'Its configuration file [default: the resource\'s xmfile]' -r
