@@ -212,7 +212,6 @@ impl Request {
             Self::LastRun { .. } => Some(LAST_RUN),
             Self::Slot { .. } => Some(SLOTS),
             Self::Status => Some(STATUS),
-            Self::Slot { .. } => Some(SLOTS),
             Self::Presence { .. }
             | Self::Resolve { .. }
             | Self::Reach { .. }
