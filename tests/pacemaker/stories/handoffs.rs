@@ -121,6 +121,8 @@ fn rate(cluster: &Cluster) {
     cluster.knob("n1", "stream.mib-per-second", "100");
     story.standby("n1");
     story.runs("x0", "n2");
+    // The move is in the log when its start has ended.
+    cluster.settle();
     let said = cluster.fabric.on("n2", &["/usr/sbin/xen-handoff", "history", "--json", "--last", "1"]);
     let moved: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
     let at = |point: &str| moved["flow"][point].as_u64().unwrap_or_default();
