@@ -432,10 +432,20 @@ impl Cluster {
 
     /// All that was logged: agent lines of every node, and the end of Pacemaker's own story.
     pub(crate) fn story_of_logs(&self) -> String {
+        self.log_lines(|line| line.contains("xen-handoff["))
+    }
+
+    /// What Pacemaker's daemons had to say of members, elections, fencing and results.
+    pub(crate) fn story_of_pacemaker(&self) -> String {
+        const TOLD_BY: [&str; 3] = ["pacemaker-controld[", "pacemaker-fenced[", "pacemaker-schedulerd["];
+        self.log_lines(|line| TOLD_BY.iter().any(|daemon| line.contains(daemon)))
+    }
+
+    fn log_lines(&self, wanted: impl Fn(&str) -> bool) -> String {
         let mut lines: Vec<String> = vec![];
-        for node in NODES.iter().filter(|n| self.fabric.is_up(n)) {
-            let syslog = self.fabric.get(node, keeper::SYSLOG);
-            lines.extend(syslog.lines().filter(|l| l.contains("xen-handoff[")).map(|line| {
+        for node in NODES {
+            let syslog = self.fabric.syslog(node);
+            lines.extend(syslog.lines().filter(|line| wanted(line)).map(|line| {
                 let (time, text) = line.split_once(' ').unwrap_or(("", line));
                 format!("{time} {node} {text}")
             }));
@@ -468,6 +478,7 @@ impl Cluster {
     pub(crate) fn reset(&self) {
         self.fenced.borrow_mut().clear();
         for node in NODES {
+            self.fabric.forget_lost_log(node);
             if !self.fabric.is_up(node) {
                 self.power_on(node);
             }

@@ -154,6 +154,10 @@ impl Fabric {
 
     /// Cuts a node's power: all its processes die at once, its root is gone.
     pub(crate) fn power_off(&self, name: &str) {
+        if self.is_up(name) {
+            let kept = self.syslog(name);
+            fs::write(self.lost_log(name), kept).expect("keeping a node's log");
+        }
         let mut nodes = self.nodes.borrow_mut();
         let Some(place) = nodes.iter().position(|n| n.name == name) else { return };
         let mut node = nodes.swap_remove(place);
@@ -223,6 +227,22 @@ impl Fabric {
         fs::read(self.root(name).join(path.trim_start_matches('/')))
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
+    }
+
+    /// A node's system log, from before it was last switched off, too.
+    pub(crate) fn syslog(&self, name: &str) -> String {
+        let before = fs::read_to_string(self.lost_log(name)).unwrap_or_default();
+        if self.is_up(name) { before + &self.get(name, crate::keeper::SYSLOG) } else { before }
+    }
+
+    /// Only what comes from now on counts.
+    pub(crate) fn forget_lost_log(&self, name: &str) {
+        // There need not be any.
+        let _ = fs::remove_file(self.lost_log(name));
+    }
+
+    fn lost_log(&self, name: &str) -> PathBuf {
+        self.shared().join(format!("{name}.syslog"))
     }
 
     /// A node's root folder, seen from outside.

@@ -339,9 +339,10 @@ impl<'a> Story<'a> {
         let events =
             std::fs::read_to_string(self.cluster.fabric.shared().join("xl-events")).unwrap_or_default();
         format!(
-            "--- events\n{events}--- failures\n{:#?}\n--- agents\n{}",
+            "--- events\n{events}--- failures\n{:#?}\n--- agents\n{}\n--- pacemaker\n{}",
             self.cluster.failures(),
-            self.cluster.story_of_logs()
+            self.cluster.story_of_logs(),
+            self.cluster.story_of_pacemaker()
         )
     }
 }
