@@ -15,6 +15,8 @@
 //! | [`cluster`] | what Pacemaker or Heartbeat plans, who its members are, and its ledger |
 //! | [`heartbeat`] | how classic Heartbeat calls us |
 //! | [`preflight`] | whether another node can take the domain |
+//! | [`snapshot`] | a domain's saved memory, and when it may be used |
+//! | [`memory`] | room for a domain, out of the memory of others |
 //! | [`toolstack`] | `xl` |
 //! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
 //! | [`domain`] | names, ids, what a listing says of a domain |
@@ -34,9 +36,11 @@ pub mod handoff;
 pub mod heartbeat;
 pub mod host;
 pub mod logging;
+pub mod memory;
 pub mod ocf;
 pub mod preflight;
 pub mod small_file;
+pub mod snapshot;
 pub mod tool;
 pub mod toolstack;
 pub mod transfer;

@@ -348,7 +348,8 @@ fn preconditions_and_their_exit_codes() {
     assert_eq!(n1.act("validate-all", &[]).code, 0);
     assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_name", "x0--incoming")]).code, 6);
     assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_name", "17")]).code, 6);
-    assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_allow_mem_management", "yes")]).code, 6);
+    assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_allow_mem_management", "yes")]).code, 0);
+    assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_memory_floor", "much")]).code, 6);
     assert_eq!(n1.act("nonsense", &[]).code, 3);
     assert!(n1.act("meta-data", &[]).stdout.contains("<resource-agent name=\"Xen\""));
     n1.succeeds("start");
@@ -611,4 +612,328 @@ fn the_clusters_configuration_is_written_only_when_the_domains_size_has_changed(
     let told = n1.root.join("run/xen-handoff/x0.utilization");
     std::fs::write(told, r#"{"cpu":1,"hv_memory":8}"#).unwrap();
     assert!(monitor().len() > first.len());
+}
+
+/// The last move in the log of moves of this host.
+fn last_move(host: &world::Host) -> serde_json::Value {
+    let (status, text) = host.tool(&["history", "--json", "--last", "1"]);
+    assert_eq!(status, 0, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_move_keeps_to_its_rate_whether_it_is_pulled_or_pushed() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    for host in [&n1, &n2] {
+        host.knob("stream.mib", "3");
+        host.knob("stream.mib-per-second", "1000");
+    }
+    let rate = ("OCF_RESKEY_migration_rate", "1");
+    let took = |host: &world::Host| {
+        let flow = &last_move(host)["flow"];
+        flow["ready_ms"].as_u64().unwrap() - flow["opened_ms"].as_u64().unwrap()
+    };
+    n1.succeeds("stop");
+    assert_eq!(n2.act("start", &[rate]).code, 0);
+    assert!(n2.runs_x0() && took(&n2) > 2500, "3 MiB were pulled in {} ms", took(&n2));
+    let migrate = n2.act("migrate_to", &[rate, ("OCF_RESKEY_CRM_meta_migrate_target", "n1")]);
+    assert_eq!(migrate.code, 0, "{}", migrate.reason);
+    n1.succeeds("migrate_from");
+    assert!(n1.runs_x0() && took(&n1) > 2500, "3 MiB were pushed in {} ms", took(&n1));
+}
+
+#[test]
+fn a_compressed_move_costs_the_network_less_and_the_log_of_moves_says_both() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    let zstd = ("OCF_RESKEY_migration_compression", "zstd");
+    let costs_less = |host: &world::Host| {
+        let flow = &last_move(host)["flow"];
+        let (bytes, wire) = (flow["bytes"].as_u64().unwrap(), flow["wire"].as_u64().unwrap());
+        assert!(bytes > 8 << 20 && wire < bytes / 20, "{flow}");
+    };
+    n1.knob("stream.zeros", "yes");
+    n2.knob("stream.zeros", "yes");
+    n1.succeeds("stop");
+    assert_eq!(n2.act("start", &[zstd]).code, 0);
+    assert!(n2.runs_x0());
+    costs_less(&n1);
+    costs_less(&n2);
+    let migrate = n2.act("migrate_to", &[zstd, ("OCF_RESKEY_CRM_meta_migrate_target", "n1")]);
+    assert_eq!(migrate.code, 0, "{}", migrate.reason);
+    n1.succeeds("migrate_from");
+    assert!(n1.runs_x0());
+    costs_less(&n1);
+    costs_less(&n2);
+    assert_eq!(world.log().matches("booting it").count(), 1, "it was booted again");
+}
+
+const SHARES: (&str, &str) = ("OCF_RESKEY_allow_mem_management", "yes");
+
+/// x1 runs on that host with 64 MiB, is to be left with `floor`, and 6 MiB are free. x0 needs 18: its own 16, and Xen's part.
+fn x1_has_all_but_six(host: &world::Host, floor: &str) {
+    host.knob("memory-mib", "1094");
+    // dom0 gives nothing.
+    std::fs::write(host.root.join("etc/xen/xl.conf"), "autoballoon=\"off\"\n").unwrap();
+    let start = host.act_for("x1", "start", &[SHARES, ("OCF_RESKEY_memory_floor", floor)]);
+    assert_eq!(start.code, 0, "{}", start.reason);
+}
+
+#[test]
+fn room_is_made_of_what_others_have_above_their_floors_and_given_back() {
+    let world = World::new(&NODES);
+    let n1 = world.host("n1");
+    x1_has_all_but_six(&n1, "40");
+    let file = std::fs::read_to_string(n1.root.join("etc/xen/x1.cfg")).unwrap();
+    assert_eq!(n1.act("start", &[]).code, 1, "without the parameter nobody gives anything");
+    let start = n1.act("start", &[SHARES]);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert_eq!((n1.memory("x0"), n1.memory("x1")), (16, 52), "only what is missing is taken");
+    let recurring = ("OCF_RESKEY_CRM_meta_interval", "10000");
+    let watch = || n1.act_for("x1", "monitor", &[SHARES, ("OCF_RESKEY_memory_floor", "40"), recurring]);
+    assert_eq!(watch().code, 0);
+    assert_eq!(n1.memory("x1"), 54, "Xen needed less than was reserved for it");
+    assert_eq!(n1.act("stop", &[SHARES]).code, 0);
+    assert_eq!(n1.memory("x1"), 64, "it was not given back");
+    // Whoever was taken from looks himself, however the taker went.
+    assert_eq!(n1.act("start", &[SHARES]).code, 0);
+    assert_eq!(n1.memory("x1"), 52);
+    n1.xl(&["destroy", "x0"]);
+    assert_eq!(watch().code, 0);
+    assert_eq!(n1.memory("x1"), 64);
+    assert_eq!(std::fs::read_to_string(n1.root.join("etc/xen/x1.cfg")).unwrap(), file, "a file was changed");
+}
+
+#[test]
+fn nobody_gives_below_his_floor_and_the_start_says_what_is_missing() {
+    let world = World::new(&NODES);
+    let n1 = world.host("n1");
+    x1_has_all_but_six(&n1, "60");
+    let start = n1.act("start", &[SHARES, ("OCF_RESKEY_CRM_meta_timeout", "8000")]);
+    assert_eq!(start.code, 1);
+    assert!(
+        start.reason.contains("there is no room for it: 18 MiB are needed, 6 are available"),
+        "{}",
+        start.reason
+    );
+    assert!(start.reason.contains("the 8 MiB that would still be missing"), "{}", start.reason);
+    assert_eq!(n1.memory("x1"), 64);
+    assert!(!n1.runs_x0());
+    // With autoballoon dom0 gives, but not what is reserved for it.
+    std::fs::write(n1.root.join("etc/xen/xl.conf"), "autoballoon=\"on\"\n").unwrap();
+    let reserved = ("OCF_RESKEY_reserved_Dom0_memory", "1020");
+    let start = n1.act("start", &[SHARES, reserved, ("OCF_RESKEY_CRM_meta_timeout", "8000")]);
+    assert!(start.reason.contains("18 MiB are needed, 10 are available"), "{}", start.reason);
+}
+
+#[test]
+fn a_guest_that_keeps_its_memory_gets_back_what_it_was_to_have() {
+    let world = World::new(&NODES);
+    let n1 = world.host("n1");
+    x1_has_all_but_six(&n1, "30");
+    n1.knob("x1.keeps-memory", "");
+    let start = n1.act("start", &[SHARES, ("OCF_RESKEY_CRM_meta_timeout", "9000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("x1 did not give their memory in time"), "{}", start.reason);
+    assert!(!n1.runs_x0());
+    let asked = std::fs::read_to_string(n1.root.join("var/lib/xl-standin/commands")).unwrap();
+    let asked: Vec<_> = asked.lines().filter_map(|line| line.split_once("mem-set x1 ")).collect();
+    assert_eq!(asked.first().unwrap().1, "52m");
+    assert_eq!(asked.last().unwrap().1, "64m");
+}
+
+#[test]
+fn two_that_start_at_once_do_not_count_the_same_memory() {
+    let world = World::new(&NODES);
+    let n1 = world.host("n1");
+    x1_has_all_but_six(&n1, "30");
+    // Built some time after room was made for both. (What xl reads in the files is known by then.)
+    assert_eq!((n1.act("monitor", &[]).code, n1.act_for("x2", "monitor", &[]).code), (7, 7));
+    n1.knob("create.hang", "");
+    let (x0, x2) = std::thread::scope(|scope| {
+        let x0 = scope.spawn(|| n1.act("start", &[SHARES]));
+        let x2 = scope.spawn(|| n1.act_for("x2", "start", &[SHARES]));
+        eventually("room is made for both", || {
+            ["x0", "x2"].iter().all(|name| n1.root.join(format!("run/xen-handoff/{name}.room")).exists())
+        });
+        n1.unset_knob("create.hang");
+        (x0.join().unwrap(), x2.join().unwrap())
+    });
+    assert_eq!((x0.code, x2.code), (0, 0), "{} {}", x0.reason, x2.reason);
+    assert_eq!((n1.memory("x0"), n1.memory("x1"), n1.memory("x2")), (16, 34, 16));
+}
+
+#[test]
+fn room_is_made_where_a_domain_is_fetched_or_pushed_to() {
+    for pushed in [false, true] {
+        let world = x0_on_n1();
+        let (n1, n2) = (world.host("n1"), world.host("n2"));
+        x1_has_all_but_six(&n2, "40");
+        let ends =
+            [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+        let calls = if pushed {
+            let without = n1.act("migrate_to", &ends);
+            assert!(without.reason.contains("memory: needs 18 MiB; 6 MiB free there"), "{}", without.reason);
+            let with = [ends[0], ends[1], SHARES];
+            [n1.act("migrate_to", &with), n2.act("migrate_from", &with)]
+        } else {
+            [n1.act("stop", &[SHARES]), n2.act("start", &[SHARES])]
+        };
+        for call in calls {
+            assert_eq!(call.code, 0, "{}", call.reason);
+        }
+        assert!(n2.runs_x0());
+        assert!((52..=54).contains(&n2.memory("x1")), "{}", n2.memory("x1"));
+        assert_eq!(world.log().matches("booting it").count(), 2, "x0 was booted again");
+    }
+}
+
+#[test]
+fn a_domain_in_a_transfer_gives_nothing() {
+    let world = World::new(&NODES);
+    let n1 = world.host("n1");
+    x1_has_all_but_six(&n1, "30");
+    world.plan(&NODES, Some("n2"));
+    let store = n1.root.join("run/xen-handoff/x1.transfer");
+    let held = std::fs::File::create(store).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let start = n1.act("start", &[SHARES, ("OCF_RESKEY_CRM_meta_timeout", "8000")]);
+    assert_eq!(start.code, 1, "it gave in the middle of a transfer");
+    assert_eq!(n1.memory("x1"), 64);
+    drop(held);
+    assert_eq!(n1.act("start", &[SHARES]).code, 0);
+}
+
+/// x0 runs on n1, and a stop there saves it to a folder: each host's own, or one that all share.
+struct Snapshots {
+    world: World,
+    shared: bool,
+}
+
+impl Snapshots {
+    fn new(shared: bool) -> Self {
+        let snapshots = Self { world: World::new(&NODES), shared };
+        for node in NODES {
+            std::fs::create_dir_all(snapshots.folder(node)).unwrap();
+        }
+        assert_eq!(snapshots.act("n1", "start").code, 0);
+        snapshots
+    }
+
+    fn folder(&self, node: &str) -> std::path::PathBuf {
+        if self.shared { self.world.shared("saved") } else { self.world.host(node).root.join("saved") }
+    }
+
+    fn act(&self, node: &str, action: &str) -> world::Call {
+        self.act_within(node, action, "60000")
+    }
+
+    fn act_within(&self, node: &str, action: &str, timeout: &str) -> world::Call {
+        let folder = self.folder(node).to_string_lossy().into_owned();
+        let set = [("OCF_RESKEY_snapshot", folder.as_str()), ("OCF_RESKEY_CRM_meta_timeout", timeout)];
+        self.world.host(node).act(action, &set)
+    }
+
+    /// What makes this guest this one.
+    fn boot_id(&self, node: &str) -> String {
+        let shown = self.world.host(node).xl(&["standin", "show", "x0"]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        shown["boot_id"].as_str().unwrap().to_owned()
+    }
+
+    fn files(&self, node: &str) -> usize {
+        std::fs::read_dir(self.folder(node)).unwrap().count()
+    }
+}
+
+#[test]
+fn a_stop_saves_the_guest_and_the_next_start_lets_it_go_on() {
+    for (shared, back_on) in [(false, "n1"), (true, "n2")] {
+        let snapshots = Snapshots::new(shared);
+        let guest = snapshots.boot_id("n1");
+        assert_eq!(snapshots.act("n1", "stop").code, 0);
+        assert!(snapshots.world.host("n1").domains().is_empty());
+        let start = snapshots.act(back_on, "start");
+        assert_eq!(start.code, 0, "{}", start.reason);
+        assert_eq!(snapshots.boot_id(back_on), guest, "it was booted");
+        assert_eq!(snapshots.files(back_on), 0, "the snapshot could be used again");
+        // Once more: its marks are new.
+        assert_eq!((snapshots.act(back_on, "stop").code, snapshots.act(back_on, "start").code), (0, 0));
+        assert_eq!(snapshots.boot_id(back_on), guest);
+    }
+}
+
+#[test]
+fn p1_a_snapshot_is_void_once_the_domain_has_run_elsewhere_or_a_node_cannot_say() {
+    let elsewhere = Snapshots::new(false);
+    let guest = elsewhere.boot_id("n1");
+    assert_eq!(elsewhere.act("n1", "stop").code, 0);
+    // Booted on n2 by a resource that knows of no snapshot, and gone from there.
+    elsewhere.world.host("n2").succeeds("start");
+    elsewhere.world.host("n2").succeeds("stop");
+    assert_eq!(elsewhere.act("n1", "start").code, 0);
+    assert_ne!(elsewhere.boot_id("n1"), guest, "an old memory runs on a newer disk");
+    assert!(elsewhere.world.log().contains("it is void: n2 has run it since"), "{}", elsewhere.world.log());
+    assert_eq!(elsewhere.files("n1"), 0);
+
+    let silent = Snapshots::new(false);
+    let guest = silent.boot_id("n1");
+    assert_eq!(silent.act("n1", "stop").code, 0);
+    silent.world.history("n2", "monitor", 7);
+    silent.world.old_ledger(&["n1"]);
+    silent.world.host("n2").cut(true);
+    let start = silent.act("n1", "start");
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert_ne!(silent.boot_id("n1"), guest);
+    assert!(silent.world.log().contains("it is void: n2 may have run it since"), "{}", silent.world.log());
+
+    let by_hand = Snapshots::new(false);
+    let guest = by_hand.boot_id("n1");
+    assert_eq!(by_hand.act("n1", "stop").code, 0);
+    let host = by_hand.world.host("n1");
+    host.xl(&["create", &host.root.join("etc/xen/x0.cfg").to_string_lossy()]);
+    assert_eq!(by_hand.act("n1", "start").code, 0);
+    host.xl(&["destroy", "x0"]);
+    assert_eq!(by_hand.act("n1", "start").code, 0);
+    assert_ne!(by_hand.boot_id("n1"), guest);
+}
+
+#[test]
+fn a_save_that_cannot_be_is_an_ordinary_shutdown() {
+    let reason = |snapshots: &Snapshots, why: &str| {
+        let stop = snapshots.act_within("n1", "stop", "40000");
+        assert_eq!(stop.code, 0, "{why}: {}", stop.reason);
+        assert!(snapshots.world.host("n1").domains().is_empty());
+        let log = snapshots.world.log();
+        assert!(log.contains("no snapshot: ") && log.contains(why), "{why}: {log}");
+        assert!(log.contains("stop: shut down"), "{why}: {log}");
+        assert_eq!(snapshots.files("n1"), 0);
+    };
+    let fails = Snapshots::new(false);
+    fails.world.host("n1").knob("save.fail", "1\nNo space left on device");
+    reason(&fails, "No space left on device");
+    let hangs = Snapshots::new(false);
+    hangs.world.host("n1").knob("have-resume", "");
+    hangs.world.host("n1").knob("save.stuck", "");
+    reason(&hangs, "did not answer within");
+    let silent = Snapshots::new(false);
+    silent.world.host("n3").cut(true);
+    reason(&silent, "cannot reach n3");
+    let again = Snapshots::new(false);
+    again.world.plan(&NODES, Some("n1"));
+    reason(&again, "the cluster will start it on n1");
+}
+
+#[test]
+fn a_restore_that_fails_is_a_boot_and_the_snapshot_is_gone() {
+    let snapshots = Snapshots::new(false);
+    let guest = snapshots.boot_id("n1");
+    assert_eq!(snapshots.act("n1", "stop").code, 0);
+    snapshots.world.host("n1").knob("restore.fail-once", "3\nrestore failed");
+    let start = snapshots.act("n1", "start");
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert_ne!(snapshots.boot_id("n1"), guest);
+    assert_eq!(snapshots.files("n1"), 0);
+    assert!(snapshots.world.log().contains("it could not be restored"), "{}", snapshots.world.log());
 }

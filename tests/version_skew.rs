@@ -116,3 +116,49 @@ fn a_newer_node_that_does_not_look_at_our_greeting_is_refused_whatever_it_asks()
     assert!(lines[1]["reason"].as_str().unwrap().ends_with("you speak 99"), "{said}");
     assert!(n1.runs_x0() && n1.phase() == "offered");
 }
+
+/// Whom `host` calls from now on speaks our protocol and names none of what came later in its greeting. Gives the file with the
+/// requests that it got.
+fn asks_an_older_node(world: &World, host: &Host) -> std::path::PathBuf {
+    let heard = world.shared("heard");
+    let ssh = host.root.join("usr/sbin/ssh");
+    std::fs::rename(&ssh, host.root.join("usr/sbin/ssh.real")).unwrap();
+    // Line by line up to the stream, which is passed on as it is.
+    let script = format!(
+        "exec 3<&0
+         {{ read -r line <&3; echo \"$line\"; while read -r line <&3; do echo \"$line\" >>{heard}; echo \"$line\"
+             case $line in *'\"claim\"'*|*'\"receive\"'*) break;; esac; done; exec cat <&3; }} |
+         {real} \"$@\" | {{ read -r line; echo \"$line\" | sed 's/\"can\":\\[[^]]*\\]/\"can\":[]/'; exec cat; }}",
+        heard = heard.display(),
+        real = host.root.join("usr/sbin/ssh.real").display(),
+    );
+    host.put_script("usr/sbin/ssh", &script);
+    heard
+}
+
+#[test]
+fn an_older_node_is_not_told_of_limits_or_compression_and_the_domain_moves_all_the_same() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    let heard = asks_an_older_node(&world, &n2);
+    let wishes = [("OCF_RESKEY_migration_rate", "1"), ("OCF_RESKEY_migration_compression", "zstd")];
+    let start = n2.act("start", &wishes);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    let migrate =
+        n2.act("migrate_to", &[&wishes[1..], &[("OCF_RESKEY_CRM_meta_migrate_target", "n1")]].concat());
+    assert_eq!(migrate.code, 0, "{}", migrate.reason);
+    assert!(n1.runs_x0());
+    let said = std::fs::read_to_string(&heard).unwrap();
+    let begun: Vec<&str> =
+        said.lines().filter(|line| line.contains("\"claim\"") || line.contains("\"receive\"")).collect();
+    assert_eq!(begun.len(), 2, "{said}");
+    for later in ["terms", "compression", "preflight"] {
+        assert!(!said.contains(later), "an older node was told of {later}: {said}");
+    }
+    let log = world.log();
+    assert!(
+        log.contains("not compressed: xen-handoff") && log.contains("no limit to its rate: xen-handoff"),
+        "{log}"
+    );
+}

@@ -38,6 +38,7 @@ impl Agent {
         }
         let effects = self.advance("migrate_from", Event::Confirmed).map_err(|error| self.generic(error))?;
         if effects.contains(&Effect::ReportRunning) {
+            self.share_memory();
             self.wait_until_healthy()?;
             return Ok(ExitCode::Success);
         }

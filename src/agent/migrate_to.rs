@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Agent, NOTHING_CHANGED, Outcome};
+use super::{Agent, Outcome};
 use crate::clock::UnixTime;
 use crate::domain::Presence;
 use crate::handoff::ledger::Entry;
 use crate::handoff::{Epoch, Push, Transfer};
 use crate::host::NodeName;
-use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
-use crate::ocf::parameters::Parameters;
+use crate::ocf::exit_code::{ExitCode, Failure};
 
 impl Agent {
     /// Sends the domain to the node that the cluster names.
@@ -17,8 +16,6 @@ impl Agent {
     /// # Errors
     /// `Generic` if it did not get there; the reason says where it runs.
     pub(super) fn migrate_to(&self) -> Result<ExitCode, Failure> {
-        Parameters::refuse_not_yet(&self.environment.parameters)
-            .or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         let Some(target) = self.environment.migrate_target.clone() else {
             return Err(self
                 .failure(ExitCode::Arguments, "the cluster names no migration target; nothing was changed"));

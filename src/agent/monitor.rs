@@ -68,6 +68,7 @@ impl Agent {
             Some(Ok(Verdict::Runs)) if self.environment.is_probe() => Ok(ExitCode::Success),
             Some(Ok(Verdict::Runs)) => {
                 self.tell_utilization();
+                self.share_memory();
                 self.check_health().map_err(|why| self.generic(why))?;
                 Ok(ExitCode::Success)
             }

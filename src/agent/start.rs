@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Agent, LOOK_AGAIN, NOTHING_CHANGED, Outcome, identity};
+use super::{Agent, LOOK_AGAIN, Outcome};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
@@ -15,8 +15,8 @@ use crate::handoff::evidence::{Doubt, Inquiry, LedgerSays, NobodyElse, PeerRepor
 use crate::handoff::ledger::Entries;
 use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
 use crate::host::NodeName;
-use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
-use crate::ocf::parameters::{Parameters, Unreachable};
+use crate::ocf::exit_code::{ExitCode, Failure};
+use crate::ocf::parameters::Unreachable;
 use crate::preflight::facts::troubles;
 use crate::transport::message::{Answer, Request};
 
@@ -24,6 +24,8 @@ use crate::transport::message::{Answer, Request};
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Time that must be left for a boot to be begun.
 const BOOT_NEEDS: Duration = Duration::from_secs(5);
+/// Time that is left for a stream when room has been made for what it brings.
+const TO_FETCH: Duration = Duration::from_secs(30);
 
 /// What a start did.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ enum Started {
     Reclaimed(DomainId),
     /// It was fetched, running, from there.
     Fetched(NodeName),
+    /// It goes on from its snapshot.
+    Restored(DomainId),
     /// It was booted.
     Booted(DomainId),
 }
@@ -44,6 +48,7 @@ impl fmt::Display for Started {
             Self::AlreadyRunning(id) => write!(f, "runs here already (domid {id})"),
             Self::Reclaimed(id) => write!(f, "its own offer reclaimed (domid {id})"),
             Self::Fetched(node) => write!(f, "fetched, running, from {node}"),
+            Self::Restored(id) => write!(f, "restored from its snapshot (domid {id})"),
             Self::Booted(id) => write!(f, "booted (domid {id})"),
         }
     }
@@ -88,8 +93,6 @@ impl Agent {
     /// # Errors
     /// `Generic` with what stood in the way at the deadline; `NotInstalled` or `Configured` for what no waiting cures.
     pub(super) fn start(&self) -> Result<ExitCode, Failure> {
-        Parameters::refuse_not_yet(&self.environment.parameters)
-            .or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         self.config_file()?;
         let mut said = String::new();
         let mut silence = Silence::default();
@@ -109,6 +112,10 @@ impl Agent {
         match started {
             Some(Ok(started)) => {
                 log::info!("domain={} node={} start: {started}", self.domain, self.node);
+                if matches!(started, Started::AlreadyRunning(_)) {
+                    self.runs_by_itself();
+                }
+                self.share_memory();
                 self.wait_until_healthy()?;
                 Ok(ExitCode::Success)
             }
@@ -330,6 +337,10 @@ impl Agent {
             Err(error) => return Ok(Round::Again(error.to_string())),
         };
         let transfer = Transfer { epoch: offer.epoch, source: source.clone(), target: self.node.clone() };
+        let _room = match self.make_room(self.deadline.less(TO_FETCH)) {
+            Ok(room) => room,
+            Err(why) => return Ok(Round::Again(format!("{source} offers it, and {why}"))),
+        };
         let effects =
             self.advance("start", Event::OfferFound(offer.clone())).map_err(|error| self.generic(error))?;
         if !effects.iter().any(|effect| matches!(effect, Effect::Claim(_))) {
@@ -363,10 +374,7 @@ impl Agent {
 
     /// What the domain needs and this node lacks: a stream would end without it, late.
     fn lack(&self) -> Option<String> {
-        let config = self.config.get_or_init(|| {
-            identity::config(self.root(), &self.resource, &self.parameters, self.toolstack.as_ref())
-        });
-        let troubles = troubles(self.root(), config.as_ref()?);
+        let troubles = troubles(self.root(), self.configured()?);
         let words: Vec<String> = troubles.iter().map(ToString::to_string).collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
@@ -414,6 +422,10 @@ impl Agent {
             return Ok(Round::Again("there was no time left to boot it".to_owned()));
         }
         let file = self.config_file()?;
+        let _room = match self.make_room(self.deadline.less(BOOT_NEEDS)) {
+            Ok(room) => room,
+            Err(why) => return Ok(Round::Again(why)),
+        };
         // A stream may have ended since this round looked.
         match self.presence() {
             Presence::Absent => {}
@@ -425,10 +437,13 @@ impl Agent {
         else {
             return Ok(Round::Again("the record does not allow to boot it".to_owned()));
         };
-        log::info!("domain={} node={} booting it: {nobody}", self.domain, self.node);
-        self.toolstack.create(file, &self.domain, self.deadline.left()).map_err(|error| {
-            self.generic(format!("it could not be booted: {error}; it does not run here"))
-        })?;
+        let restored = self.restore()?;
+        if !restored {
+            log::info!("domain={} node={} booting it: {nobody}", self.domain, self.node);
+            self.toolstack.create(file, &self.domain, self.deadline.left()).map_err(|error| {
+                self.generic(format!("it could not be booted: {error}; it does not run here"))
+            })?;
+        }
         let runs = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.presence() {
             Presence::Running(id) => Some(Ok(id)),
             presence @ (Presence::Crashed(_) | Presence::ShutDown(_)) => Some(Err(presence)),
@@ -436,6 +451,7 @@ impl Agent {
             _ => None,
         });
         match runs {
+            Some(Ok(id)) if restored => Ok(Round::Done(Started::Restored(id))),
             Some(Ok(id)) => Ok(Round::Done(Started::Booted(id))),
             Some(Err(presence)) => Err(self.generic(format!("it was booted and is {presence}"))),
             None => Err(self.generic("it was booted and did not come to run in time")),

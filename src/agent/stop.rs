@@ -30,6 +30,8 @@ enum Stopped {
     AlreadyAbsent,
     /// It runs on and is offered.
     HandedOver { to: NodeName },
+    /// Its memory was saved, for the next start.
+    Saved,
     /// It came to its end.
     Ended(How),
 }
@@ -41,12 +43,18 @@ impl Agent {
     /// `Generic` if it is neither gone nor offered.
     pub(super) fn stop(&self) -> Result<ExitCode, Failure> {
         let done = self.stopped()?;
+        if !matches!(done, Stopped::HandedOver { .. }) {
+            self.leave_memory();
+        }
         match &done {
             Stopped::AlreadyAbsent => {
                 log::info!("domain={} node={} stop: nothing here", self.domain, self.node)
             }
             Stopped::HandedOver { to } => {
                 log::info!("domain={} node={} stop: runs on, offered to {to}", self.domain, self.node);
+            }
+            Stopped::Saved => {
+                log::info!("domain={} node={} stop: saved, to be restored", self.domain, self.node);
             }
             Stopped::Ended(how) => log::info!("domain={} node={} stop: {how}", self.domain, self.node),
         }
@@ -94,7 +102,7 @@ impl Agent {
             Ok(to) => return Ok(Stopped::HandedOver { to }),
             Err(refusal) => log::info!("domain={} node={} no handoff: {refusal}", self.domain, self.node),
         }
-        self.end().map(Stopped::Ended)
+        self.end(&presence)
     }
 
     /// A stream to this node broke off before GO, and left nothing. Where that cannot be put on record (a full disk), the record
@@ -139,11 +147,15 @@ impl Agent {
         ShutdownTerms { seconds: grace.as_secs(), acpi: self.parameters.shutdown_acpi }
     }
 
-    /// Ends the domain for good.
-    fn end(&self) -> Result<How, Failure> {
+    /// Ends the domain, with its memory saved where that is asked for, or for good.
+    fn end(&self, presence: &Presence) -> Result<Stopped, Failure> {
         let effects = self.advance("stop", Event::StopOrdered).map_err(|error| self.generic(error))?;
         if !effects.contains(&Effect::ShutDown) {
             return Err(self.generic("the record does not allow to shut it down; nothing was changed"));
+        }
+        if let Some(absence) = self.save(presence) {
+            self.gone(absence)?;
+            return Ok(Stopped::Saved);
         }
         let terms = self.terms();
         let how = if terms.acpi { ShutdownRequest::PowerButton } else { ShutdownRequest::Drivers };
@@ -151,7 +163,7 @@ impl Agent {
             shutdown::shut_down(self.toolstack.as_ref(), &self.domain, how, terms.grace(), self.deadline)
                 .map_err(|what| self.generic(what))?;
         self.gone(absence)?;
-        Ok(how)
+        Ok(Stopped::Ended(how))
     }
 
     /// Offers the domain to the node that the cluster will start it on. That may be this one, where an action was killed while

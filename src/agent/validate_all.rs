@@ -30,7 +30,6 @@ const ELSEWHERE_LIMIT: Duration = Duration::from_secs(20);
 pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     let parameters =
         Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
-    Parameters::refuse_not_yet(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
     let xl = Xl::new(&environment.root);
     xl.tool().or_exit(ExitCode::NotInstalled, "this node has no toolstack")?;
     let Some(file) = &parameters.xmfile else {

@@ -16,25 +16,29 @@ use crate::clock::{Deadline, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::descriptor::{adopt, bequeath};
-use crate::domain::{DomainName, Presence};
+use crate::domain::{DomainConfig, DomainName, Presence};
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Push, Transfer};
 use crate::host::Root;
+use crate::memory::needed_mib;
 use crate::preflight::Needs;
 use crate::preflight::ask::objections;
 use crate::toolstack::Toolstack;
 use crate::toolstack::xl::Xl;
 use crate::transfer::moves::Why;
 use crate::transfer::settle::AtSourceEnd;
+use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
-use crate::transport::message::{Address, Answer, Request};
+use crate::transport::message::{Address, Answer, PREPARE, Request};
 use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
 const LEEWAY: Duration = Duration::from_secs(3);
+/// How long a target may take to make room.
+const ROOM_LIMIT: Duration = Duration::from_secs(45);
 
 /// What a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,10 @@ pub struct Order {
     pub begun_at: UnixTime,
     /// Seconds, from the worker's begin, until the stream is broken off if it has not come to the point of no return.
     pub limit: u64,
+    /// What the stream may use.
+    pub terms: Terms,
+    /// What dom0 keeps at the target, in MiB, where room is to be made there for a domain that is pushed.
+    pub room: Option<u64>,
 }
 
 /// How it ended.
@@ -103,17 +111,20 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             other => return Err(failed(format!("it is {other} on this node already"))),
         }
         let connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
+        let terms = order.terms.agreed(&order.domain, &connection, true);
         let request = Request::Claim {
             domain: order.domain.clone(),
             transfer: order.transfer.clone(),
             back: order.back.clone(),
             ended: Store::new(root.state_folder()).last_end(&order.domain),
             limit: seconds(deadline),
+            terms,
         };
         let (from_peer, to_peer, _session) = begin(order, connection, &request)?;
         let (domain, transfer) = (&order.domain, &order.transfer);
         let lock = lock.as_fd();
-        let stream = Stream { root, domain, why: Why::Handoff, transfer, from_peer, to_peer, lock, deadline };
+        let why = Why::Handoff;
+        let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
         let received = transfer::receive::receive(stream).map_err(broken)?;
         Ok(match received.end {
             ReceiverEnd::Running => Outcome::Moved,
@@ -137,16 +148,21 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
             match Xl::new(root).running_config(domain, LIST_LIMIT) {
-                Ok(config) => objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                Ok(config) => prepare(order, &mut connection, &config, deadline)
+                    .and_then(|()| {
+                        objections(&mut connection, &Needs { config, file: None }, answer_by(order))
+                    })
                     .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
                 Err(error) => log::info!("domain={domain} no preflight: {error}"),
             }
             let boot = connection.peer_boot().map(str::to_owned);
             let (domain, transfer) = (domain.clone(), transfer.clone());
-            let request = Request::Receive { domain, transfer, limit: seconds(deadline) };
-            Ok((lock, recorded, boot, begin(order, connection, &request)?))
+            let terms = order.terms.agreed(&domain, &connection, false);
+            let (limit, compression) = (seconds(deadline), terms.compression);
+            let request = Request::Receive { domain, transfer, limit, compression };
+            Ok((lock, recorded, boot, terms, begin(order, connection, &request)?))
         };
-        let (lock, recorded, boot, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
+        let (lock, recorded, boot, terms, (from_peer, to_peer, _session)) = begun().inspect_err(|_| {
             // Nothing was sent under it.
             detect(root).ledger().erase(domain, transfer.epoch);
         })?;
@@ -157,8 +173,8 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             })
             .map_err(|error| broken(error.into()))?;
         let lock = lock.as_fd();
-        let stream =
-            Stream { root, domain, why: Why::Migration, transfer, from_peer, to_peer, lock, deadline };
+        let why = Why::Migration;
+        let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
         let sent = transfer::send::send(stream).map_err(broken)?;
         Ok(match sent.end {
             AtSourceEnd::Moved => Outcome::Moved,
@@ -167,6 +183,34 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             AtSourceEnd::Undecided(why) => Outcome::Undecided { reason: format!("{why}; {}", sent.said) },
         })
     })
+}
+
+/// Has the target make room for it, where that is asked for.
+fn prepare(
+    order: &Order,
+    connection: &mut Connection,
+    config: &DomainConfig,
+    deadline: Deadline,
+) -> Result<(), String> {
+    let Some(dom0_keeps_mib) = order.room else { return Ok(()) };
+    if !connection.can(PREPARE) {
+        log::info!("domain={} xen-handoff there makes no room", order.domain);
+        return Ok(());
+    }
+    let limit = Deadline::after(ROOM_LIMIT).min(deadline);
+    let request = Request::Prepare {
+        domain: order.domain.clone(),
+        needed_mib: needed_mib(config),
+        dom0_keeps_mib,
+        limit: seconds(limit),
+        comes_in: seconds(deadline),
+    };
+    match connection.ask(&request, Deadline::after(limit.left() + order.peer.connect_timeout())) {
+        Ok(Answer::Done) => Ok(()),
+        Ok(Answer::Refused { reason, .. }) => Err(reason),
+        Ok(other) => Err(format!("it answers {other:?}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Asks for leave to begin.
@@ -222,7 +266,9 @@ impl Agent {
             Ok(back) => back,
             Err(error) => return failed(error),
         };
-        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit };
+        let terms = self.parameters.terms;
+        let room = self.parameters.share_memory.then_some(self.parameters.dom0_keeps_mib);
+        let order = Order { domain: self.domain.clone(), transfer, peer, back, begun_at, limit, terms, room };
         let text = match serde_json::to_string(&order) {
             Ok(text) => text,
             Err(error) => return failed(error),

@@ -6,7 +6,9 @@
 //!
 //! - **silence**: a time between two answers that is longer than the threshold. The threshold is ten intervals, or four
 //!   times the 99th percentile of the times between answers while nothing happened (before the command; without a command,
-//!   in the first quarter of the series), whichever is longer.
+//!   in the first quarter of the series), whichever is longer. And a request waited in it: one of those that were sent in it,
+//!   or so long before it as the threshold is, was lost or answered later than that. A time in which ping itself got no
+//!   processor to send with says nothing of the domain.
 //! - **before**: up to the command. Without a command, up to the pause.
 //! - **ordered** (only with events): the command was given, nothing moves yet.
 //! - **transfer**: from the event that opened the stream (`Claimed`, `Pushed`, `StreamOpened`: the first of them), or without
@@ -26,7 +28,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::events::Transfer;
-use super::series::{Series, Stretch, median, quantile};
+use super::series::{Probe, Series, Stretch, median, quantile};
 
 /// A silence is longer than so many intervals ...
 const INTERVALS: f64 = 10.0;
@@ -128,12 +130,19 @@ pub fn find(series: &Series, command: Option<f64>, transfer: Option<&Transfer>) 
         .silences()
         .into_iter()
         .filter(|silence| silence.seconds() > threshold && silence.to > command.unwrap_or(0.0))
+        .filter(|silence| somebody_waited(series, *silence, threshold))
         .collect();
     let cuts = match pause(&silences, transfer) {
         Some(pause) => around(series, pause, command, transfer),
         None => without_pause(series, quiet, command, transfer),
     };
     Found { phases: phases(cuts, end), threshold, silences }
+}
+
+fn somebody_waited(series: &Series, silence: Stretch, threshold: f64) -> bool {
+    let in_reach = Stretch { from: silence.from - threshold, to: silence.to };
+    let late = |probe: &Probe| probe.rtt_ms.is_none_or(|rtt_ms| rtt_ms / 1000.0 > threshold);
+    series.within(in_reach).any(late)
 }
 
 fn threshold(series: &Series, quiet: Stretch) -> f64 {
@@ -370,6 +379,17 @@ mod tests {
         }
         assert_eq!(find(&jittery, Some(10.0), None).silences.len(), 0);
         assert_eq!(find(&silent, Some(10.0), None).silences.len(), 1);
+    }
+
+    #[test]
+    fn a_time_in_which_ping_sent_nothing_is_no_silence_of_the_domain() {
+        let mut starved = series(&[(2000, Some(0.25))]);
+        starved.probes.drain(1000..1030);
+        assert_eq!(names(&find(&starved, Some(5.0), None)), ["before", "after"]);
+        assert_eq!(find(&starved, Some(5.0), None).silences.len(), 0);
+        // The same time, and one request that was sent just before it was lost.
+        starved.probes[999].rtt_ms = None;
+        assert_eq!(find(&starved, Some(5.0), None).silences.len(), 1);
     }
 
     fn captured(text: &str) -> (Series, Found) {

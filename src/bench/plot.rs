@@ -17,7 +17,8 @@ const CHARACTER: f64 = 6.6;
 const FONT: &str = "DejaVu Sans, Helvetica, Arial, sans-serif";
 
 /// Colours for what needs several, in order.
-pub const COLOURS: [&str; 6] = ["#1f5fa8", "#d9822b", "#3d8b40", "#8e5bb5", "#a8423f", "#5f7480"];
+pub const COLOURS: [&str; 9] =
+    ["#1f5fa8", "#d9822b", "#3d8b40", "#8e5bb5", "#a8423f", "#5f7480", "#2b9aa0", "#b8991c", "#d977a8"];
 
 /// How an axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,13 +83,15 @@ pub struct Panel {
     pub curves: Vec<Curve>,
 }
 
-/// Draws the panels under each other. `axis` is what the common axis counts, with its unit.
+/// Draws the panels under each other. `axis` is what the common axis counts, with its unit. Panels whose upward axes count the
+/// same have the same one, so that their heights can be compared.
 pub fn draw(axis: &str, panels: &[Panel]) -> String {
     let across = Across::over(panels);
     let mut body = String::new();
     let mut y = 4.0;
     for panel in panels {
-        y = across.panel(&mut body, panel, y);
+        let alike = panels.iter().filter(|other| other.axis == panel.axis && other.scale == panel.scale);
+        y = across.panel(&mut body, panel, Range::over(panel.scale, alike), y);
     }
     text(&mut body, (LEFT + WIDTH - RIGHT) / 2.0, y + 12.0, "middle", "#444", &escape(axis));
     let height = y + 24.0;
@@ -105,12 +108,18 @@ struct Across {
     last: f64,
 }
 
-/// The upward axis of one panel: from, to (powers of ten, or values), and where the panel's top is.
+/// From where to where an upward axis goes: powers of ten, or values.
 #[derive(Debug, Clone, Copy)]
-struct Up {
+struct Range {
     scale: Scale,
     low: f64,
     high: f64,
+}
+
+/// The upward axis of one panel, and where the panel's top is.
+#[derive(Debug, Clone, Copy)]
+struct Up {
+    range: Range,
     top: f64,
 }
 
@@ -134,7 +143,7 @@ impl Across {
     }
 
     /// Draws a panel that begins at `y`, and says where the next one may.
-    fn panel(&self, svg: &mut String, panel: &Panel, y: f64) -> f64 {
+    fn panel(&self, svg: &mut String, panel: &Panel, range: Range, y: f64) -> f64 {
         let title = format!(
             "<tspan font-weight=\"bold\">{}</tspan>  {}",
             escape(&panel.title),
@@ -150,7 +159,7 @@ impl Across {
             .collect();
         let (placed, rows) = self.place(&labels);
         let top = y + TITLE + LABEL * rows;
-        let up = Up::over(panel, top);
+        let up = Up { range, top };
         for band in &panel.bands {
             self.band(svg, band, top);
         }
@@ -203,7 +212,7 @@ impl Across {
     }
 
     fn axes(&self, svg: &mut String, panel: &Panel, up: Up) {
-        for (value, label) in up.ticks() {
+        for (value, label) in up.range.ticks() {
             let y = up.y(value);
             line(svg, (LEFT, y), (WIDTH - RIGHT, y), "#ddd", 1.0);
             text(svg, LEFT - 6.0, y + 4.0, "end", "#444", &label);
@@ -250,11 +259,11 @@ impl Across {
     }
 }
 
-impl Up {
-    fn over(panel: &Panel, top: f64) -> Self {
-        let curves = panel.curves.iter().filter(|curve| curve.style != Style::Ticks);
+impl Range {
+    fn over<'p>(scale: Scale, panels: impl Iterator<Item = &'p Panel>) -> Self {
+        let curves = panels.flat_map(|panel| &panel.curves).filter(|curve| curve.style != Style::Ticks);
         let values = curves.flat_map(|curve| &curve.points).map(|(_, y)| *y).filter(|y| y.is_finite());
-        let (low, high) = match panel.scale {
+        let (low, high) = match scale {
             Scale::Linear => (0.0, values.fold(0.0, f64::max) * 1.08),
             Scale::Powers => {
                 let powers = values.filter(|y| *y > 0.0).map(f64::log10);
@@ -264,16 +273,7 @@ impl Up {
                 if low.is_finite() { (low, high.max(low + 1.0)) } else { (0.0, 1.0) }
             }
         };
-        Self { scale: panel.scale, low, high: if high > low { high } else { low + 1.0 }, top }
-    }
-
-    fn y(self, value: f64) -> f64 {
-        let value = match self.scale {
-            Scale::Linear => value,
-            Scale::Powers => value.max(f64::MIN_POSITIVE).log10(),
-        };
-        let part = (value - self.low) / (self.high - self.low);
-        self.top + HEIGHT * (1.0 - part.clamp(0.0, 1.0))
+        Self { scale, low, high: if high > low { high } else { low + 1.0 } }
     }
 
     fn ticks(self) -> Vec<(f64, String)> {
@@ -290,6 +290,18 @@ impl Up {
                 ticks
             }
         }
+    }
+}
+
+impl Up {
+    fn y(self, value: f64) -> f64 {
+        let Range { scale, low, high } = self.range;
+        let value = match scale {
+            Scale::Linear => value,
+            Scale::Powers => value.max(f64::MIN_POSITIVE).log10(),
+        };
+        let part = (value - low) / (high - low);
+        self.top + HEIGHT * (1.0 - part.clamp(0.0, 1.0))
     }
 }
 
@@ -403,18 +415,33 @@ mod tests {
         assert_eq!(first, Some((-10.0, "-10".to_owned())));
     }
 
-    #[test]
-    fn nothing_measured_is_still_a_picture() {
-        let panel = Panel {
+    fn empty(axis: &str) -> Panel {
+        Panel {
             title: "a < b".to_owned(),
             outcome: String::new(),
-            axis: "ms".to_owned(),
+            axis: axis.to_owned(),
             scale: Scale::Powers,
             bands: Vec::new(),
             marks: Vec::new(),
             curves: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn panels_that_count_the_same_have_the_same_axis() {
+        let with = |axis, y| {
+            let points = vec![(0.0, 1.0), (1.0, y)];
+            let curve = Curve { name: String::new(), points, colour: "#000", style: Style::Dots };
+            Panel { curves: vec![curve], ..empty(axis) }
         };
-        let svg = draw("s", &[panel]);
+        let svg = draw("s", &[with("ms", 10.0), with("ms", 1000.0), with("MiB", 10.0)]);
+        let ticks = |label: &str| svg.matches(&format!(">{label}</text>")).count();
+        assert_eq!((ticks("1000"), ticks("10")), (2, 3), "{svg}");
+    }
+
+    #[test]
+    fn nothing_measured_is_still_a_picture() {
+        let svg = draw("s", &[empty("ms")]);
         assert!(svg.contains("a &lt; b") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 }

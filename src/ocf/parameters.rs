@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::DomainName;
+use crate::transfer::terms::{Compression, Terms};
 
 /// A parameter's type in OCF metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub struct Parameter {
 }
 
 /// Every parameter, in the order of the metadata.
-pub const PARAMETERS: [Parameter; 18] = [
+pub const PARAMETERS: [Parameter; 22] = [
     Parameter {
         name: "xmfile",
         kind: Kind::Text,
@@ -92,9 +93,27 @@ pub const PARAMETERS: [Parameter; 18] = [
         default: "false",
         required: false,
         unique: false,
-        short: "Share out memory among domains (not yet)",
-        long: "Adjust the memory of running domains at start, stop and migration. Not available in this version: \
-               validate-all refuses a true value.",
+        short: "Make room for the domain out of the memory of others",
+        long: "Before this domain is booted or arrives here, and too little memory is free: ask the other running domains \
+               whose own resources have this parameter for exactly what is missing (xl mem-set), each in proportion to what it \
+               has above its memory_floor; give it back when there is room again. No file is changed. Without enough, or where \
+               a guest does not give it in time, nothing is taken, and the start waits and says why. A domain that is on \
+               offer or on its way is left alone. Set it on every domain that is to give. With xl only.",
+    },
+    Parameter {
+        name: "snapshot",
+        kind: Kind::Text,
+        default: "",
+        required: false,
+        unique: false,
+        short: "Folder that a stop saves the domain's memory to",
+        long: "Absolute path of a folder, local or shared by all nodes, with room for the domain's memory. A stop after which the \
+               cluster will not start the domain anywhere (disabled, all nodes leaving) saves it there (xl save) instead of shutting \
+               it down, and the next start restores it. A snapshot is used once, and only if every node says that it has not \
+               run the domain since; otherwise it is discarded and the domain is booted, from disks as after a power cut: with a \
+               local folder, also by a start on another node. Every node must answer at the stop too, or it is an ordinary \
+               shutdown, as it is where saving fails. The save may take half of the stop's timeout. Never restore one of these files \
+               by hand. With xl only.",
     },
     Parameter {
         name: "node_ip_attribute",
@@ -114,7 +133,19 @@ pub const PARAMETERS: [Parameter; 18] = [
         required: false,
         unique: false,
         short: "Memory that dom0 keeps, in MiB",
-        long: "Memory that dom0 keeps when allow_mem_management shares it out, in MiB.",
+        long: "Memory that dom0 keeps with allow_mem_management, in MiB. With autoballoon (xl.conf(5)) xl takes of dom0 for \
+               a new domain, down to 128 MiB: room is then made out of other domains before dom0 would be left with less than \
+               this. Without autoballoon dom0 gives nothing anyway.",
+    },
+    Parameter {
+        name: "memory_floor",
+        kind: Kind::Integer,
+        default: "",
+        required: false,
+        unique: false,
+        short: "Memory that this domain is always left with, in MiB",
+        long: "With allow_mem_management: what others must leave to this domain, in MiB. Unset: half of what its \
+               configuration file gives it.",
     },
     Parameter {
         name: "autoset_utilization_cpu",
@@ -224,6 +255,29 @@ pub const PARAMETERS: [Parameter; 18] = [
                stop spends to make sure that the planned target can reach this node back.",
     },
     Parameter {
+        name: "migration_rate",
+        kind: Kind::Integer,
+        default: "0",
+        required: false,
+        unique: false,
+        short: "Limit of a move's rate, in MiB/s",
+        long: "How much of the network one move of this domain may use, in MiB/s (of 1048576 bytes), whether the cluster migrates \
+               it or hands it over. 0: no limit. What goes over the connection counts: with migration_compression the domain \
+               itself moves faster. The limit holds to the end, so a low one makes the pause longer, in which the pages go that \
+               the guest has written last. A source with a version that knows no limit sends as fast as it can, and the log says so.",
+    },
+    Parameter {
+        name: "migration_compression",
+        kind: Kind::Text,
+        default: "none",
+        required: false,
+        unique: false,
+        short: "Compression of a move's stream: none or zstd",
+        long: "zstd: the domain's memory is compressed on its way, which pays where the network is slower than about 200 MiB/s \
+               for each processor that dom0 can spare at both ends. none: it goes as it is, without passing through the \
+               agent's memory. Where the other node has a version that cannot, it goes as it is, and the log says so.",
+    },
+    Parameter {
         name: "handoff_peer_timeout",
         kind: Kind::Time,
         default: "10",
@@ -305,8 +359,18 @@ pub struct Parameters {
     pub autoset_cpu: bool,
     /// Keep the utilization attribute `hv_memory`.
     pub autoset_memory: bool,
+    /// Make room out of the memory of others, and give to them.
+    pub share_memory: bool,
+    /// What dom0 keeps then, in MiB.
+    pub dom0_keeps_mib: u64,
+    /// What others must leave to this domain, in MiB; `None` for half of what it is configured with.
+    pub memory_floor_mib: Option<u64>,
+    /// Where a stop saves the domain's memory to.
+    pub snapshot: Option<PathBuf>,
     /// How the other nodes are reached.
     pub reach: Reach,
+    /// What a move may use of the network.
+    pub terms: Terms,
 }
 
 /// A parameter whose value cannot be used.
@@ -398,13 +462,8 @@ impl Parameters {
         let reader = Reader(set);
         let default = Reach::default();
         Ok(Self {
-            xmfile: reader.parsed("xmfile", |value| {
-                if value.starts_with('/') {
-                    Ok(PathBuf::from(value))
-                } else {
-                    Err("must be an absolute path".to_owned())
-                }
-            })?,
+            xmfile: reader.parsed("xmfile", absolute_path)?,
+            snapshot: reader.parsed("snapshot", absolute_path)?,
             name: reader.parsed("name", |value| DomainName::new(value).map_err(|error| error.to_string()))?,
             shutdown_timeout: reader.span("shutdown_timeout", 0..=DAY)?,
             shutdown_acpi: reader.flag("shutdown_acpi")?,
@@ -427,6 +486,9 @@ impl Parameters {
             monitor_scripts: reader.parsed("monitor_scripts", scripts)?.unwrap_or_default(),
             autoset_cpu: reader.flag("autoset_utilization_cpu")?,
             autoset_memory: reader.flag("autoset_utilization_hv_memory")?,
+            share_memory: reader.flag("allow_mem_management")?,
+            dom0_keeps_mib: reader.parsed("reserved_Dom0_memory", mib)?.unwrap_or(512),
+            memory_floor_mib: reader.parsed("memory_floor", mib)?,
             reach: Reach {
                 user: reader.parsed("migration_user", user_name)?.unwrap_or(default.user),
                 port: reader
@@ -441,30 +503,31 @@ impl Parameters {
                     .span("migration_connect_timeout", 1..=60)?
                     .unwrap_or(default.connect_timeout),
             },
+            terms: Terms {
+                rate: reader
+                    .parsed("migration_rate", |value| match value.parse() {
+                        Ok(rate @ 0..=1_000_000) => Ok(rate),
+                        _ => Err("must be a whole number of MiB/s; 0 for no limit".to_owned()),
+                    })?
+                    .filter(|rate| *rate > 0),
+                compression: reader
+                    .parsed("migration_compression", |value| match value {
+                        "none" => Ok(Compression::None),
+                        "zstd" => Ok(Compression::Zstd),
+                        _ => Err("must be none or zstd".to_owned()),
+                    })?
+                    .unwrap_or_default(),
+            },
         })
     }
+}
 
-    /// Parameters of `ocf:heartbeat:Xen` that this version does not carry out yet. They are refused, not ignored.
-    ///
-    /// # Errors
-    /// The first one that asks for something.
-    pub fn refuse_not_yet(set: &BTreeMap<String, String>) -> Result<(), BadParameter> {
-        let reader = Reader(set);
-        let not_yet = |name, value: &str| BadParameter {
-            name,
-            value: value.to_owned(),
-            what: "not yet available in this version; unset it, or stay with ocf:heartbeat:Xen for it"
-                .to_owned(),
-        };
-        let name = "allow_mem_management";
-        if reader.flag(name)? {
-            return Err(not_yet(name, reader.text(name).unwrap_or_default()));
-        }
-        reader.parsed("reserved_Dom0_memory", |value| {
-            value.parse::<u32>().map_err(|_| "must be a whole number of MiB".to_owned())
-        })?;
-        Ok(())
-    }
+fn absolute_path(value: &str) -> Result<PathBuf, String> {
+    if value.starts_with('/') { Ok(PathBuf::from(value)) } else { Err("must be an absolute path".to_owned()) }
+}
+
+fn mib(value: &str) -> Result<u64, String> {
+    value.parse::<u32>().map(u64::from).map_err(|_| "must be a whole number of MiB".to_owned())
 }
 
 fn scripts(value: &str) -> Result<Vec<PathBuf>, String> {
@@ -508,7 +571,6 @@ mod tests {
         let mut from_metadata = Parameters::read(&shown).unwrap();
         assert_eq!(from_metadata.xmfile.take(), Some(PathBuf::from("/etc/xen/vm/MyDomU")));
         assert_eq!(from_metadata, Parameters::read(&set(&[])).unwrap());
-        Parameters::refuse_not_yet(&shown).unwrap();
     }
 
     #[test]
@@ -525,21 +587,18 @@ mod tests {
             ("migration_port", "0"),
             ("migration_network_suffix", "; reboot"),
             ("migration_connect_timeout", "2 weeks"),
+            ("migration_rate", "fast"),
+            ("migration_compression", "gzip"),
             ("monitor_scripts", "/bin/check check"),
             ("autoset_utilization_cpu", "perhaps"),
+            ("reserved_Dom0_memory", "512m"),
+            ("memory_floor", "-1"),
+            ("snapshot", "var/lib/xen/save"),
         ];
         for (name, value) in bad {
             let error = Parameters::read(&set(&[(name, value)])).unwrap_err();
             assert_eq!((error.name, error.value.as_str()), (name, value));
         }
-    }
-
-    #[test]
-    fn what_is_not_there_yet_is_refused_and_not_ignored() {
-        let name = "allow_mem_management";
-        let error = Parameters::refuse_not_yet(&set(&[(name, "yes")])).unwrap_err();
-        assert!(error.to_string().contains("not yet"), "{error}");
-        Parameters::refuse_not_yet(&set(&[(name, "")])).unwrap();
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn guest_type(guest: GuestType, there: &HostFacts) -> Check {
 
 /// What the hypervisor takes for a guest's page tables besides its memory, in MiB: `libxl_get_required_shadow_memory`
 /// (`tools/libs/light/libxl_utils.c`), 1 MiB for each processor and 8 KiB for each MiB.
-fn overhead_mib(config: &DomainConfig) -> u64 {
+pub(crate) fn overhead_mib(config: &DomainConfig) -> u64 {
     u64::from(config.processors) + (config.memory_mib * 8).div_ceil(1024)
 }
 

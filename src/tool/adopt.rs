@@ -54,8 +54,7 @@ pub fn run(root: &Root, dry_run: bool, only: &[String]) -> anyhow::Result<bool> 
 
 /// Whether this agent carries out all that the resource asks for.
 fn fits(managed: &ManagedDomain) -> Result<(), String> {
-    Parameters::read(&managed.parameters).map_err(|bad| bad.to_string())?;
-    Parameters::refuse_not_yet(&managed.parameters).map_err(|bad| bad.to_string())
+    Parameters::read(&managed.parameters).map(drop).map_err(|bad| bad.to_string())
 }
 
 fn commands(resource: &str) -> [Vec<String>; 4] {
@@ -104,7 +103,9 @@ mod tests {
         let mut managed = ManagedDomain { resource: "x0".to_owned(), parameters, ..ManagedDomain::default() };
         fits(&managed).unwrap();
         managed.parameters.insert("allow_mem_management".to_owned(), "yes".to_owned());
-        assert!(fits(&managed).unwrap_err().contains("allow_mem_management"));
+        fits(&managed).unwrap();
+        managed.parameters.insert("name".to_owned(), "x0--incoming".to_owned());
+        assert!(fits(&managed).unwrap_err().contains("--incoming"));
     }
 
     #[test]

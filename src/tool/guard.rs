@@ -230,6 +230,7 @@ mod tests {
         let progress = Progress {
             direction: Direction::Outgoing,
             bytes: 81 << 20,
+            wire: None,
             memory_mib: Some(128),
             stage: Stage::Stream,
             started_at: UnixTime(1),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{HostInfo, ShutdownRequest, Size, Toolstack, ToolstackError};
+use super::{HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError};
 use crate::domain::{Copy, DomainConfig, DomainId, DomainName, RunState, Sighting};
 
 /// Answers from a script: each listing takes the next sighting; the last one stays.
@@ -68,8 +68,27 @@ impl Toolstack for Fake {
         Ok(0)
     }
 
+    fn memory(&self, _limit: Duration) -> Result<HostMemory, ToolstackError> {
+        Err(ToolstackError::Unreadable { command: "xl list".to_owned(), what: "fake".to_owned() })
+    }
+
+    fn set_memory(&self, name: &DomainName, mib: u64, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("mem-set {name} {mib}"));
+        Ok(())
+    }
+
     fn create(&self, path: &Path, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
         self.note(format!("create {} {name}", path.display()));
+        Ok(())
+    }
+
+    fn save(&self, name: &DomainName, to: &Path, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("save {name} {}", to.display()));
+        Ok(())
+    }
+
+    fn restore(&self, from: &Path, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("restore {}", from.display()));
         Ok(())
     }
 

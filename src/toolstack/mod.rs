@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::CommandError;
-use crate::domain::{DomainConfig, DomainId, DomainName, Presence, Sighting};
+use crate::domain::{DomainConfig, DomainId, DomainName, Presence, RunState, Sighting};
 
 #[cfg(test)]
 pub mod fake;
@@ -87,6 +87,32 @@ pub struct HostInfo {
     pub dom0_is_fixed: bool,
 }
 
+/// Who has how much of this host's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostMemory {
+    /// What no domain has and none that is being created was promised, in MiB.
+    pub free_mib: u64,
+    /// What dom0 has, in MiB.
+    pub dom0_mib: u64,
+    /// Whether the toolstack takes of dom0's memory for a new domain by itself.
+    pub dom0_gives: bool,
+    /// Every other domain.
+    pub guests: Vec<GuestMemory>,
+}
+
+/// The memory of one domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestMemory {
+    /// Its exact name, with the toolstack's suffix where it has one.
+    pub name: String,
+    /// What it does.
+    pub state: RunState,
+    /// What it has, in MiB.
+    pub mib: u64,
+    /// What it is to have, in MiB.
+    pub target_mib: u64,
+}
+
 /// How large a domain is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
@@ -147,11 +173,36 @@ pub trait Toolstack: std::fmt::Debug {
     /// The toolstack's words.
     fn dom0_can_spare_mib(&self, info: &HostInfo, limit: Duration) -> Result<u64, ToolstackError>;
 
+    /// Who has how much of this host's memory.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn memory(&self, limit: Duration) -> Result<HostMemory, ToolstackError>;
+
+    /// What a domain is to have from now on, in MiB. The guest gives what is more than that in its own time.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn set_memory(&self, name: &DomainName, mib: u64, limit: Duration) -> Result<(), ToolstackError>;
+
     /// Boots a domain from its configuration under `name`.
     ///
     /// # Errors
     /// The toolstack's words. The domain may exist all the same after a time-out.
     fn create(&self, path: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// Saves the domain's memory to a file and ends it. If it cannot, the domain goes on; after a time-out it may be left
+    /// suspended.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// Lets a domain go on from a file that [`Self::save`] has written, under the name that it had.
+    ///
+    /// # Errors
+    /// The toolstack's words. The domain may exist all the same after a time-out.
+    fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError>;
 
     /// Asks the guest to shut down, and returns at once.
     ///

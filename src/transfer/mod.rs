@@ -11,14 +11,17 @@ use crate::domain::DomainName;
 use crate::handoff::Transfer;
 use crate::host::Root;
 
+pub mod frames;
 pub mod message;
 pub mod moves;
 pub mod pipe;
 pub mod progress;
+pub mod rate;
 pub mod receive;
 pub mod relay;
 pub mod send;
 pub mod settle;
+pub mod terms;
 
 /// An open connection that is about to carry a domain, and all that either end of it needs to know.
 #[derive(Debug)]
@@ -39,4 +42,6 @@ pub struct Stream<'a> {
     pub lock: BorrowedFd<'a>,
     /// When it is broken off if it has not come to the point of no return.
     pub deadline: Deadline,
+    /// What it may use of the network.
+    pub terms: terms::Terms,
 }

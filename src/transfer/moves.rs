@@ -53,8 +53,11 @@ pub enum Ending {
 /// stream did not come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Flow {
-    /// Bytes from source to target.
+    /// Bytes of xl's stream from source to target.
     pub bytes: u64,
+    /// Bytes on the connection, where these are others: a compressed stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<u64>,
     /// xl's receiver has shown its banner: the domain's memory begins.
     pub opened_ms: Option<u64>,
     /// The receiver has all of it, the guest is suspended.
@@ -223,6 +226,7 @@ mod tests {
             total_ms: 5300,
             flow: Flow {
                 bytes: 256 << 20,
+                wire: Some(100 << 20),
                 opened_ms: Some(300),
                 ready_ms: Some(4300),
                 reported_ms: Some(4400),

@@ -1,9 +1,10 @@
 //! Our place in xl's stream: between xl and the connection, at each end.
 //!
 //! Two threads. *Down* carries the domain towards the receiver: it splices, so that no byte of guest memory passes
-//! through our own memory, and counts. *Up* carries the receiver's few words back and reads them. When the receiver says
+//! through our own memory, and counts; only where the connection is compressed ([`Form`]) it reads and writes. At the source it
+//! keeps to the rate that the resource allows, by what goes over the connection. *Up* carries the receiver's few words back and reads them. When the receiver says
 //! *ready*, [`Watcher::ready`] is asked first; from then on *down* no longer splices but reads, since what comes next is
-//! GO, and [`Watcher::go`] is asked before it is let through. Either answer of "no" ends the stream there, which both
+//! GO, and [`Watcher::go`] is asked before it is let through; no rate holds for it. Either answer of "no" ends the stream there, which both
 //! ends of xl survive.
 //!
 //! A stream has a deadline, and it ends by it only before *ready*: never after.
@@ -18,8 +19,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::pipe::SpliceFlags;
 
+use super::frames::{self, Packer, Unpacker};
 use super::message::{GO, Reader, Stage};
 use super::moves::{Flow, milliseconds};
+use super::rate::Bucket;
 use crate::clock::Deadline;
 use crate::command::wait_readable;
 
@@ -42,8 +45,48 @@ pub trait Watcher: Sync {
     /// Then the stream ends here, and xl's receiver destroys its copy.
     fn go(&self, bytes: &[u8]) -> anyhow::Result<()>;
 
-    /// So many bytes have passed down, and the stream stands there. Called about twice a second.
-    fn progress(&self, bytes: u64, stage: Stage);
+    /// So much has passed. Called about twice a second.
+    fn progress(&self, passing: Passing);
+}
+
+/// How far a stream has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passing {
+    /// Bytes of xl's stream.
+    pub bytes: u64,
+    /// Bytes on the connection, where these are others.
+    pub wire: Option<u64>,
+    /// Where the receiver stands.
+    pub stage: Stage,
+}
+
+/// What *down* does to the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing.
+    AsItIs,
+    /// It compresses them: the source's end.
+    Pack,
+    /// It expands them: the target's.
+    Unpack,
+}
+
+/// How a stream is to be carried.
+#[derive(Debug, Clone, Copy)]
+pub struct Carriage {
+    /// When it is broken off if it has not come to *ready*.
+    pub deadline: Deadline,
+    /// MiB/s that *down* may write at most.
+    pub rate: Option<u64>,
+    /// What becomes of the bytes.
+    pub form: Form,
+}
+
+impl Carriage {
+    /// As it is, as fast as it goes.
+    pub fn plain(deadline: Deadline) -> Self {
+        Self { deadline, rate: None, form: Form::AsItIs }
+    }
 }
 
 /// The four ends that a pipe joins.
@@ -73,6 +116,7 @@ pub struct Passed {
 impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bytes={} stage={:?}", self.flow.bytes, self.stage)?;
+        self.flow.wire.map_or(Ok(()), |wire| write!(f, " wire={wire}"))?;
         self.ended.as_ref().map_or(Ok(()), |error| write!(f, " ended={error:#}"))
     }
 }
@@ -80,6 +124,9 @@ impl fmt::Display for Passed {
 #[derive(Debug, Default)]
 struct Shared {
     bytes: AtomicU64,
+    /// On the connection; counted only where these are not the same.
+    wire: AtomicU64,
+    differs: AtomicBool,
     ready: AtomicBool,
     stage: AtomicU8,
     over: AtomicBool,
@@ -103,7 +150,13 @@ impl Shared {
 
     fn flow(&self) -> Flow {
         let points = self.points.lock().map(|points| *points).unwrap_or_default();
-        Flow { bytes: self.bytes.load(Ordering::SeqCst), ..points }
+        let Passing { bytes, wire, .. } = self.passing();
+        Flow { bytes, wire, ..points }
+    }
+
+    fn passing(&self) -> Passing {
+        let wire = self.differs.load(Ordering::SeqCst).then(|| self.wire.load(Ordering::SeqCst));
+        Passing { bytes: self.bytes.load(Ordering::SeqCst), wire, stage: self.stage() }
     }
 
     fn stage(&self) -> Stage {
@@ -117,12 +170,13 @@ impl Shared {
 }
 
 /// Carries a stream to its end.
-pub fn carry(ends: Ends, deadline: Deadline, watcher: &dyn Watcher) -> Passed {
+pub fn carry(ends: Ends, carriage: Carriage, watcher: &dyn Watcher) -> Passed {
     let shared = Shared::default();
+    shared.differs.store(carriage.form != Form::AsItIs, Ordering::SeqCst);
     let Ends { down_from, down_to, up_from, up_to } = ends;
     let (down, up) = std::thread::scope(|scope| {
         let down = scope.spawn(|| {
-            let result = carry_down(down_from, down_to, deadline, watcher, &shared);
+            let result = Down::new(down_from, down_to, carriage, watcher, &shared).and_then(Down::carry);
             if result.is_err() {
                 shared.over.store(true, Ordering::SeqCst);
             }
@@ -135,88 +189,214 @@ pub fn carry(ends: Ends, deadline: Deadline, watcher: &dyn Watcher) -> Passed {
             down.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that carries the stream failed")));
         (down, up)
     });
-    watcher.progress(shared.bytes.load(Ordering::SeqCst), shared.stage());
+    watcher.progress(shared.passing());
     Passed { flow: shared.flow(), stage: shared.stage(), ended: down.err().or(up.err()) }
 }
 
-fn carry_down(
+/// What is done to the bytes, with what is needed for it.
+enum Work {
+    Nothing,
+    Pack(Packer),
+    Unpack(Unpacker),
+}
+
+/// The way down.
+struct Down<'a> {
     from: OwnedFd,
     to: OwnedFd,
     deadline: Deadline,
-    watcher: &dyn Watcher,
-    shared: &Shared,
-) -> anyhow::Result<()> {
-    // A splice to a socket waits for room unless the socket itself says otherwise.
-    rustix::io::ioctl_fionbio(&to, true)?;
-    let mut after_ready: Vec<u8> = Vec::new();
-    let mut told = Instant::now();
-    loop {
-        let mut open = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
-        wait_readable(&mut open, TICK)?;
-        let readable = !open[0].revents().is_empty();
-        if told.elapsed() >= TICK {
-            told = Instant::now();
-            watcher.progress(shared.bytes.load(Ordering::SeqCst), shared.stage());
-        }
-        let ready = shared.ready.load(Ordering::SeqCst);
-        if deadline.passed() && !ready {
-            anyhow::bail!("it did not end in time and was broken off before the point of no return");
-        }
-        if shared.over.load(Ordering::SeqCst) && !readable {
-            return Ok(());
-        }
-        if !readable {
-            continue;
-        }
-        let moved = if ready {
-            read_on(&from, &to, &mut after_ready, watcher)?
-        } else {
-            match rustix::pipe::splice(
-                &from,
-                None,
-                &to,
-                None,
-                CHUNK,
-                SpliceFlags::MOVE | SpliceFlags::NONBLOCK,
-            ) {
-                Ok(moved) => moved,
-                Err(rustix::io::Errno::AGAIN) => {
-                    // The way out is full. Not a busy loop: wait for room, and look at the deadline meanwhile.
-                    wait_readable(&mut [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)], TICK)?;
-                    continue;
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        };
-        if moved == 0 {
-            say_no_more(&to);
-            return Ok(());
-        }
-        shared.bytes.fetch_add(moved as u64, Ordering::SeqCst);
-    }
+    work: Work,
+    bucket: Option<Bucket>,
+    watcher: &'a dyn Watcher,
+    shared: &'a Shared,
+    told: Instant,
+    buffer: Vec<u8>,
+    /// What is to be written before more is read, and how much of it has been.
+    out: Vec<u8>,
+    written: usize,
+    /// What came after *ready*.
+    after_ready: Vec<u8>,
 }
 
-/// After *ready*: collects GO whole, asks for leave, and then passes it on.
-fn read_on(
-    from: &OwnedFd,
-    to: &OwnedFd,
-    collected: &mut Vec<u8>,
-    watcher: &dyn Watcher,
-) -> anyhow::Result<usize> {
-    let mut buffer = [0; 256];
-    let count = rustix::io::read(from, &mut buffer)?;
-    let was_whole = collected.len() >= GO.len();
-    collected.extend_from_slice(&buffer[..count]);
-    if collected.len() < GO.len() {
-        return Ok(count);
+impl<'a> Down<'a> {
+    fn new(
+        from: OwnedFd,
+        to: OwnedFd,
+        carriage: Carriage,
+        watcher: &'a dyn Watcher,
+        shared: &'a Shared,
+    ) -> anyhow::Result<Self> {
+        // A splice to a socket waits for room unless the socket itself says otherwise.
+        rustix::io::ioctl_fionbio(&to, true)?;
+        let work = match carriage.form {
+            Form::AsItIs => Work::Nothing,
+            Form::Pack => {
+                // More at once makes it smaller. Where the kernel does not allow that much, it is as it was.
+                if let Err(errno) = rustix::pipe::fcntl_setpipe_size(&from, frames::MOST) {
+                    log::debug!("the pipe of xl's sender keeps its size: {errno}");
+                }
+                Work::Pack(Packer::new()?)
+            }
+            Form::Unpack => Work::Unpack(Unpacker::new()?),
+        };
+        let now = Instant::now();
+        Ok(Self {
+            from,
+            to,
+            deadline: carriage.deadline,
+            work,
+            bucket: carriage.rate.map(|rate| Bucket::new(rate, now)),
+            watcher,
+            shared,
+            told: now,
+            buffer: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+            after_ready: Vec::new(),
+        })
     }
-    if was_whole {
-        write_all(to, &buffer[..count])?;
-    } else {
-        watcher.go(collected)?;
-        write_all(to, collected)?;
+
+    fn carry(mut self) -> anyhow::Result<()> {
+        loop {
+            let writes = self.written < self.out.len();
+            let may_pass = self.may_pass();
+            // Waits for what can be done next: to write, to read, or, where the rate is used up, for time to pass, and for
+            // the other end to go.
+            let (fd, flags, span) = match (may_pass, writes) {
+                (0, _) => (self.to.as_fd(), PollFlags::empty(), self.pause()),
+                (_, true) => (self.to.as_fd(), PollFlags::OUT, TICK),
+                (_, false) => (self.from.as_fd(), PollFlags::IN, TICK),
+            };
+            let mut open = [PollFd::from_borrowed_fd(fd, flags)];
+            wait_readable(&mut open, span)?;
+            let can = !open[0].revents().is_empty();
+            if self.told.elapsed() >= TICK {
+                self.told = Instant::now();
+                self.watcher.progress(self.shared.passing());
+            }
+            let ready = self.shared.ready.load(Ordering::SeqCst);
+            if self.deadline.passed() && !ready {
+                anyhow::bail!("it did not end in time and was broken off before the point of no return");
+            }
+            if self.shared.over.load(Ordering::SeqCst) && !can {
+                return Ok(());
+            }
+            if !can {
+                continue;
+            }
+            if may_pass == 0 {
+                // Nothing was asked for, so it can only have gone.
+                return Err(rustix::io::Errno::PIPE.into());
+            }
+            let goes_on = if writes {
+                self.write(may_pass)?
+            } else if !ready && matches!(self.work, Work::Nothing) {
+                self.splice(may_pass)?
+            } else {
+                self.read(ready)?
+            };
+            if !goes_on {
+                say_no_more(&self.to);
+                return Ok(());
+            }
+        }
     }
-    Ok(count)
+
+    /// How much may be written now.
+    fn may_pass(&mut self) -> usize {
+        match &mut self.bucket {
+            Some(bucket) if !self.shared.ready.load(Ordering::SeqCst) => bucket.allowance(Instant::now()),
+            _ => usize::MAX,
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        self.bucket.as_ref().map_or(TICK, |bucket| bucket.wait().min(TICK))
+    }
+
+    /// So much has gone to the connection, or to xl's receiver.
+    fn went(&mut self, count: usize) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.spend(count);
+        }
+    }
+
+    /// Moves some of it without looking at it. False at its end.
+    fn splice(&mut self, at_most: usize) -> anyhow::Result<bool> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        match rustix::pipe::splice(&self.from, None, &self.to, None, CHUNK.min(at_most), flags) {
+            Ok(0) => Ok(false),
+            Ok(moved) => {
+                self.shared.bytes.fetch_add(moved as u64, Ordering::SeqCst);
+                self.went(moved);
+                Ok(true)
+            }
+            Err(rustix::io::Errno::AGAIN) => {
+                // The way out is full. Not a busy loop: wait for room, and look at the deadline meanwhile.
+                wait_readable(&mut [PollFd::from_borrowed_fd(self.to.as_fd(), PollFlags::OUT)], TICK)?;
+                Ok(true)
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Writes some of what waits.
+    fn write(&mut self, at_most: usize) -> anyhow::Result<bool> {
+        let waits = &self.out[self.written..];
+        match rustix::io::write(&self.to, &waits[..waits.len().min(at_most)]) {
+            Ok(count) => {
+                self.written += count;
+                self.went(count);
+                if matches!(self.work, Work::Pack(_)) {
+                    self.shared.wire.fetch_add(count as u64, Ordering::SeqCst);
+                }
+                Ok(true)
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Reads some of it and makes of it what is to be written next. False at its end.
+    fn read(&mut self, ready: bool) -> anyhow::Result<bool> {
+        self.buffer.resize(frames::MOST, 0);
+        let count = rustix::io::read(&self.from, &mut self.buffer)?;
+        if count == 0 {
+            return Ok(false);
+        }
+        let bytes = &self.buffer[..count];
+        let mut stream = match &mut self.work {
+            Work::Unpack(unpacker) => {
+                self.shared.wire.fetch_add(count as u64, Ordering::SeqCst);
+                unpacker.take(bytes)?
+            }
+            Work::Nothing | Work::Pack(_) => bytes.to_vec(),
+        };
+        self.shared.bytes.fetch_add(stream.len() as u64, Ordering::SeqCst);
+        if ready {
+            stream = self.with_leave(stream)?;
+        }
+        self.out = match &mut self.work {
+            Work::Pack(packer) if !stream.is_empty() => packer.pack(&stream)?,
+            _ => stream,
+        };
+        self.written = 0;
+        Ok(true)
+    }
+
+    /// After *ready*: collects GO whole, asks for leave, and then lets it pass. Gives what may pass now.
+    fn with_leave(&mut self, bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+        let was_whole = self.after_ready.len() >= GO.len();
+        self.after_ready.extend_from_slice(&bytes);
+        if was_whole {
+            return Ok(bytes);
+        }
+        if self.after_ready.len() < GO.len() {
+            return Ok(Vec::new());
+        }
+        self.watcher.go(&self.after_ready)?;
+        Ok(self.after_ready.clone())
+    }
 }
 
 fn carry_up(from: OwnedFd, to: OwnedFd, watcher: &dyn Watcher, shared: &Shared) -> anyhow::Result<()> {
@@ -302,7 +482,7 @@ mod tests {
             assert!(bytes.starts_with(GO));
             self.note("go", self.refuse_go)
         }
-        fn progress(&self, _bytes: u64, _stage: Stage) {}
+        fn progress(&self, _passing: Passing) {}
     }
 
     fn pipe() -> (File, OwnedFd) {
@@ -349,9 +529,117 @@ mod tests {
                 }
                 drop(sender_out);
             });
-            let passed = carry(ends, Deadline::after(limit), notes);
+            let passed = carry(ends, Carriage::plain(Deadline::after(limit)), notes);
             (receiver.join().unwrap(), passed)
         })
+    }
+
+    /// The same around two pipes of ours, one at each end, the connection between them compressed.
+    fn play_compressed(
+        at_source: &Notes,
+        at_target: &Notes,
+        body: &[u8],
+        rate: Option<u64>,
+    ) -> (Vec<u8>, [Passed; 2]) {
+        let (mut sender_out, down_from) = pipe();
+        let (connection_in, connection_out) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (down_to, receiver_in) = pipe();
+        let (mut receiver_out, up_from) = pipe();
+        let (up_to, sender_in) = pipe();
+        let limit = Deadline::after(Duration::from_secs(30));
+        let source = Ends {
+            down_from,
+            down_to: connection_in.try_clone().unwrap().into(),
+            up_from: connection_in.into(),
+            up_to: up_to.into(),
+        };
+        let target = Ends {
+            down_from: connection_out.try_clone().unwrap().into(),
+            down_to: down_to.into(),
+            up_from,
+            up_to: connection_out.into(),
+        };
+        std::thread::scope(|scope| {
+            let receiver = scope.spawn(|| {
+                let mut receiver_in = File::from(receiver_in);
+                receiver_out.write_all(BANNER).unwrap();
+                let mut got = vec![0; body.len()];
+                receiver_in.read_exact(&mut got).unwrap();
+                receiver_out.write_all(READY).unwrap();
+                got = vec![0; GO.len()];
+                let go = receiver_in.read_exact(&mut got).map(|()| got).unwrap_or_default();
+                let _ = receiver_out.write_all(REPORT);
+                drop(receiver_out);
+                go
+            });
+            scope.spawn(|| {
+                let mut sender_in = File::from(sender_in);
+                sender_out.write_all(body).unwrap();
+                let mut words = vec![0; BANNER.len() + READY.len()];
+                if sender_in.read_exact(&mut words).is_ok() {
+                    sender_out.write_all(GO).unwrap();
+                    let _ = sender_in.read_to_end(&mut words);
+                }
+                drop(sender_out);
+            });
+            let pack = Carriage { form: Form::Pack, rate, ..Carriage::plain(limit) };
+            let unpack = Carriage { form: Form::Unpack, ..Carriage::plain(limit) };
+            let source = scope.spawn(move || carry(source, pack, at_source));
+            let target = scope.spawn(move || carry(target, unpack, at_target));
+            let passed = [source.join().unwrap(), target.join().unwrap()];
+            (receiver.join().unwrap(), passed)
+        })
+    }
+
+    #[test]
+    fn a_compressed_stream_arrives_whole_and_go_is_asked_for_at_both_ends() {
+        let (at_source, at_target) = (Notes::default(), Notes::default());
+        let (go, passed) = play_compressed(&at_source, &at_target, &vec![7; 9 << 20], None);
+        assert_eq!(go, GO);
+        for passed in &passed {
+            assert!(passed.ended.is_none(), "{passed}");
+            assert_eq!((passed.flow.bytes, passed.stage), ((9 << 20) + GO.len() as u64, Stage::Reported));
+        }
+        let [source, target] = passed.map(|passed| passed.flow.wire.unwrap());
+        assert!(source == target && source < 1 << 20, "{source} and {target} on the connection");
+        for notes in [at_source, at_target] {
+            assert_eq!(*notes.seen.lock().unwrap(), ["ready", "go"]);
+        }
+    }
+
+    #[test]
+    fn go_does_not_come_out_of_a_compressed_stream_if_it_cannot_be_put_on_record() {
+        let at_target = Notes { refuse_go: true, ..Notes::default() };
+        let (go, [_, target]) = play_compressed(&Notes::default(), &at_target, b"a small domain", None);
+        assert!(go.is_empty());
+        assert!(target.ended.unwrap().to_string().contains("go refused"));
+    }
+
+    #[test]
+    fn a_stream_keeps_to_its_rate_by_what_goes_over_the_connection() {
+        let (sender_out, down_from) = pipe();
+        let (down_to, receiver_in) = pipe();
+        let (receiver_out, up_from) = pipe();
+        let (up_to, _sender_in) = pipe();
+        let ends = Ends { down_from, down_to: down_to.into(), up_from, up_to: up_to.into() };
+        let carriage =
+            Carriage { rate: Some(4), ..Carriage::plain(Deadline::after(Duration::from_secs(20))) };
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (&sender_out).write_all(&vec![1; 4 << 20]).unwrap());
+            let carried = scope.spawn(|| carry(ends, carriage, &Notes::default()));
+            let mut receiver_in = File::from(receiver_in);
+            receiver_in.read_exact(&mut vec![0; 4 << 20]).unwrap();
+            let took = began.elapsed();
+            assert!(took > Duration::from_millis(800), "4 MiB in {took:?}");
+            drop(receiver_out);
+            assert!(carried.join().unwrap().ended.is_none());
+        });
+        // What is small on the connection is not held up.
+        let began = Instant::now();
+        let (go, _) = play_compressed(&Notes::default(), &Notes::default(), &vec![7; 8 << 20], Some(1));
+        assert_eq!(go, GO);
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 
     #[test]
@@ -391,7 +679,8 @@ mod tests {
         let (_receiver_out, up_from) = pipe();
         let (up_to, _sender_in) = pipe();
         let ends = Ends { down_from, down_to: down_to.into(), up_from, up_to: up_to.into() };
-        let passed = carry(ends, Deadline::after(Duration::from_millis(50)), &Notes::default());
+        let passed =
+            carry(ends, Carriage::plain(Deadline::after(Duration::from_millis(50))), &Notes::default());
         assert!(passed.ended.unwrap().to_string().contains("in time"));
     }
 
@@ -407,8 +696,9 @@ mod tests {
             up_to: up_to.into(),
         };
         std::thread::scope(|scope| {
-            let carried =
-                scope.spawn(|| carry(ends, Deadline::after(Duration::from_secs(20)), &Notes::default()));
+            let carried = scope.spawn(|| {
+                carry(ends, Carriage::plain(Deadline::after(Duration::from_secs(20))), &Notes::default())
+            });
             drop(sender_out);
             theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             let mut rest = Vec::new();

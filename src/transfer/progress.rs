@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::message::Stage;
+use super::pipe::Passing;
 use crate::clock::UnixTime;
 use crate::domain::DomainName;
 use crate::host::Root;
@@ -34,6 +35,9 @@ pub struct Progress {
     pub direction: Direction,
     /// Bytes of xl's stream so far.
     pub bytes: u64,
+    /// Bytes on the connection so far, where these are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<u64>,
     /// The domain's memory in MiB, where known. The stream can be longer: what the guest writes meanwhile goes again.
     pub memory_mib: Option<u64>,
     /// How far the receiver has come.
@@ -108,10 +112,12 @@ impl Reporter {
     }
 
     /// Tells where it stands. A file that cannot be written costs the transfer nothing.
-    pub fn tell(&self, bytes: u64, stage: Stage) {
+    pub fn tell(&self, passing: Passing) {
+        let Passing { bytes, wire, stage } = passing;
         let progress = Progress {
             direction: self.direction,
             bytes,
+            wire,
             memory_mib: self.memory_mib.get().copied(),
             stage,
             started_at: self.started_at,
@@ -157,7 +163,8 @@ mod tests {
         let at = |mib: u64, memory_mib, stage| {
             let (started_at, updated_at) = (UnixTime(1), UnixTime(2));
             let direction = Direction::Outgoing;
-            Progress { direction, bytes: mib << 20, memory_mib, stage, started_at, updated_at }.percent()
+            Progress { direction, bytes: mib << 20, wire: None, memory_mib, stage, started_at, updated_at }
+                .percent()
         };
         assert_eq!(at(64, Some(128), Stage::Stream), Some(50));
         assert_eq!(at(300, Some(128), Stage::Stream), Some(99), "pages that were written meanwhile go again");
@@ -171,6 +178,7 @@ mod tests {
         let at = |mib: u64, seconds: u64, stage| Progress {
             direction: Direction::Outgoing,
             bytes: mib << 20,
+            wire: None,
             memory_mib: Some(1000),
             stage,
             started_at: UnixTime(100),

@@ -4,12 +4,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::Stream;
-use super::message::Stage;
 use super::moves::{Begun, Ending, Flow};
-use super::pipe::{self, Ends, Watcher};
+use super::pipe::{self, Carriage, Ends, Form, Passing, Watcher};
 use super::progress::{Direction, Reporter};
 use super::send::last_words;
 use super::settle;
+use super::terms::Compression;
 use crate::clock::Deadline;
 use crate::command::{self, Tool};
 use crate::domain::DomainName;
@@ -52,8 +52,8 @@ impl Watcher for AtTarget<'_> {
         Ok(())
     }
 
-    fn progress(&self, bytes: u64, stage: Stage) {
-        self.reporter.tell(bytes, stage);
+    fn progress(&self, passing: Passing) {
+        self.reporter.tell(passing);
     }
 }
 
@@ -92,7 +92,7 @@ pub fn become_receiver(root: &Root, parent: i32) -> anyhow::Result<()> {
 
 /// What passed, and xl's last words.
 fn run_xl(stream: Stream<'_>) -> anyhow::Result<(Flow, String)> {
-    let Stream { root, domain, from_peer, to_peer, deadline, .. } = stream;
+    let Stream { root, domain, from_peer, to_peer, deadline, terms, .. } = stream;
     let words = tempfile::tempfile()?;
     let us = rustix::process::getpid().as_raw_nonzero().to_string();
     let mut child = command::spawn(
@@ -111,7 +111,11 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<(Flow, String)> {
         reporter: Reporter::begin(root, domain, Direction::Incoming),
     };
     let ends = Ends { down_from: from_peer, down_to: xl_in.into(), up_from: xl_out.into(), up_to: to_peer };
-    let passed = pipe::carry(ends, deadline, &watcher);
+    let form = match terms.compression {
+        Compression::None => Form::AsItIs,
+        Compression::Zstd => Form::Unpack,
+    };
+    let passed = pipe::carry(ends, Carriage { form, ..Carriage::plain(deadline) }, &watcher);
     log::info!("domain={domain} pipe {passed}");
     let status = child.wait()?;
     let mut said = last_words(words);

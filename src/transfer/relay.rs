@@ -4,10 +4,10 @@
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use super::message::Stage;
 use super::moves;
-use super::pipe::{self, Ends, Watcher};
+use super::pipe::{self, Carriage, Ends, Form, Passing, Watcher};
 use super::progress::{Direction, Reporter};
+use super::terms::Compression;
 use crate::clock::Deadline;
 use crate::descriptor::adopt;
 use crate::domain::DomainName;
@@ -30,6 +30,12 @@ pub struct Relay {
     /// Seconds until the stream is broken off, if it has not come to the point of no return.
     #[arg(long)]
     pub limit: u64,
+    /// MiB/s that the connection may carry at most.
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// How the stream looks on the connection.
+    #[arg(long, value_enum, default_value_t = Compression::None)]
+    pub compression: Compression,
     /// What xl adds: a host and the receiver's command line. Not used.
     #[arg(hide = true)]
     pub rest: Vec<String>,
@@ -53,8 +59,8 @@ impl Watcher for AtSource<'_> {
         Ok(())
     }
 
-    fn progress(&self, bytes: u64, stage: Stage) {
-        self.reporter.tell(bytes, stage);
+    fn progress(&self, passing: Passing) {
+        self.reporter.tell(passing);
     }
 }
 
@@ -75,7 +81,12 @@ pub fn run(root: &Root, order: &Relay) -> anyhow::Result<()> {
         domain: &order.domain,
         reporter: Reporter::begin(root, &order.domain, Direction::Outgoing),
     };
-    let passed = pipe::carry(ends, Deadline::after(Duration::from_secs(order.limit)), &watcher);
+    let form = match order.compression {
+        Compression::None => Form::AsItIs,
+        Compression::Zstd => Form::Pack,
+    };
+    let deadline = Deadline::after(Duration::from_secs(order.limit));
+    let passed = pipe::carry(ends, Carriage { deadline, rate: order.rate, form }, &watcher);
     log::info!("domain={} relay {passed}", order.domain);
     moves::leave_flow(root, &order.domain, &passed);
     passed.ended.map_or(Ok(()), Err)

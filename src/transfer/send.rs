@@ -61,7 +61,7 @@ pub fn send(stream: Stream<'_>) -> anyhow::Result<Sent> {
 }
 
 fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
-    let Stream { root, domain, transfer, from_peer, to_peer, lock, deadline, why: _ } = stream;
+    let Stream { root, domain, transfer, from_peer, to_peer, lock, deadline, terms, why: _ } = stream;
     let xl = Xl::new(root).tool()?;
     let ourselves = Tool::ourselves(root)?;
     let exe = ourselves.path().to_string_lossy();
@@ -73,9 +73,11 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
     let (from_peer, from_number) = bequeath(from_peer)?;
     let (to_peer, to_number) = bequeath(to_peer)?;
     let (lock, _) = bequeath(lock)?;
+    let rate = terms.rate.map(|rate| format!(" --rate {rate}")).unwrap_or_default();
     let transport = format!(
-        "{exe} relay --domain {domain} --from-peer {from_number} --to-peer {to_number} --limit {} --",
-        deadline.left().as_secs().max(1)
+        "{exe} relay --domain {domain} --from-peer {from_number} --to-peer {to_number} --limit {}{rate} --compression {} --",
+        deadline.left().as_secs().max(1),
+        terms.compression.word(),
     );
     let words = tempfile::tempfile()?;
     let args = ["migrate", "-s", &transport, domain.as_str(), transfer.target.as_str()];

@@ -11,6 +11,8 @@
 //! | `note`, `forget` | keeps or forgets an entry in this node's part of the ledger, a small file |
 //! | `status` | lists, and reads all records; changes nothing |
 //! | `preflight` | lists, asks for the host's memory, tries to open the disks that are named, and closes them; changes nothing |
+//! | `last-run` | reads this node's mark of the domain's last run; makes one where there is none |
+//! | `prepare` | has domains here that take part give some memory, never below their floors ([`crate::memory`]); it is theirs again when the connection ends |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
 //!
@@ -34,10 +36,13 @@ use crate::handoff::ledger::from_text;
 use crate::handoff::record::Store;
 use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
+use crate::memory::Memory;
 use crate::preflight::facts::gather;
+use crate::snapshot::mark;
 use crate::tool::status::rows;
 use crate::toolstack::{Toolstack, xl::Xl};
 use crate::transfer::moves::Why;
+use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream, settle};
 
 /// How long we wait for the caller's next line.
@@ -117,6 +122,8 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
         let reason = format!("this node speaks protocol {PROTOCOL}, you speak {}", greeting.protocol);
         return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: None })?);
     }
+    // What was made for a domain that comes over this connection, kept for as long as it lives.
+    let mut room = None;
     while let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? {
         let request: Request = serde_json::from_str(&line)?;
         log::debug!("serve request={request:?}");
@@ -134,16 +141,37 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                 done(PeerFiles::new(root).forget(&domain, epoch).map_err(|error| error.to_string()))
             }
             Request::Preflight { needs } => Answer::Facts { facts: gather(root, &Xl::new(root), &needs) },
+            Request::Prepare { domain, needed_mib, dom0_keeps_mib, limit, comes_in } => {
+                let memory = Memory { root, toolstack: &Xl::new(root), dom0_keeps_mib };
+                let [by, comes_by] = [limit, comes_in].map(|span| Deadline::after(Duration::from_secs(span)));
+                match memory.make_room(&domain, needed_mib, by, comes_by) {
+                    Ok(made) => {
+                        room = Some(made);
+                        Answer::Done
+                    }
+                    Err(why) => refused(format!("there is no room for it: {why}")),
+                }
+            }
+            Request::LastRun { domain } => {
+                mark(root, &domain).map_or_else(refused, |mark| Answer::LastRun { mark })
+            }
             Request::Status => match rows(root) {
                 Ok(rows) => Answer::Status { rows },
                 Err(error) => refused(error),
             },
-            Request::Claim { domain, transfer, back, ended, limit } => {
-                let claim = Claim { domain, transfer, back, ended, limit, boot: greeting.boot };
+            Request::Claim { domain, transfer, back, ended, limit, terms } => {
+                let claim = Claim { domain, transfer, back, ended, limit, terms, boot: greeting.boot };
                 return give(root, &claim, from_caller, to_caller);
             }
-            Request::Receive { domain, transfer, limit } => {
-                return take(root, &domain, &transfer, limit, from_caller, to_caller);
+            Request::Receive { domain, transfer, limit, compression } => {
+                let push =
+                    Pushed { domain, transfer, limit, terms: Terms { compression, ..Terms::default() } };
+                let taken = take(root, &push, from_caller, to_caller);
+                if room.take().is_some() {
+                    // What is still needed is not free any more.
+                    Memory { root, toolstack: &Xl::new(root), dom0_keeps_mib: 0 }.give_back();
+                }
+                return taken;
             }
         };
         write_line(&to_caller, &answer)?;
@@ -200,7 +228,16 @@ struct Claim {
     back: Address,
     ended: Option<Ended>,
     limit: u64,
+    terms: Terms,
     boot: Option<String>,
+}
+
+/// What a pusher says.
+struct Pushed {
+    domain: DomainName,
+    transfer: Transfer,
+    limit: u64,
+    terms: Terms,
 }
 
 /// Sends a domain that is on offer to whoever claims it.
@@ -249,20 +286,14 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         return Err(error.into());
     }
     let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
-    let why = Why::Handoff;
-    transfer::send::send(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline })?;
+    let (why, terms) = (Why::Handoff, claim.terms);
+    transfer::send::send(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms })?;
     Ok(())
 }
 
 /// Takes a domain that the cluster's own migration pushes to us.
-fn take(
-    root: &Root,
-    domain: &DomainName,
-    transfer: &Transfer,
-    limit: u64,
-    from_caller: OwnedFd,
-    to_caller: OwnedFd,
-) -> anyhow::Result<()> {
+fn take(root: &Root, push: &Pushed, from_caller: OwnedFd, to_caller: OwnedFd) -> anyhow::Result<()> {
+    let Pushed { domain, transfer, .. } = push;
     let store = Store::new(root.state_folder());
     let Some(lock) = store.begin_transfer(domain)? else {
         return Ok(write_line(&to_caller, &refused("a transfer of this domain is under way here"))?);
@@ -279,10 +310,11 @@ fn take(
         let reason = format!("{domain} is {presence} here");
         return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: Some((presence, phase)) })?);
     }
-    let deadline = Deadline::after(Duration::from_secs(limit));
+    let deadline = Deadline::after(Duration::from_secs(push.limit));
     write_line(&to_caller, &Answer::Granted)?;
     let (from_peer, to_peer, lock) = (from_caller, to_caller, lock.as_fd());
-    let why = Why::Migration;
-    transfer::receive::receive(Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline })?;
+    let (why, terms) = (Why::Migration, push.terms);
+    let stream = Stream { root, domain, why, transfer, from_peer, to_peer, lock, deadline, terms };
+    transfer::receive::receive(stream)?;
     Ok(())
 }

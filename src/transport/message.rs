@@ -14,15 +14,24 @@ use crate::host::{NodeName, Root};
 use crate::preflight::Needs;
 use crate::preflight::facts::Facts;
 use crate::tool::status::Row;
+use crate::transfer::terms::{Compression, Terms};
 
 /// The version of this protocol. Both ends must speak the same.
 pub const PROTOCOL: u32 = 1;
 
-/// Verbs that came after the first release of this protocol: a far end that does not name them in its greeting is not asked.
+/// What came after the first release of this protocol: a far end that does not name it in its greeting is not asked for it.
 pub const PREFLIGHT: &str = "preflight";
 /// [`Request::Status`].
 pub const STATUS: &str = "status";
-const LATER_VERBS: [&str; 2] = [PREFLIGHT, STATUS];
+/// The limits in the terms of a [`Request::Claim`].
+pub const LIMITS: &str = "limits";
+/// A stream in frames of zstd, as sender and as receiver.
+pub const ZSTD: &str = "zstd";
+/// [`Request::Prepare`].
+pub const PREPARE: &str = "prepare";
+/// [`Request::LastRun`].
+pub const LAST_RUN: &str = "last-run";
+const LATER: [&str; 6] = [PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN];
 
 /// The first line of either end.
 ///
@@ -49,7 +58,7 @@ impl Greeting {
             protocol: PROTOCOL,
             version: crate::VERSION.to_owned(),
             boot: root.boot_id(),
-            can: LATER_VERBS.map(str::to_owned).to_vec(),
+            can: LATER.map(str::to_owned).to_vec(),
         }
     }
 }
@@ -120,6 +129,24 @@ pub enum Request {
         /// What it needs.
         needs: Needs,
     },
+    /// Make room for this domain, which I am about to push to you over this connection. ([`PREPARE`])
+    Prepare {
+        /// Which domain.
+        domain: DomainName,
+        /// How much it needs, in MiB.
+        needed_mib: u64,
+        /// What your dom0 keeps, in MiB.
+        dom0_keeps_mib: u64,
+        /// Seconds that you may take for it.
+        limit: u64,
+        /// Seconds until the stream will have ended, at the latest.
+        comes_in: u64,
+    },
+    /// When did you last begin to run this domain? ([`LAST_RUN`])
+    LastRun {
+        /// Which domain.
+        domain: DomainName,
+    },
     /// Which offers and transfers are there with you? ([`STATUS`])
     Status,
     /// Let me fetch this domain. I have no copy of it.
@@ -134,6 +161,9 @@ pub enum Request {
         ended: Option<Ended>,
         /// Seconds until the stream is to be broken off if it has not come to the point of no return.
         limit: u64,
+        /// What the stream may use; you have said that you know of it.
+        #[serde(default, skip_serializing_if = "Terms::is_plain")]
+        terms: Terms,
     },
     /// Take this domain from me.
     Receive {
@@ -143,7 +173,30 @@ pub enum Request {
         transfer: Transfer,
         /// As in `Claim`.
         limit: u64,
+        /// How the stream will look; you have said that you know of it.
+        #[serde(default, skip_serializing_if = "Compression::is_none")]
+        compression: Compression,
     },
+}
+
+impl Request {
+    /// The verb that the far end must have named, where it is one of the later ones.
+    pub fn later_verb(&self) -> Option<&'static str> {
+        match self {
+            Self::Preflight { .. } => Some(PREFLIGHT),
+            Self::Prepare { .. } => Some(PREPARE),
+            Self::LastRun { .. } => Some(LAST_RUN),
+            Self::Status => Some(STATUS),
+            Self::Presence { .. }
+            | Self::Resolve { .. }
+            | Self::Reach { .. }
+            | Self::Ledger { .. }
+            | Self::Note { .. }
+            | Self::Forget { .. }
+            | Self::Claim { .. }
+            | Self::Receive { .. } => None,
+        }
+    }
 }
 
 /// What the far end answers.
@@ -172,6 +225,11 @@ pub enum Answer {
     Facts {
         /// What was asked for.
         facts: Facts,
+    },
+    /// Then, by its own mark.
+    LastRun {
+        /// It means nothing but that it is another one each time.
+        mark: Epoch,
     },
     /// Its offers and transfers.
     Status {

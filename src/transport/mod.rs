@@ -169,6 +169,10 @@ impl Connection {
     /// # Errors
     /// [`TransportError`].
     pub fn ask(&mut self, request: &Request, deadline: Deadline) -> Result<Answer, TransportError> {
+        if let Some(verb) = request.later_verb().filter(|verb| !self.can(verb)) {
+            let what = format!("xen-handoff {} there does not know {verb}", self.peer_version());
+            return Err(TransportError::Protocol { node: self.peer.clone(), what });
+        }
         self.say(request)?;
         self.hear(deadline)
     }

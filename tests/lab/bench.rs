@@ -3,7 +3,8 @@
 //!
 //! All of it is measured from the tester's place on the cluster's network, as an operator's machine would. What is kept:
 //! `target/bench/NAME/` of each measurement, `target/bench/rtt.json` with a row for each way, `target/bench/rtt.svg`, and the
-//! tables in `doc/results.md`, between marks. `ARGS=WORD` measures only what has the word in its name, and renews its row.
+//! tables in `doc/results.md`, between marks, with the plots in `doc/plots`. `ARGS=WORD` measures only what has the word in its
+//! name, and renews its row.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -256,7 +257,9 @@ impl Bench {
                 text += &format!("\n{}: not run yet (`make bench ARGS={}`).\n", way.name, way.key);
             }
         }
-        let doc = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/results.md");
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc");
+        self.keep_plots(&docs.join("plots"))?;
+        let doc = docs.join("results.md");
         let mut results = std::fs::read_to_string(&doc).context("reading doc/results.md")?;
         results = with_block(&results, "machine", &machine(lab))?;
         results = with_block(&results, "rtt", &text)?;
@@ -269,6 +272,18 @@ impl Bench {
         std::fs::write(&doc, results)?;
         say(format_args!("results: {}, tables: doc/results.md", self.results.display()));
         print!("{text}");
+        Ok(())
+    }
+
+    /// The plots that the documentation shows.
+    fn keep_plots(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let memory =
+            loaded::KEYS.map(|key| (self.results.join(key).join("memory.svg"), format!("{key}.svg")));
+        let rtt = (self.results.join("rtt.svg"), "rtt.svg".to_owned());
+        for (measured, name) in memory.into_iter().chain([rtt]).filter(|(measured, _)| measured.exists()) {
+            std::fs::copy(&measured, folder.join(&name)).with_context(|| format!("copying {name}"))?;
+        }
         Ok(())
     }
 

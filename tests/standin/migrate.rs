@@ -157,12 +157,14 @@ impl Sender<'_> {
             1.0 / 16.0 / self.host.number("stream.mib-per-second", 16.0).max(0.001),
         )
         .unwrap_or_default();
+        let zeros = self.host.knob("stream.zeros").is_some();
         let begin = Instant::now();
         for n in 0..chunks {
             if n == chunks / 2 {
                 knobs::at(self.host, "migrate", "in-stream");
             }
-            stream::write_record(to, &Record::Pages(stream::noise(CHUNK, u64::from(n) + 1)))?;
+            let page = if zeros { vec![0; CHUNK] } else { stream::noise(CHUNK, u64::from(n) + 1) };
+            stream::write_record(to, &Record::Pages(page))?;
             system::pause((each * (n + 1)).saturating_sub(begin.elapsed()));
         }
         Ok(())

@@ -38,11 +38,14 @@
 //! | `NAME.shutdown-seconds` | how long its shutdown takes (0.2) |
 //! | `NAME.no-pv` | no PV control interface: `shutdown` needs `-F` |
 //! | `NAME.no-suspend` | the guest does not suspend for a migration: fails after so many seconds (1) |
+//! | `NAME.keeps-memory` | the guest gives nothing of its memory, whatever `mem-set` says |
+//! | `save.stuck` | `save` has suspended the guest and does not come to an end |
 //! | `destroy.seconds` | how long a domain takes to be gone (0.04), first `--ps--`, then as `(null)` |
 //! | `create.no-memory` | building a domain fails for want of memory |
 //! | `create.no-disk` | building a domain fails since one of its disks is not there; the text is its path |
 //! | `memory-mib` | the host's memory (16384) |
 //! | `stream.mib`, `stream.mib-per-second` | size and rate of a migration stream (8, 16) |
+//! | `stream.zeros` | the guest's memory is empty (noise) |
 //! | `stream.last-seconds` | length of stop-and-copy (0.05) |
 //! | `migrate.kill`, `receive.kill` | SIGKILL to itself at the point named in the file (`.kill-once`: the first time) |
 //! | `migrate.hold`, `receive.hold` | wait at the point named in the file's first line, while the file exists |
@@ -144,6 +147,9 @@ fn dispatch(host: &Host, command: &str, rest: &[String]) -> Outcome {
         "destroy" => destroy(host, &Words::parse(command, rest, "f", "")?.at_least(1)?),
         "pause" => set_paused(host, &plain(1)?, true),
         "unpause" => set_paused(host, &plain(1)?, false),
+        "save" => save(host, &Words::parse(command, rest, "cp", "")?.at_least(2)?),
+        "restore" => restore(host, &Words::parse(command, rest, "peFd", "")?.at_least(1)?),
+        "mem-set" => set_memory(host, &plain(2)?),
         "rename" => rename(host, &plain(2)?),
         "domid" => list::domid(host, &plain(1)?),
         "domname" => list::domname(host, &plain(1)?),
@@ -406,6 +412,67 @@ fn set_paused(host: &Host, words: &Words, paused: bool) -> Outcome {
     let mut locked = host.lock()?;
     let domid = find(&locked, words.word(0))?;
     locked.change(domid, |d| d.paused = paused)?;
+    Ok(())
+}
+
+/// `xl save NAME FILE`: the guest is suspended, written, and destroyed; if it cannot be written, it goes on.
+fn save(host: &Host, words: &Words) -> Outcome {
+    let domid = find(&host.lock()?, words.word(0))?;
+    host.lock()?.change(domid, |d| d.shutdown = Some(Reason::Suspend))?;
+    while host.knob("save.stuck").is_some() {
+        system::pause(Duration::from_millis(20));
+    }
+    let saved =
+        host.lock()?.get(domid).map(|d| serde_json::json!({"config": d.config, "guest": d.guest_now()}));
+    let written = std::fs::write(words.word(1), serde_json::to_vec(&saved).unwrap_or_default());
+    if let Err(error) = written {
+        host.lock()?.change(domid, Domain::resume)?;
+        return Err(Exit::failure(format!(
+            "Failed to open temp file {} for writing: {}\nFailed to save domain, resuming domain",
+            words.word(1),
+            system::strerror(&error)
+        )));
+    }
+    host.destroy(domid)?;
+    Ok(())
+}
+
+/// `xl restore FILE`: the guest that was saved goes on.
+fn restore(host: &Host, words: &Words) -> Outcome {
+    let file = words.word(0);
+    let text = std::fs::read(file).map_err(|error| {
+        Exit::failure(format!("Can't open restore file {file}: {}", system::strerror(&error)))
+    })?;
+    let mut saved: serde_json::Value = serde_json::from_slice(&text)
+        .map_err(|_| Exit::failure("File has wrong magic number - corrupt or for a different tool?"))?;
+    let guest =
+        serde_json::from_value(saved["guest"].take()).map_err(|error| Exit::failure(error.to_string()))?;
+    let config = saved["config"].take();
+    let name = config::name(&config);
+    let domid =
+        build(host, Domain::around(guest, &config, name.clone())).map_err(|says| Exit::status(3, says))?;
+    host.lock()?.change(domid, |d| d.paused = false)?;
+    monitor::start(host, domid, &name)?;
+    Ok(())
+}
+
+/// `xl mem-set NAME 512m`: the target at once, what the guest has as soon as it obeys.
+fn set_memory(host: &Host, words: &Words) -> Outcome {
+    let mut locked = host.lock()?;
+    let domid = find(&locked, words.word(0))?;
+    let text = words.word(1);
+    let Some(target) = text.strip_suffix('m').unwrap_or(text).parse::<u64>().ok().filter(|mib| *mib > 0)
+    else {
+        return Err(Exit::status(3, format!("invalid memory size: {text}")));
+    };
+    let free = locked.free_mib();
+    let keeps = host.knob(&format!("{}.keeps-memory", words.word(0))).is_some();
+    locked.change(domid, |d| {
+        d.config["b_info"]["target_memkb"] = serde_json::json!(target * 1024);
+        if target > d.memory_mib || !keeps {
+            d.memory_mib = target.min(d.memory_mib + free);
+        }
+    })?;
     Ok(())
 }
 

@@ -88,8 +88,10 @@ impl World {
             }
             std::fs::write(root.join("serves"), "").unwrap();
             std::fs::write(root.join("etc/xen-handoff/id_ed25519"), "not a real key\n").unwrap();
-            std::fs::write(root.join("etc/xen/x0.cfg"), "name = \"x0\"\ntype = \"pvh\"\nmemory = 16\n")
-                .unwrap();
+            for (domain, mib) in [("x0", 16), ("x1", 64), ("x2", 16)] {
+                let text = format!("name = \"{domain}\"\ntype = \"pvh\"\nmemory = {mib}\n");
+                std::fs::write(root.join(format!("etc/xen/{domain}.cfg")), text).unwrap();
+            }
         }
         let nodes: String = names.iter().map(|name| format!("<node uname=\"{name}\"/>")).collect();
         let states: String = names
@@ -171,7 +173,7 @@ impl Drop for World {
         for entry in std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
             let xl = entry.path().join("usr/sbin/xl");
             if xl.exists() {
-                for name in ["x0", "x0--incoming", "x0--migratedaway"] {
+                for name in ["x0", "x0--incoming", "x0--migratedaway", "x1", "x2"] {
                     let _ = run(Command::new(&xl).args(["destroy", name]));
                 }
             }
@@ -229,6 +231,21 @@ impl Host {
             reason: String::from_utf8_lossy(&output.stderr).into_owned(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         }
+    }
+
+    /// Calls the agent for another domain than x0, as the resource of the same name.
+    pub fn act_for(&self, domain: &str, action: &str, more: &[(&str, &str)]) -> Call {
+        let config = self.root.join(format!("etc/xen/{domain}.cfg")).to_string_lossy().into_owned();
+        let mut all = vec![("OCF_RESOURCE_INSTANCE", domain), ("OCF_RESKEY_xmfile", config.as_str())];
+        all.extend(more);
+        self.act(action, &all)
+    }
+
+    /// What a domain has here, in MiB.
+    pub fn memory(&self, domain: &str) -> u64 {
+        let table = self.xl(&["list"]);
+        let line = table.lines().find(|line| line.starts_with(&format!("{domain} "))).unwrap();
+        line.split_whitespace().nth(2).unwrap().parse().unwrap()
     }
 
     /// Calls the agent and expects success.

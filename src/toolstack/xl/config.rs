@@ -1,5 +1,7 @@
 //! libxl's JSON of a domain's configuration, as `xl create --dryrun` and `xl list --long` print it. Only the fields used.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use crate::domain::{DomainConfig, DomainName, GuestType};
@@ -69,6 +71,17 @@ pub(super) fn parse_long_list(text: &str) -> Result<DomainConfig, String> {
         Ok([one]) => understand(one.config),
         Err(several) => Err(format!("xl listed {} domains", several.len())),
     }
+}
+
+/// How much memory each domain in `xl list --long` is to have, in MiB, by its name. Domains of which that is not told are left out.
+pub(super) fn parse_targets(text: &str) -> Result<HashMap<String, u64>, String> {
+    let listed: Vec<serde_json::Value> = first(text, '[')?;
+    let target = |domain: &serde_json::Value| {
+        let config = domain.get("config")?;
+        let name = config.get("c_info")?.get("name")?.as_str()?.to_owned();
+        Some((name, config.get("b_info")?.get("target_memkb")?.as_u64()? / 1024))
+    };
+    Ok(listed.iter().filter_map(target).collect())
 }
 
 /// The first JSON value. Some builds print a line of their own before it.
@@ -148,6 +161,13 @@ mod tests {
     fn the_file_and_the_running_domain_are_read_alike() {
         assert_eq!(parse_dry_run(captured!("create-dryrun.stdout")), Ok(x0()));
         assert_eq!(parse_long_list(captured!("list-long--running.stdout")), Ok(x0()));
+    }
+
+    #[test]
+    fn what_each_domain_is_to_have_is_read_by_its_name() {
+        let targets = parse_targets(captured!("list-long--running.stdout")).unwrap();
+        assert_eq!(targets.get("x0"), Some(&128));
+        assert!(parse_targets("xl hung").is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HostInfo, ShutdownRequest, Size, Toolstack, ToolstackError};
+use super::{GuestMemory, HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError};
 use crate::command::{self, CommandError, Tool};
 use crate::domain::{DomainConfig, DomainId, DomainName, Sighting};
 use crate::host::Root;
@@ -139,10 +139,54 @@ impl Toolstack for Xl {
         Ok(mib.saturating_sub(DOM0_FLOOR_MIB))
     }
 
+    fn memory(&self, limit: Duration) -> Result<HostMemory, ToolstackError> {
+        let info = self.host_info(limit)?;
+        let settings = std::fs::read_to_string(self.root.join(SETTINGS)).unwrap_or_default();
+        let table = self.run(&["list".as_ref()], limit)?;
+        let details = self.run(&["list".as_ref(), "--long".as_ref()], limit)?;
+        let unreadable = |what: String| ToolstackError::Unreadable { command: table.command.clone(), what };
+        let targets = config::parse_targets(&details.stdout).map_err(unreadable)?;
+        let mut dom0_mib = None;
+        let mut guests = Vec::new();
+        for line in table.stdout.lines().skip(1).filter_map(parse_line) {
+            let Some(mib) = line.memory_mib else { continue };
+            if line.copy.id == DomainId(0) {
+                dom0_mib = Some(mib);
+                continue;
+            }
+            // Gone meanwhile, or half made: what it has is all that is known.
+            let target_mib = targets.get(line.name).copied().unwrap_or(mib);
+            guests.push(GuestMemory { name: line.name.to_owned(), state: line.copy.state, mib, target_mib });
+        }
+        Ok(HostMemory {
+            free_mib: info.free_mib,
+            dom0_mib: dom0_mib.ok_or_else(|| unreadable("no memory of Domain-0 in it".to_owned()))?,
+            dom0_gives: info::autoballoons(&settings, info.dom0_is_fixed),
+            guests,
+        })
+    }
+
+    fn set_memory(&self, name: &DomainName, mib: u64, limit: Duration) -> Result<(), ToolstackError> {
+        // With a unit: the manual and the code of xl do not agree on what it is without.
+        let mib = format!("{mib}m");
+        self.run(&["mem-set".as_ref(), name.as_str().as_ref(), mib.as_ref()], limit)?;
+        Ok(())
+    }
+
     fn create(&self, path: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
         // Quoted as xl.cfg(5) wants it; the name's character set has no quote in it.
         let name = format!("name=\"{name}\"");
         self.run(&["create".as_ref(), "--quiet".as_ref(), path.as_ref(), name.as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["save".as_ref(), name.as_str().as_ref(), to.as_ref()], limit)?;
+        Ok(())
+    }
+
+    fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError> {
+        self.run(&["restore".as_ref(), from.as_ref()], limit)?;
         Ok(())
     }
 

@@ -1,0 +1,64 @@
+//! `allow_mem_management`: what the actions have to do with [`crate::memory`].
+
+use super::{Agent, identity};
+use crate::clock::Deadline;
+use crate::domain::DomainConfig;
+use crate::memory::{Memory, Room, needed_mib};
+
+impl Agent {
+    fn host_memory(&self) -> Option<Memory<'_>> {
+        let dom0_keeps_mib = self.parameters.dom0_keeps_mib;
+        self.parameters.share_memory.then(|| Memory {
+            root: self.root(),
+            toolstack: self.toolstack.as_ref(),
+            dom0_keeps_mib,
+        })
+    }
+
+    /// What the configuration file says, asked once.
+    pub(super) fn configured(&self) -> Option<&DomainConfig> {
+        let read =
+            || identity::config(self.root(), &self.resource, &self.parameters, self.toolstack.as_ref());
+        self.config.get_or_init(read).as_ref()
+    }
+
+    /// Makes room for the domain here; nothing where it is not asked for, or where nobody knows how much it needs.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn make_room(&self, deadline: Deadline) -> Result<Option<Room>, String> {
+        let Some(memory) = self.host_memory() else { return Ok(None) };
+        let Some(config) = self.configured().filter(|config| config.memory_mib > 0) else {
+            log::warn!("domain={} no room is made for it: what it needs cannot be told", self.domain);
+            return Ok(None);
+        };
+        let made = memory.make_room(&self.domain, needed_mib(config), deadline, self.deadline);
+        made.map(Some).map_err(|why| format!("there is no room for it: {why}"))
+    }
+
+    /// It runs here: from now on others may take of its memory, and it gets back what was taken while there is room.
+    pub(super) fn share_memory(&self) {
+        let Some(memory) = self.host_memory() else { return };
+        // Reading the file may cost a process, and a monitor has none to spare: once is enough.
+        let half = || {
+            let unknown = !memory.takes_part(&self.domain);
+            unknown
+                .then(|| self.configured().map(|config| config.memory_mib / 2))
+                .flatten()
+                .filter(|half| *half > 0)
+        };
+        if let Some(floor_mib) = self.parameters.memory_floor_mib.or_else(half) {
+            memory.consent(&self.domain, floor_mib);
+        }
+        if memory.is_missing_some(&self.domain) {
+            memory.give_back();
+        }
+    }
+
+    /// It has gone from here: what it had is for those who miss some.
+    pub(super) fn leave_memory(&self) {
+        let Some(memory) = self.host_memory() else { return };
+        memory.forget(&self.domain);
+        memory.give_back();
+    }
+}
