@@ -195,7 +195,7 @@ rpm: toolchain
 	@find target/rpm -name '*.rpm' -o -name '*.cdx.json'
 
 # The packages alone, and only if something that is in them has changed since they were made.
-RPM_FROM = Cargo.toml Cargo.lock Makefile LICENSE README.md CHANGELOG.md doc/selinux.md \
+RPM_FROM = Cargo.toml Cargo.lock Makefile LICENSE README.md CHANGELOG.md doc/recipes.md doc/selinux.md \
 	$(filter-out $(addprefix packaging/rpm/,older rpmlint.toml sbom sign),$(shell find src load man ocf packaging -type f))
 rpm-packages: target/rpm/made
 

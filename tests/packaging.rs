@@ -150,3 +150,15 @@ fn every_feature_that_is_said_to_be_there_has_its_test() {
     }
     assert!(shown > 20, "{shown} rows");
 }
+
+/// `tests/recipes/mod.rs` gives what stands in a recipe to the test that asks for it by its title.
+#[test]
+fn every_recipe_is_run_by_a_test() {
+    let sources = sources_below("tests");
+    let page = read("doc/recipes.md");
+    let titles: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert!(!titles.is_empty(), "doc/recipes.md has none");
+    for title in titles {
+        assert!(sources.contains(&format!("recipe(\"{title}\"")), "no test runs {title:?}");
+    }
+}

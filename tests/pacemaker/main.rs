@@ -15,6 +15,8 @@ mod faults;
 mod keeper;
 mod plan_table;
 mod pool;
+#[path = "../recipes/mod.rs"]
+mod recipes;
 mod soak;
 mod spawn;
 mod standin_alone;
