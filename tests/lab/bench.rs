@@ -19,6 +19,7 @@ use crate::guest;
 use crate::lab::Lab;
 use crate::loaded;
 use crate::packages;
+use crate::qemu::Acceleration;
 use crate::story::Scene;
 use crate::wait::{say, until};
 
@@ -304,9 +305,12 @@ fn machine(lab: &Lab) -> String {
         cpus.lines().filter(|line| line.starts_with("model name")).filter_map(value).collect();
     let model = models.first().cloned().unwrap_or_else(|| "an unnamed processor".to_owned());
     format!(
-        "{} processors ({model}); the nodes are QEMU machines of one processor and 1.5 GiB each, by {:?}.\n",
+        "{} processors ({model}); the nodes are QEMU machines of one processor and 1.5 GiB each, by {}.\n",
         models.len(),
-        lab.acceleration()
+        match lab.acceleration() {
+            Acceleration::Kvm => "nested virtualisation (KVM)",
+            Acceleration::Tcg => "software emulation (TCG)",
+        }
     )
 }
 
