@@ -19,6 +19,7 @@ mod evidence;
 mod handoff;
 mod limits;
 mod memory;
+mod progress;
 mod slots;
 mod snapshot;
 #[path = "../world/mod.rs"]
