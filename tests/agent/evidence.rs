@@ -1,0 +1,163 @@
+//! What it takes to boot: nothing is booted while another host may have it.
+
+use crate::world::World;
+use crate::x0_on_n1;
+
+#[test]
+fn p2_no_cold_boot_while_the_source_of_an_open_offer_is_silent() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n1.cut(true);
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "4000")]);
+    assert_eq!(start.code, 1, "{}", start.reason);
+    assert!(start.reason.contains("ocf-exit-reason:x0 on n2: n1 may be running it"), "{}", start.reason);
+    assert!(n2.domains().is_empty() && n1.runs_x0());
+    n1.cut(false);
+    n2.succeeds("start");
+    assert!(n2.runs_x0());
+}
+
+#[test]
+fn a_silent_source_is_fenced_where_that_is_wished_or_the_cluster_has_lost_it() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n1.cut(true);
+    let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
+    let lost = cib.replace(
+        "<node_state uname=\"n1\" in_ccm=\"true\" crmd=\"online\"/>",
+        "<node_state uname=\"n1\" in_ccm=\"false\" crmd=\"offline\"/>",
+    );
+    std::fs::write(world.shared("cib.xml"), lost).unwrap();
+    let fencing = world.shared("fencing.xml");
+    let fenced = "<r><fence_history><fence_event action=\"reboot\" target=\"n1\" status=\"success\" \
+                  completed=\"2099-01-01 00:00:00Z\"/></fence_history></r>";
+    n2.put_script(
+        "usr/sbin/stonith_admin",
+        &format!(
+            "[ \"$1\" = --reboot ] && echo '{fenced}' >{0}\n[ \"$1\" = --history ] && cat {0}\nexit 0",
+            fencing.display()
+        ),
+    );
+    let quick = ("OCF_RESKEY_handoff_peer_timeout", "2");
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "6000"), quick]);
+    assert_eq!(start.code, 1, "waiting is the default");
+    assert!(!world.log().contains("fencing it"));
+    n1.xl(&["destroy", "x0"]);
+    let start = n2.act("start", &[("OCF_RESKEY_handoff_unreachable", "fence"), quick]);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert!(n2.runs_x0() && world.log().contains("n1 was fenced"));
+    // Once more, and now the cluster wants to fence it but cannot before this start has ended.
+    n2.xl(&["destroy", "x0"]);
+    std::fs::write(&fencing, "<r><fence_history/></r>").unwrap();
+    n1.cut(false);
+    n1.succeeds("start");
+    n1.succeeds("stop");
+    n1.cut(true);
+    let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
+    let lost = cib.replace("crmd=\"offline\"/>", "crmd=\"offline\" expected=\"member\"/>");
+    assert_ne!(lost, cib);
+    std::fs::write(world.shared("cib.xml"), lost).unwrap();
+    n1.xl(&["destroy", "x0"]);
+    let start = n2.act("start", &[]);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert!(n2.runs_x0() && world.log().contains("the cluster has lost it"));
+}
+
+#[test]
+fn p2_a_start_whose_cluster_manager_was_killed_boots_nothing() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    for tool in ["cibadmin", "attrd_updater"] {
+        n2.put_script(&format!("usr/sbin/{tool}"), "echo 'Could not connect' >&2; exit 102");
+    }
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("the other nodes cannot be told"), "{}", start.reason);
+    assert!(n1.runs_x0() && n2.domains().is_empty());
+}
+
+#[test]
+fn p2_a_silent_node_forbids_a_boot_unless_the_cluster_knows_that_it_has_none() {
+    let world = World::new(&["n1", "n2", "n3"]);
+    let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
+    world.old_ledger(&["n3"]);
+    n2.cut(true);
+    let start = n3.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(
+        start.reason.contains("n2 may be running it (nothing that the cluster knows"),
+        "{}",
+        start.reason
+    );
+    world.history("n2", "monitor", 7);
+    n3.succeeds("start");
+    assert!(n3.runs_x0() && n1.domains().is_empty());
+}
+
+#[test]
+fn p2_what_a_push_left_on_a_silent_node_is_never_booted_elsewhere() {
+    let world = World::new(&["n1", "n2", "n3"]);
+    let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
+    n1.succeeds("start");
+    world.old_ledger(&["n3"]);
+    // A probe from before the push: the cluster has forgotten where it went (H1).
+    world.history("n2", "monitor", 7);
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    assert_eq!(n1.act("migrate_to", &ends).code, 0);
+    assert!(n2.runs_x0());
+    n2.cut(true);
+    let start = n3.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1);
+    assert!(start.reason.contains("n2 may be running it (a migration from n1 to n2"), "{}", start.reason);
+    // Accounted for, it is no obstacle any more.
+    n2.cut(false);
+    assert_eq!(n2.act("migrate_from", &ends).code, 0);
+    world.plan(&["n1", "n2", "n3"], Some("n2"));
+    n1.succeeds("stop");
+    n2.xl(&["destroy", "x0"]);
+    n2.cut(true);
+    n3.succeeds("start");
+}
+
+#[test]
+fn p2_a_push_that_the_target_cannot_read_in_its_ledger_is_not_begun() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    std::fs::write(world.shared("attrd-down"), "").unwrap();
+    let to = n1.act("migrate_to", &ends);
+    assert_eq!(to.code, 1);
+    assert!(to.reason.contains("ledger") && to.reason.contains("it still runs here"), "{}", to.reason);
+    assert!(n1.runs_x0() && n1.phase() == "idle");
+}
+
+#[test]
+fn p2_a_fencing_after_the_offer_is_proof_enough_for_a_cold_boot() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n1.cut(true);
+    n1.xl(&["destroy", "x0"]);
+    let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
+    let lost = cib.replace(
+        "<node_state uname=\"n1\" in_ccm=\"true\" crmd=\"online\"/>",
+        "<node_state uname=\"n1\" in_ccm=\"false\" crmd=\"offline\"/>",
+    );
+    assert_ne!(lost, cib);
+    std::fs::write(world.shared("cib.xml"), lost).unwrap();
+    let fenced = |at: &str| {
+        format!(
+            "<r><fence_history><fence_event action=\"off\" target=\"n1\" status=\"success\" completed=\"{at}\"/>\
+             </fence_history></r>"
+        )
+    };
+    std::fs::write(world.shared("fencing.xml"), fenced("2001-01-01 00:00:00Z")).unwrap();
+    let start = n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+    assert_eq!(start.code, 1, "a fencing before the offer proves nothing");
+    std::fs::write(world.shared("fencing.xml"), fenced("2099-01-01 00:00:00Z")).unwrap();
+    n2.succeeds("start");
+    assert!(n2.runs_x0());
+}
