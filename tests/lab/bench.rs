@@ -288,7 +288,8 @@ impl Bench {
 
     /// Keeps a measurement's table beside its figures.
     pub(crate) fn keep(&self, key: &str, table: &str) -> Result<()> {
-        // The last line names files of this machine.
+        // The last line names files of this machine, and so does the way to the nodes.
+        let table = table.replace(&format!("ssh -F {} ", self.ssh.display()), "ssh ");
         let lines: Vec<&str> = table.trim().lines().filter(|line| !line.starts_with("files")).collect();
         Ok(std::fs::write(
             self.results.join(key).join("report.md"),
