@@ -278,12 +278,12 @@ fn collect(child: &mut Child, deadline: Deadline) -> std::io::Result<(Vec<u8>, V
             .flatten()
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        wait_readable(&mut open, deadline.left().min(Duration::from_millis(100)))?;
+        wait_ready(&mut open, deadline.left().min(Duration::from_millis(100)))?;
     }
 }
 
-/// Waits until one of `open` can be read or `span` has gone by.
-pub(crate) fn wait_readable(open: &mut [PollFd<'_>], span: Duration) -> std::io::Result<()> {
+/// Waits until one of `open` is ready for what it is asked about or `span` has gone by.
+pub(crate) fn wait_ready(open: &mut [PollFd<'_>], span: Duration) -> std::io::Result<()> {
     let span =
         rustix::time::Timespec::try_from(span).unwrap_or(rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 });
     match poll(open, Some(&span)) {

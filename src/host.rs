@@ -41,6 +41,11 @@ impl Root {
         self.join("/run/xen-handoff")
     }
 
+    /// What is kept over reboots: the log of moves, marks of runs.
+    pub fn lasting_folder(&self) -> PathBuf {
+        self.join("/var/lib/xen-handoff")
+    }
+
     /// Which life of the host this is: the kernel's own mark, another one after every restart (`random(4)`). `None` where it
     /// cannot be read.
     pub fn boot_id(&self) -> Option<String> {

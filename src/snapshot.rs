@@ -16,8 +16,6 @@ use crate::handoff::Epoch;
 use crate::host::{NodeName, Root};
 use crate::small_file;
 
-const MARKS: &str = "/var/lib/xen-handoff";
-
 /// What each node says of the last time that it began to run the domain.
 pub type Marks = BTreeMap<NodeName, Epoch>;
 
@@ -25,7 +23,7 @@ pub type Marks = BTreeMap<NodeName, Epoch>;
 pub type Heard = BTreeMap<NodeName, Result<Epoch, String>>;
 
 fn mark_file(root: &Root, domain: &DomainName) -> PathBuf {
-    root.join(MARKS).join(format!("{domain}.run"))
+    root.lasting_folder().join(format!("{domain}.run"))
 }
 
 fn write_mark(root: &Root, domain: &DomainName, mark: Epoch) -> Result<Epoch, String> {

@@ -96,13 +96,18 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
     Ok(())
 }
 
+/// How long the scheduler may take for one answer.
+pub(super) fn limit(agent: &Agent) -> Duration {
+    (agent.deadline.left() / 3).min(PLAN_LIMIT)
+}
+
 /// What the cluster's scheduler says. It is asked again for a little while, of a newer state of the cluster each time: just
 /// after the fencing of a migration's target it aborts on what it finds (seen with 2.1.5).
 ///
 /// # Errors
 /// The first gate that is shut.
 pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
-    let limit = (agent.deadline.left() / 3).min(PLAN_LIMIT);
+    let limit = limit(agent);
     let enough = agent.deadline.within(limit.min(ASK_AGAIN));
     let mut last = String::new();
     let plan = SystemClock.wait_until(enough, LOOK_AGAIN, || {

@@ -24,6 +24,7 @@ pub(crate) mod devices;
 pub mod gates;
 mod health;
 pub mod identity;
+mod line;
 pub mod meta_data;
 pub mod migrate_from;
 pub mod migrate_to;
@@ -202,6 +203,13 @@ impl Agent {
     /// Evidence that none is here, if `presence` and the toolstack's daemon give it.
     fn absence(&self, presence: &Presence) -> Option<Absence> {
         Absence::observe(presence, || self.toolstack.is_attended(&self.domain))
+    }
+
+    /// What the configuration file says, asked once.
+    fn configured(&self) -> Option<&DomainConfig> {
+        let read =
+            || identity::config(self.root(), &self.resource, &self.parameters, self.toolstack.as_ref());
+        self.config.get_or_init(read).as_ref()
     }
 
     fn root(&self) -> &Root {

@@ -1,8 +1,7 @@
 //! `allow_mem_management`: what the actions have to do with [`crate::memory`].
 
-use super::{Agent, identity};
+use super::Agent;
 use crate::clock::Deadline;
-use crate::domain::DomainConfig;
 use crate::memory::{Memory, Room, needed_mib};
 
 impl Agent {
@@ -13,13 +12,6 @@ impl Agent {
             toolstack: self.toolstack.as_ref(),
             dom0_keeps_mib,
         })
-    }
-
-    /// What the configuration file says, asked once.
-    pub(super) fn configured(&self) -> Option<&DomainConfig> {
-        let read =
-            || identity::config(self.root(), &self.resource, &self.parameters, self.toolstack.as_ref());
-        self.config.get_or_init(read).as_ref()
     }
 
     /// Makes room for the domain here; nothing where it is not asked for, or where nobody knows how much it needs.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Agent, LOOK_AGAIN};
+use super::{Agent, LOOK_AGAIN, gates};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Destination};
 use crate::domain::Presence;
@@ -14,8 +14,6 @@ use crate::ocf::exit_code::Failure;
 use crate::snapshot::{self, Folder, Heard, Manifest};
 use crate::transport::message::{Answer, Request};
 
-/// Limit of the question to the scheduler.
-const PLAN_LIMIT: Duration = Duration::from_secs(30);
 /// What a frozen guest gets to be let go on, after a save that was broken off.
 const RESUME_LIMIT: Duration = Duration::from_secs(10);
 
@@ -69,8 +67,7 @@ impl Agent {
         if !self.environment.is_called_by_a_cluster() {
             return Ok(());
         }
-        let limit = (self.deadline.left() / 3).min(PLAN_LIMIT);
-        let plan = match self.cluster.plan_after_stop(&self.resource, &self.node, limit) {
+        let plan = match self.cluster.plan_after_stop(&self.resource, &self.node, gates::limit(self)) {
             Ok(plan) => plan,
             Err(error) => return Err(format!("what the cluster plans cannot be told: {error}")),
         };

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::worker::slot_here;
+use super::line::slot_here;
 use super::{Agent, LOOK_AGAIN, Outcome};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};

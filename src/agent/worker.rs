@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::devices::{detach, give_again};
-use super::{Agent, LIST_LIMIT, LOOK_AGAIN};
-use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
+use super::line::{far_slot, slot_here};
+use super::{Agent, LIST_LIMIT};
+use crate::clock::{Deadline, UnixTime};
 use crate::cluster::detect;
 use crate::command::{self, begin_session};
 use crate::descriptor::{adopt, bequeath};
@@ -29,13 +30,13 @@ use crate::preflight::ask::objections;
 use crate::toolstack::Toolstack;
 use crate::toolstack::xl::Xl;
 use crate::transfer::moves::Why;
-use crate::transfer::progress::{Direction, Waits};
+use crate::transfer::progress::Direction;
 use crate::transfer::settle::AtSourceEnd;
-use crate::transfer::slots::{Place, Slots};
+use crate::transfer::slots::Place;
 use crate::transfer::terms::Terms;
 use crate::transfer::{self, Stream};
 use crate::transport::inquiry::read_back;
-use crate::transport::message::{Address, Answer, PREPARE, Request, SLOTS, Wanted};
+use crate::transport::message::{Address, Answer, PREPARE, Request, Wanted};
 use crate::transport::{Connection, read_line, ssh, write_line};
 
 /// The time between the stream's own deadline and the action's.
@@ -106,7 +107,7 @@ pub struct Word {
     pub end: Outcome,
 }
 
-fn failed(reason: impl ToString) -> Outcome {
+pub(super) fn failed(reason: impl ToString) -> Outcome {
     Outcome::Failed { reason: reason.to_string() }
 }
 
@@ -266,76 +267,8 @@ fn in_time(terms: Terms, began: Instant) -> String {
     }
 }
 
-fn busy(reason: impl ToString) -> Outcome {
+pub(super) fn busy(reason: impl ToString) -> Outcome {
     Outcome::Busy { reason: reason.to_string() }
-}
-
-/// A slot of this host, waited for in line. The cluster is asked for the priority only if there is a line.
-pub(super) fn slot_here(
-    root: &Root,
-    domain: &DomainName,
-    resource: &str,
-    direction: Direction,
-    deadline: Deadline,
-) -> Result<Place, String> {
-    let slots = Slots::of(root, direction);
-    slots.take_free(domain).or_else(|_| {
-        slots.wait(domain, priority(root, resource), deadline, |_| {
-            SystemClock.pass(LOOK_AGAIN);
-            Ok(())
-        })
-    })
-}
-
-/// The resource's priority in the cluster; 0 where it has none or that cannot be told.
-fn priority(root: &Root, resource: &str) -> i64 {
-    let domains = detect(root).domains().unwrap_or_default();
-    domains.into_iter().find(|managed| managed.resource == resource).map_or(0, |managed| managed.priority)
-}
-
-/// A slot of the far end's host, waited for in line there.
-fn far_slot(
-    root: &Root,
-    order: &Order,
-    connection: &mut Connection,
-    direction: Direction,
-    deadline: Deadline,
-) -> Result<(), Outcome> {
-    let domain = &order.domain;
-    if !connection.can(SLOTS) {
-        let (peer, version) = (connection.peer(), connection.peer_version());
-        log::warn!("domain={domain} waits for no slot of {peer}: xen-handoff {version} there keeps none");
-        return Ok(());
-    }
-    let request =
-        |priority| Request::Slot { domain: domain.clone(), direction, priority, limit: seconds(deadline) };
-    let mut answer = connection.ask(&request(None), answer_by(order)).map_err(failed)?;
-    if matches!(answer, Answer::Waiting { .. }) {
-        answer = connection
-            .ask(&request(Some(priority(root, &order.resource))), answer_by(order))
-            .map_err(failed)?;
-    }
-    let mut waits: Option<Waits> = None;
-    let here = match direction {
-        Direction::Outgoing => Direction::Incoming,
-        Direction::Incoming => Direction::Outgoing,
-    };
-    loop {
-        match answer {
-            Answer::Done => return Ok(()),
-            Answer::Waiting { why } => waits
-                .get_or_insert_with(|| Waits::begin(root, domain, here))
-                .tell(&format!("{why} of {}", connection.peer())),
-            Answer::Refused { reason, stands } => {
-                return Err(match stands {
-                    None => busy(format!("{}: {reason}", connection.peer())),
-                    Some(stands) => Outcome::Refused { reason, stands: Some(Box::new(stands)) },
-                });
-            }
-            other => return Err(failed(format!("{} answers {other:?}", connection.peer()))),
-        }
-        answer = connection.next_answer(answer_by(order)).map_err(failed)?;
-    }
 }
 
 /// Asks for leave to begin.
@@ -353,11 +286,11 @@ fn begin(order: &Order, mut connection: Connection, request: &Request) -> Result
 type Streams = (std::os::fd::OwnedFd, std::os::fd::OwnedFd, Option<crate::transport::Session>);
 
 /// The far end lists its domains before it answers.
-fn answer_by(order: &Order) -> Deadline {
+pub(super) fn answer_by(order: &Order) -> Deadline {
     Deadline::after(order.peer.connect_timeout() + Duration::from_secs(30))
 }
 
-fn seconds(deadline: Deadline) -> u64 {
+pub(super) fn seconds(deadline: Deadline) -> u64 {
     deadline.left().as_secs().max(1)
 }
 

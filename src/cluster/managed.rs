@@ -66,7 +66,7 @@ pub(super) fn read(cib: &Element, provider: &str) -> Vec<ManagedDomain> {
                 let meta: Vec<&Element> =
                     defaults.iter().copied().chain(around).chain(sources.iter().copied()).collect();
                 ManagedDomain {
-                    resource: primitive.get("id").unwrap_or_default().to_owned(),
+                    resource: id.to_owned(),
                     parameters: pairs(&sources, "instance_attributes"),
                     timeouts: timeouts(&sources, default),
                     allow_migrate: pairs(&sources, "meta_attributes")

@@ -6,7 +6,6 @@ use std::io::Write;
 use crate::domain::DomainName;
 use crate::host::Root;
 use crate::transfer::moves::{self, Ending, Move, Why};
-use crate::transfer::progress::Direction;
 
 /// Prints the newest `last` of them, the oldest of these first.
 ///
@@ -77,10 +76,6 @@ fn counted(moves: &[Move]) -> String {
 
 /// Its direction, what it was for, and its end, in one word each.
 fn words(entry: &Move) -> (&'static str, &'static str, &'static str) {
-    let direction = match entry.direction {
-        Direction::Outgoing => "outgoing",
-        Direction::Incoming => "incoming",
-    };
     let why = match entry.why {
         Why::Handoff => "handoff",
         Why::Migration => "migration",
@@ -91,7 +86,7 @@ fn words(entry: &Move) -> (&'static str, &'static str, &'static str) {
         Ending::Gone => "gone",
         Ending::Undecided => "undecided",
     };
-    (direction, why, end)
+    (entry.direction.word(), why, end)
 }
 
 fn line(entry: &Move) -> String {
@@ -120,6 +115,7 @@ mod tests {
     use crate::handoff::Epoch;
     use crate::host::NodeName;
     use crate::transfer::moves::Flow;
+    use crate::transfer::progress::Direction;
 
     #[test]
     fn moves_are_counted_by_what_they_were() {

@@ -19,7 +19,6 @@ use crate::handoff::{Epoch, Transfer};
 use crate::host::{NodeName, Root};
 use crate::small_file;
 
-const FOLDER: &str = "/var/lib/xen-handoff";
 /// Some three thousand moves.
 const ROTATE_AT: u64 = 1 << 20;
 /// Fewer bytes than this say nothing of a network's rate.
@@ -104,7 +103,7 @@ pub struct Move {
 }
 
 fn log_file(root: &Root) -> PathBuf {
-    root.join(FOLDER).join("moves.jsonl")
+    root.lasting_folder().join("moves.jsonl")
 }
 
 /// A stream that has begun.

@@ -26,7 +26,7 @@ use super::message::{GO, Reader, Stage};
 use super::moves::{Flow, milliseconds};
 use super::rate::Bucket;
 use crate::clock::Deadline;
-use crate::command::wait_readable;
+use crate::command::wait_ready;
 
 /// How much one splice may move.
 const CHUNK: usize = 1 << 20;
@@ -283,7 +283,7 @@ impl<'a> Down<'a> {
                 (_, false) => (self.from.as_fd(), PollFlags::IN, TICK),
             };
             let mut open = [PollFd::from_borrowed_fd(fd, flags)];
-            wait_readable(&mut open, span)?;
+            wait_ready(&mut open, span)?;
             let can = !open[0].revents().is_empty();
             if self.told.elapsed() >= TICK {
                 self.told = Instant::now();
@@ -368,7 +368,7 @@ impl<'a> Down<'a> {
             }
             Err(rustix::io::Errno::AGAIN) => {
                 // The way out is full. Not a busy loop: wait for room, and look at the deadline meanwhile.
-                wait_readable(&mut [PollFd::from_borrowed_fd(self.to.as_fd(), PollFlags::OUT)], TICK)?;
+                wait_ready(&mut [PollFd::from_borrowed_fd(self.to.as_fd(), PollFlags::OUT)], TICK)?;
                 Ok(true)
             }
             Err(errno) => Err(errno.into()),
@@ -441,7 +441,7 @@ fn carry_up(from: OwnedFd, to: OwnedFd, watcher: &dyn Watcher, shared: &Shared) 
     let mut buffer = [0; 4096];
     loop {
         let mut open = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
-        wait_readable(&mut open, TICK)?;
+        wait_ready(&mut open, TICK)?;
         if open[0].revents().is_empty() {
             // The stream was broken off on the way down: the receiver need not be waited for.
             if shared.over.load(Ordering::SeqCst) {
@@ -479,7 +479,7 @@ fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> anyhow::Result<()> {
         match rustix::io::write(to, bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(rustix::io::Errno::AGAIN) => {
-                wait_readable(&mut [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)], TICK)?;
+                wait_ready(&mut [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)], TICK)?;
             }
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),

@@ -31,6 +31,25 @@ pub enum Direction {
     Incoming,
 }
 
+impl Direction {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Outgoing => "outgoing",
+            Self::Incoming => "incoming",
+        }
+    }
+
+    /// The same move as its other end sees it.
+    #[must_use]
+    pub fn at_the_other_end(self) -> Self {
+        match self {
+            Self::Outgoing => Self::Incoming,
+            Self::Incoming => Self::Outgoing,
+        }
+    }
+}
+
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {

@@ -94,15 +94,8 @@ impl Slots {
         Self { root: root.clone(), direction, limit }
     }
 
-    fn word(&self) -> &'static str {
-        match self.direction {
-            Direction::Outgoing => "outgoing",
-            Direction::Incoming => "incoming",
-        }
-    }
-
     fn folder(&self) -> PathBuf {
-        self.root.state_folder().join("slots").join(self.word())
+        self.root.state_folder().join("slots").join(self.direction.word())
     }
 
     /// Does something with all tickets, while nobody else does.
@@ -185,7 +178,8 @@ impl Slots {
     /// # Errors
     /// Why not.
     pub fn take_free(&self, domain: &DomainName) -> Result<Place, String> {
-        let failed = |error: std::io::Error| format!("the {} slots cannot be told: {error}", self.word());
+        let failed =
+            |error: std::io::Error| format!("the {} slots cannot be told: {error}", self.direction.word());
         let mut place = self.ticket(domain, i64::MIN, false).map_err(failed)?;
         match self.try_take(&mut place).map_err(failed)? {
             Turn::Now => Ok(place),
@@ -205,7 +199,8 @@ impl Slots {
         deadline: Deadline,
         mut pause: impl FnMut(&str) -> Result<(), String>,
     ) -> Result<Place, String> {
-        let failed = |error: std::io::Error| format!("the {} slots cannot be told: {error}", self.word());
+        let failed =
+            |error: std::io::Error| format!("the {} slots cannot be told: {error}", self.direction.word());
         let mut place = self.ticket(domain, priority, false).map_err(failed)?;
         let mut waits: Option<progress::Waits> = None;
         loop {
@@ -226,7 +221,7 @@ impl Slots {
 
     fn says(&self, turn: Turn) -> String {
         let Turn::Wait { busy, before } = turn else { return "a slot is free".to_owned() };
-        let (limit, word) = (self.limit, self.word());
+        let (limit, word) = (self.limit, self.direction.word());
         let before = if before == 0 { String::new() } else { format!(", {before} in line before it") };
         format!("waits for one of {limit} {word} slots ({busy} moves under way{before})")
     }

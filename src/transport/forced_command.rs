@@ -33,7 +33,7 @@ use crate::clock::Deadline;
 use crate::cluster::heartbeat::Fencings;
 use crate::cluster::peer_files::PeerFiles;
 use crate::cluster::{ClusterView, detect};
-use crate::command::wait_readable;
+use crate::command::wait_ready;
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::SenderEnd;
 use crate::handoff::evidence::PeerSays;
@@ -237,7 +237,7 @@ fn keep_slot(
     let place = slots.wait(domain, *priority, deadline, |why| {
         // A caller that has asked has nothing to say, but may go.
         let mut open = [PollFd::from_borrowed_fd(from_caller.as_fd(), PollFlags::IN)];
-        wait_readable(&mut open, LOOK_AGAIN).map_err(|error| error.to_string())?;
+        wait_ready(&mut open, LOOK_AGAIN).map_err(|error| error.to_string())?;
         if !open[0].revents().is_empty() {
             return Err("the caller has gone".to_owned());
         }

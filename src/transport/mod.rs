@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::clock::Deadline;
-use crate::command::wait_readable;
+use crate::command::wait_ready;
 use crate::host::{NodeName, Root};
 
 pub mod forced_command;
@@ -232,7 +232,7 @@ pub(crate) fn read_line(from: &OwnedFd, deadline: Deadline) -> std::io::Result<O
     let mut line = Vec::new();
     loop {
         let mut open = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
-        wait_readable(&mut open, deadline.left().min(Duration::from_secs(1)))?;
+        wait_ready(&mut open, deadline.left().min(Duration::from_secs(1)))?;
         if open[0].revents().is_empty() {
             if deadline.passed() {
                 return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"));

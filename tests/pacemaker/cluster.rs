@@ -15,6 +15,9 @@ pub(crate) const HOST_KEY: &str = "/etc/ssh/node_host_key";
 /// Since when a node has kept its ledger, by its own note.
 const SINCE: &str = "xen-handoff-since";
 const ONLINE: Duration = Duration::from_secs(90);
+/// How long who orders things may have to be elected: a vote that is not answered by a member which is leaving, or that was lost
+/// along with a node, counts as lost after two minutes.
+pub(crate) const ELECTED: Duration = Duration::from_secs(150);
 const LEAVE: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(60);
 

@@ -5,7 +5,7 @@
 //! in its answer must be where the resource really ends up, or nowhere where it really stays down.
 //! With `PACEMAKER_CAPTURE=1` the answer and the CIB of that moment are kept under `tests/captured/pacemaker-VERSION/`.
 
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::{Cluster, ELECTED, NODES};
 use crate::pool::with_cluster;
 use crate::skip;
 use crate::spawn::{command, run, until};
@@ -241,9 +241,6 @@ fn shut_down_n1(cluster: &Cluster) {
 fn lose_it(cluster: &Cluster) {
     std::fs::remove_file(cluster.fabric.shared().join("state/vm.n1")).expect("the resource's state");
 }
-
-/// How long an election may take: a vote that is not answered by a member which is leaving counts as lost after two minutes.
-const ELECTED: Duration = Duration::from_secs(150);
 
 /// Makes n1 the controller: the others leave, one after the other and the controller last, and come back. Had they left at
 /// once, the election would wait for a vote of the one that is on its way out.

@@ -3,16 +3,11 @@
 
 use super::processes::of_role;
 use super::script::{Deed, Fact, Fault, Line, Statement};
-use crate::cluster::{Cluster, HOST_KEY};
+use crate::cluster::{Cluster, ELECTED, HOST_KEY};
 use crate::spawn::{self, Said};
 use crate::story::{Domain, SOON, Story};
 use crate::{audit, pool};
 use std::process::{Child, Stdio};
-use std::time::Duration;
-
-/// How long a fencing may be in coming: if the node that has to order it is still to be elected, and a vote was lost along with
-/// the node that is to be fenced, Pacemaker gives that election up after two minutes.
-const FENCED: Duration = Duration::from_secs(150);
 
 /// The library that turns a program's wall clock, as /etc/faketimerc says.
 pub(crate) const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -88,7 +83,8 @@ impl Play<'_> {
     }
 
     fn wait_for(&mut self, fact: &Fact) -> Result<(), String> {
-        let limit = if matches!(fact, Fact::Fenced(_)) { FENCED } else { SOON };
+        // Who orders a fencing may still have to be elected.
+        let limit = if matches!(fact, Fact::Fenced(_)) { ELECTED } else { SOON };
         let mut seen = Ok(());
         let _in_time = spawn::until(limit, || {
             self.cluster.answer_fencing();
