@@ -89,7 +89,7 @@ pub enum Command {
         /// Only say what would become of each domain, and what is to blame for a reboot
         #[arg(long)]
         plan: bool,
-        /// The plan as JSON: a list of objects with resource, to, how, because, do, seconds
+        /// The plan as JSON: a list of objects with resource, to, how, because, do, expected (seconds, by: history or memory)
         #[arg(long, requires = "plan")]
         json: bool,
         /// How long to watch, in seconds

@@ -1,6 +1,7 @@
 //! What the cluster's scheduler would do with our domains if a node went into standby. Pure functions over the CIB's text and
 //! what the scheduler makes of it.
 
+use super::blame;
 use super::managed::ManagedDomain;
 use super::xml::Element;
 use super::{Destination, Plan};
@@ -91,13 +92,14 @@ pub(super) fn migrates(simulation: &str, resource: &str, node: &NodeName) -> Res
     Ok(actions(&simulation).any(is_its))
 }
 
-/// What becomes of a domain of ours (`ours`) or of the stock agent's, by the plan that follows its stop.
+/// What becomes of a domain of ours (`ours`) or of the stock agent's, by the plan that follows its stop on `node`; `status` is the
+/// cluster before it.
 pub(super) fn judge(
     managed: &ManagedDomain,
     ours: bool,
     migrates: bool,
     plan: &Plan,
-    cib: &str,
+    (cib, status, node): (&Element, &Element, &NodeName),
 ) -> Departure {
     let resource = managed.resource.clone();
     let to = match &plan.destination {
@@ -107,11 +109,8 @@ pub(super) fn judge(
     let leaves =
         |how, because: String, advice: String| Departure { resource, to: to.clone(), how, because, advice };
     if to.is_none() {
-        let advice = format!(
-            "crm_simulate -sL shows the scores; crm_resource --constraints --resource {}",
-            managed.resource
-        );
-        return leaves(How::Stops, "no other node may run it".to_owned(), advice);
+        let blame = blame::of_no_place(cib, status, &managed.resource, node.as_str());
+        return leaves(How::Stops, blame.because, blame.advice);
     }
     if migrates {
         return leaves(How::Migrates, String::new(), String::new());
@@ -125,34 +124,14 @@ pub(super) fn judge(
         return leaves(How::Reboots, "handoff=never".to_owned(), advice);
     }
     if !plan.losing.is_empty() {
-        let because = format!("it stands on {}", plan.losing.join(", "));
-        let advice = blamed(cib, &managed.resource, &plan.losing)
-            .map(|id| {
-                format!("constraint {id}: make what it names a clone that stays, or do without the ordering")
-            })
-            .unwrap_or_else(|| {
-                "what is before it in its group moves too: take the domain out of the group".to_owned()
-            });
-        return leaves(How::Reboots, because, advice);
+        let blame = blame::of_losing(cib, &managed.resource, &plan.losing);
+        return leaves(How::Reboots, blame.because, blame.advice);
     }
     if let Some(why) = &plan.failed {
         let advice = format!("crm_resource --cleanup --resource {}", managed.resource);
         return leaves(How::Reboots, format!("its last word here is a failure: {why}"), advice);
     }
     leaves(How::HandedOff, String::new(), String::new())
-}
-
-/// The ordering that puts one of `losing` before `resource`, if a plain one does.
-fn blamed(cib: &str, resource: &str, losing: &[String]) -> Option<String> {
-    let cib = Element::parse(cib).ok()?;
-    let constraints = cib.at(&["configuration", "constraints"])?;
-    let is_lost = |id: &str| losing.iter().any(|lost| lost.split(' ').next() == Some(id));
-    let mut orders = constraints.every("rsc_order");
-    let order = orders.find(|order| {
-        let first = order.get("first").unwrap_or_default();
-        order.get("then") == Some(resource) && (is_lost(first) || is_lost(first.trim_end_matches("-clone")))
-    })?;
-    order.get("id").map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -189,10 +168,13 @@ mod tests {
     #[test]
     fn each_reboot_has_what_is_to_blame_and_what_would_change_it() {
         let managed = ManagedDomain { resource: "x0".to_owned(), ..ManagedDomain::default() };
-        let there = || plan(Destination::Node(node("n2")));
-        let cib = r#"<cib><configuration><constraints><rsc_order id="fs-then-x0" first="fs" then="x0"/></constraints>
+        let (here, there) = (node("n1"), || plan(Destination::Node(node("n2"))));
+        let cib = r#"<cib><configuration><resources><primitive id="fs"/><primitive id="x0"/></resources><constraints><rsc_order id="fs-then-x0" first="fs" then="x0"/></constraints>
             </configuration></cib>"#;
-        let how = |ours, migrates, plan: &Plan| judge(&managed, ours, migrates, plan, cib);
+        let cib = Element::parse(cib).unwrap();
+        let status = Element::parse(r#"<s><nodes><node name="n2" online="true"/></nodes></s>"#).unwrap();
+        let around = || (&cib, &status, &here);
+        let how = |ours, migrates, plan: &Plan| judge(&managed, ours, migrates, plan, around());
         assert_eq!(how(true, false, &there()).how, How::HandedOff);
         assert_eq!(how(true, true, &there()).how, How::Migrates);
         assert_eq!(how(true, false, &plan(Destination::Nowhere)).how, How::Stops);
@@ -203,6 +185,6 @@ mod tests {
         assert!(reboots.because.contains("fs (stop") && reboots.advice.contains("fs-then-x0"), "{reboots:?}");
         let mut never = managed.clone();
         never.parameters.insert("handoff".to_owned(), "never".to_owned());
-        assert!(judge(&never, true, false, &there(), cib).because.contains("handoff=never"));
+        assert!(judge(&never, true, false, &there(), around()).because.contains("handoff=never"));
     }
 }

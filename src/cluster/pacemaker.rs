@@ -76,6 +76,9 @@ impl Pacemaker {
             self.run("crm_simulate", &args, Some(&cib), LIMIT)
         };
         let whole = simulate(&[])?;
+        let state = Element::parse(&whole).map_err(unreadable)?;
+        let status =
+            state.child("cluster_status").ok_or_else(|| unreadable("no cluster_status".to_owned()))?;
         evacuation::leaving(&whole, &all, node)
             .map_err(unreadable)?
             .into_iter()
@@ -84,7 +87,7 @@ impl Pacemaker {
                 let stopped = format!("{}_stop_0@{node}=0", managed.resource);
                 let after = simulate(&["--op-inject", &stopped])?;
                 let plan = plan::read(&after, &cib, &managed.resource, node).map_err(unreadable)?;
-                Ok(evacuation::judge(managed, ours.contains(managed), migrates, &plan, &cib))
+                Ok(evacuation::judge(managed, ours.contains(managed), migrates, &plan, (&tree, status, node)))
             })
             .collect()
     }

@@ -120,7 +120,7 @@ fn foundations(resources: &Element, constraints: &Element, resource: &str) -> BT
 }
 
 /// The ids under which orderings may speak of this primitive: its own, and those of the groups and clones around it.
-fn with_enclosing(resources: &Element, id: &str) -> BTreeSet<String> {
+pub(super) fn with_enclosing(resources: &Element, id: &str) -> BTreeSet<String> {
     resources
         .all()
         .into_iter()
@@ -130,7 +130,7 @@ fn with_enclosing(resources: &Element, id: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn members_before(resources: &Element, id: &str) -> Vec<String> {
+pub(super) fn members_before(resources: &Element, id: &str) -> Vec<String> {
     for group in resources.every("group") {
         let members: Vec<_> = group.children.iter().filter(|child| child.name == "primitive").collect();
         if let Some(at) = members.iter().position(|member| member.get("id") == Some(id)) {
@@ -162,6 +162,22 @@ fn ordered_before(order: &Element, names: &BTreeSet<String>) -> Vec<String> {
         before.extend(here);
     }
     Vec::new()
+}
+
+/// The first of `orders` that puts one of `lost` before `resource`, and which of them.
+pub(super) fn losing_order<'a>(
+    resources: &Element,
+    mut orders: impl Iterator<Item = &'a Element>,
+    resource: &str,
+    lost: &[&str],
+) -> Option<(String, String)> {
+    let names = with_enclosing(resources, resource);
+    orders.find_map(|order| {
+        let before = ordered_before(order, &names);
+        let below = before.iter().flat_map(|id| primitives_of(resources, id));
+        let first = below.into_iter().find(|id| lost.contains(&id.as_str()))?;
+        Some((order.get("id")?.to_owned(), first))
+    })
 }
 
 fn primitives_of(resources: &Element, id: &str) -> Vec<String> {

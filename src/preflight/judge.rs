@@ -4,6 +4,7 @@ use super::facts::{Facts, FileState, HostFacts, Trouble};
 use super::{Check, Needs, Verdict};
 use crate::cluster::managed::ManagedDomain;
 use crate::domain::{DomainConfig, GuestType, Presence};
+use crate::transfer::moves::expected_seconds;
 
 /// Every check but those of the way to that node, which [`super::ask`] makes. `here` is the node that the domain would leave;
 /// `None` where nothing is known of it.
@@ -52,9 +53,7 @@ pub fn limits(managed: &ManagedDomain, memory_mib: u64, rate: Option<f64>) -> Op
             format!("{operation} may take {limit} s; no move of this node has shown yet how fast it is");
         return Some(Check::not(check, Verdict::Unknown, found, ""));
     };
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    // What the guest writes meanwhile goes again, and the ends have to be found: half as much again, and ten seconds.
-    let needed = (memory_mib as f64 / rate.max(0.1) * 1.5) as u64 + 10;
+    let needed = expected_seconds(memory_mib, rate);
     let found =
         format!("{operation} may take {limit} s; {memory_mib} MiB at {rate:.0} MiB/s take up to {needed} s");
     if needed > limit {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::domain_of;
+use super::expected::{By, Expected, Experience, in_all};
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::cluster::evacuation::{Departure, How};
 use crate::cluster::managed::ManagedDomain;
@@ -15,7 +16,8 @@ use crate::cluster::{ClusterView, detect};
 use crate::domain::Presence;
 use crate::host::{NodeName, Root};
 use crate::ocf::parameters::Parameters;
-use crate::transfer::moves::{self, Ending};
+use crate::transfer::progress::Direction;
+use crate::transfer::slots::Slots;
 use crate::transport::Transport;
 use crate::transport::forced_command::stands;
 use crate::transport::message::{Answer, Request};
@@ -31,8 +33,14 @@ const LOOK_LIMIT: Duration = Duration::from_secs(20);
 struct Row {
     #[serde(flatten)]
     departure: Departure,
-    /// What its last move took, as far as this node knows.
-    seconds: Option<u64>,
+    /// How long its move takes, as far as that can be told.
+    expected: Option<Expected>,
+}
+
+impl Row {
+    fn moves_alive(&self) -> bool {
+        matches!(self.departure.how, How::Migrates | How::HandedOff)
+    }
 }
 
 /// Prints what would become of each domain on `node`.
@@ -40,16 +48,17 @@ struct Row {
 /// # Errors
 /// If the scheduler does not say.
 pub fn plan(root: &Root, node: &NodeName, json: bool) -> anyhow::Result<()> {
-    let done = moves::read(root).unwrap_or_default();
-    let took = |resource: &str| {
-        let mut moved = done.iter().rev().filter(|entry| entry.end == Ending::Moved);
-        moved.find(|entry| entry.domain.as_str() == resource).map(|entry| entry.total_ms.div_ceil(1000))
+    let pacemaker = Pacemaker::new(root);
+    let departures = pacemaker.evacuation(node)?;
+    let (known, managed) = (Experience::of(root), pacemaker.domains()?);
+    let expected = |departure: &Departure| {
+        known.of_resource(managed.iter().find(|managed| managed.resource == departure.resource)?)
     };
-    let rows: Vec<Row> = Pacemaker::new(root)
-        .evacuation(node)?
-        .into_iter()
-        .map(|departure| Row { seconds: took(&departure.resource), departure })
-        .collect();
+    let mut rows: Vec<Row> =
+        departures.into_iter().map(|departure| Row { departure, expected: None }).collect();
+    for row in rows.iter_mut().filter(|row| row.moves_alive()) {
+        row.expected = expected(&row.departure);
+    }
     let mut out = std::io::stdout();
     if json {
         serde_json::to_writer_pretty(&mut out, &rows)?;
@@ -59,9 +68,13 @@ pub fn plan(root: &Root, node: &NodeName, json: bool) -> anyhow::Result<()> {
         return Ok(writeln!(out, "No Xen domain of the cluster runs on {node}.")?);
     }
     writeln!(out, "{:<24} {:<12} {:<20} {:>8}  BECAUSE", "RESOURCE", "HOW", "TO", "SECONDS")?;
-    for Row { departure, seconds } in &rows {
+    for Row { departure, expected } in &rows {
         let to = departure.to.as_ref().map_or("-", NodeName::as_str);
-        let seconds = seconds.map_or("-".to_owned(), |seconds| seconds.to_string());
+        let seconds = match expected {
+            None => "-".to_owned(),
+            Some(Expected { seconds, by: By::History }) => seconds.to_string(),
+            Some(Expected { seconds, by: By::Memory }) => format!("~{seconds}"),
+        };
         let how = match departure.how {
             How::Migrates => "migrates",
             How::HandedOff => "handed off",
@@ -75,7 +88,24 @@ pub fn plan(root: &Root, node: &NodeName, json: bool) -> anyhow::Result<()> {
             writeln!(out, "{:<24} -> {}", "", departure.advice)?;
         }
     }
-    Ok(())
+    Ok(writeln!(out, "{}", in_words(&rows, Slots::of(root, Direction::Outgoing).limit()))?)
+}
+
+/// How long all of it takes.
+fn in_words(rows: &[Row], slots: usize) -> String {
+    let moving: Vec<&Row> = rows.iter().filter(|row| row.moves_alive()).collect();
+    let known: Vec<u64> = moving.iter().filter_map(|row| Some(row.expected?.seconds)).collect();
+    let at_once = if slots == 0 { "all at once".to_owned() } else { format!("{slots} at a time") };
+    match (moving.len(), known.len()) {
+        (0, _) => "No domain moves alive.".to_owned(),
+        (all, 0) => {
+            format!("{all} to move alive, {at_once}; no move of this node has shown yet how long that takes.")
+        }
+        (all, some) => {
+            let least = if some < all { "at least " } else { "about " };
+            format!("{all} to move alive, {at_once}: {least}{} s.", in_all(&known, slots))
+        }
+    }
 }
 
 /// Puts `node` in standby and watches until none of our domains runs there. True if it is empty in time.
@@ -127,5 +157,32 @@ fn look(root: &Root, node: &NodeName, me: &NodeName, managed: &ManagedDomain) ->
     match ssh.ask(node, &Request::Presence { domain }, Deadline::after(LOOK_LIMIT))? {
         Answer::Stands { presence, .. } => Ok(presence),
         other => anyhow::bail!("it answers {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_all_moves_take_is_told_as_far_as_it_is_known() {
+        let row = |how, seconds: Option<u64>| Row {
+            departure: Departure {
+                resource: "x0".to_owned(),
+                to: None,
+                how,
+                because: String::new(),
+                advice: String::new(),
+            },
+            expected: seconds.map(|seconds| Expected { seconds, by: By::Memory }),
+        };
+        let two = [row(How::HandedOff, Some(20)), row(How::Reboots, None), row(How::Migrates, Some(30))];
+        assert_eq!(in_words(&two, 1), "2 to move alive, 1 at a time: about 50 s.");
+        assert_eq!(in_words(&two, 0), "2 to move alive, all at once: about 30 s.");
+        let some = [row(How::HandedOff, Some(20)), row(How::HandedOff, None)];
+        assert_eq!(in_words(&some, 2), "2 to move alive, 2 at a time: at least 20 s.");
+        let none = [row(How::HandedOff, None)];
+        assert!(in_words(&none, 2).contains("no move of this node has shown yet"));
+        assert_eq!(in_words(&[row(How::Stops, None)], 2), "No domain moves alive.");
     }
 }

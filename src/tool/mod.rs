@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod drain;
+mod expected;
 pub mod guard;
 pub mod history;
 pub mod keep;

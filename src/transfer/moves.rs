@@ -183,6 +183,14 @@ pub fn measured_rate(root: &Root) -> Option<f64> {
     read(root).ok()?.iter().rev().find_map(|entry| entry.flow.mib_per_second())
 }
 
+/// How long a move of so much memory takes at that rate, in seconds: what the guest writes meanwhile goes again, and the ends have to
+/// be found, so half as much again and ten seconds.
+pub fn expected_seconds(memory_mib: u64, mib_per_second: f64) -> u64 {
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let streaming = (memory_mib as f64 / mib_per_second.max(0.1) * 1.5) as u64;
+    streaming + 10
+}
+
 fn flow_file(root: &Root, domain: &DomainName) -> PathBuf {
     root.state_folder().join(format!("{domain}.flow"))
 }
@@ -209,40 +217,42 @@ pub(super) fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// One of x0, for tests: 256 MiB in four seconds.
+#[cfg(test)]
+pub(crate) fn a_move(epoch: u64) -> Move {
+    Move {
+        domain: DomainName::new("x0").unwrap(),
+        source: NodeName::new("n1").unwrap(),
+        target: NodeName::new("n2").unwrap(),
+        epoch: Epoch(epoch),
+        direction: Direction::Incoming,
+        why: Why::Handoff,
+        began_at: UnixTime(1),
+        total_ms: 5300,
+        flow: Flow {
+            bytes: 256 << 20,
+            wire: Some(100 << 20),
+            opened_ms: Some(300),
+            ready_ms: Some(4300),
+            reported_ms: Some(4400),
+        },
+        end: Ending::Moved,
+        said: "Migration successful.".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn entry(epoch: u64) -> Move {
-        Move {
-            domain: DomainName::new("x0").unwrap(),
-            source: NodeName::new("n1").unwrap(),
-            target: NodeName::new("n2").unwrap(),
-            epoch: Epoch(epoch),
-            direction: Direction::Incoming,
-            why: Why::Handoff,
-            began_at: UnixTime(1),
-            total_ms: 5300,
-            flow: Flow {
-                bytes: 256 << 20,
-                wire: Some(100 << 20),
-                opened_ms: Some(300),
-                ready_ms: Some(4300),
-                reported_ms: Some(4400),
-            },
-            end: Ending::Moved,
-            said: "Migration successful.".to_owned(),
-        }
-    }
 
     #[test]
     fn a_move_is_found_again_and_tells_the_rate() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         assert_eq!((read(&root).unwrap(), measured_rate(&root)), (vec![], None));
-        note(&root, &entry(1));
+        note(&root, &a_move(1));
         let broken = Flow { bytes: 3, opened_ms: Some(1), ..Flow::default() };
-        note(&root, &Move { flow: broken, end: Ending::NotMoved, ..entry(2) });
+        note(&root, &Move { flow: broken, end: Ending::NotMoved, ..a_move(2) });
         assert_eq!(read(&root).unwrap().iter().map(|entry| entry.epoch.0).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(measured_rate(&root), Some(64.0), "the last one that says so");
     }
@@ -251,11 +261,11 @@ mod tests {
     fn the_log_does_not_grow_without_end_and_loses_no_line_when_it_turns() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        note(&root, &entry(1));
+        note(&root, &a_move(1));
         let path = log_file(&root);
         std::fs::write(&path, format!("{}\n", "x".repeat(1 << 20))).unwrap();
-        note(&root, &entry(2));
-        note(&root, &entry(3));
+        note(&root, &a_move(2));
+        note(&root, &a_move(3));
         assert_eq!(read(&root).unwrap().iter().map(|entry| entry.epoch.0).collect::<Vec<_>>(), [2, 3]);
         assert!(std::fs::metadata(path).unwrap().len() < 2048);
     }
@@ -264,7 +274,7 @@ mod tests {
     fn what_passed_through_the_relay_is_taken_once() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let (domain, flow) = (DomainName::new("x0").unwrap(), entry(1).flow);
+        let (domain, flow) = (DomainName::new("x0").unwrap(), a_move(1).flow);
         let passed = Passed { flow, stage: super::super::message::Stage::Reported, ended: None };
         leave_flow(&root, &domain, &passed);
         assert_eq!(take_flow(&root, &domain), flow);

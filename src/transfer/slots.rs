@@ -94,6 +94,11 @@ impl Slots {
         Self { root: root.clone(), direction, limit }
     }
 
+    /// How many moves there may be at once; 0: any number.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     fn folder(&self) -> PathBuf {
         self.root.state_folder().join("slots").join(self.direction.word())
     }

@@ -52,7 +52,7 @@ complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand adopt" -l dry-ru
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand drain" -l timeout -d 'How long to watch, in seconds' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand drain" -l plan -d 'Only say what would become of each domain, and what is to blame for a reboot'
-complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand drain" -l json -d 'The plan as JSON: a list of objects with resource, to, how, because, do, seconds'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand drain" -l json -d 'The plan as JSON: a list of objects with resource, to, how, because, do, expected (seconds, by: history or memory)'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand history" -s n -l last -d 'How many, the newest ones' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand history" -l json -d 'As JSON: one object a line, as in /var/lib/xen-handoff/moves.jsonl'

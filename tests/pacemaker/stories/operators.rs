@@ -67,6 +67,8 @@ fn drain(cluster: &Cluster) {
         "{}",
         said.stdout
     );
+    let advice = row("x3").map(|row| row["do"].as_str().unwrap_or_default().to_owned()).unwrap_or_default();
+    assert!(advice.starts_with("pcs constraint delete "), "what ends the ban of x3: {}", said.stdout);
     assert_eq!(story.running_on("x0"), ["n1"], "a plan moves nothing");
     // The stock agent's domain is none of ours to watch; the others are.
     let said = tool(&["--timeout", "60"]);
@@ -80,5 +82,14 @@ fn drain(cluster: &Cluster) {
         .map(|name| crate::audit::boots(&story.events(), name).len())
         .collect();
     assert_eq!(boots, [1, 1, 2, 2], "{}", story.report());
+    // n2 has seen x0 move, and knows by now how long that takes; of x2, which booted, it knows nothing of its own.
+    let said = cluster.fabric.on("n2", &["/usr/sbin/xen-handoff", "drain", "n2", "--plan", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let row = |name: &str| plan.as_array().and_then(|rows| rows.iter().find(|row| row["resource"] == name));
+    let by = row("x0").map(|row| row["expected"]["by"].clone());
+    assert_eq!(by.as_ref().and_then(|by| by.as_str()), Some("history"), "{}{}", said.stdout, said.stderr);
+    let said = cluster.fabric.on("n2", &["/usr/sbin/xen-handoff", "drain", "n2", "--plan"]);
+    assert!(said.stdout.contains(" to move alive, 2 at a time"), "{}{}", said.stdout, said.stderr);
+    println!("{}", said.stdout);
     story.end("x0", &["n2"], 1);
 }

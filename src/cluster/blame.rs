@@ -1,0 +1,221 @@
+//! What is to blame when a domain cannot be moved alive, and the command that would change it. Pure functions over the CIB and
+//! the scheduler's state; they name what the configuration says, and decide nothing.
+
+use super::plan::{losing_order, members_before, with_enclosing};
+use super::xml::Element;
+
+/// Who is to blame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Blame {
+    /// In words.
+    pub(super) because: String,
+    /// A command to give, or where to look.
+    pub(super) advice: String,
+}
+
+/// The ordering or group by which `resource` stands on one of `losing`, each the id of a resource and what becomes of it.
+pub(super) fn of_losing(cib: &Element, resource: &str, losing: &[String]) -> Blame {
+    let because = format!("it stands on {}", losing.join(", "));
+    let lost: Vec<&str> = losing.iter().filter_map(|lost| lost.split(' ').next()).collect();
+    let advice =
+        by_order(cib, resource, &lost).or_else(|| by_group(cib, resource, &lost)).unwrap_or_else(|| {
+            format!("crm_resource --constraints --resource {resource} shows what is between them")
+        });
+    Blame { because, advice }
+}
+
+fn by_order(cib: &Element, resource: &str, lost: &[&str]) -> Option<String> {
+    let configuration = cib.child("configuration")?;
+    let resources = configuration.child("resources")?;
+    let orders = configuration.child("constraints")?.every("rsc_order");
+    let (id, first) = losing_order(resources, orders, resource, lost)?;
+    let cloned = resources.children.iter().any(|around| {
+        around.name == "clone" && around.every("primitive").any(|inside| inside.get("id") == Some(&first))
+    });
+    // A clone that stays on both nodes need not be stopped under the domain.
+    let clone =
+        if cloned { String::new() } else { format!("; or: pcs resource clone {first} interleave=true") };
+    Some(format!("pcs constraint delete {id} (if it can run without {first} here){clone}"))
+}
+
+fn by_group(cib: &Element, resource: &str, lost: &[&str]) -> Option<String> {
+    let resources = cib.at(&["configuration", "resources"])?;
+    members_before(resources, resource).iter().find(|member| lost.contains(&member.as_str()))?;
+    let mut groups = resources.every("group");
+    let is_in = |group: &&Element| group.every("primitive").any(|member| member.get("id") == Some(resource));
+    let group = groups.find(is_in)?.get("id")?;
+    Some(format!("pcs resource group remove {group} {resource}"))
+}
+
+/// Why no node but `leaving` may run `resource`. `status`: the scheduler's state of the cluster.
+pub(super) fn of_no_place(cib: &Element, status: &Element, resource: &str, leaving: &str) -> Blame {
+    let looked = || Blame {
+        because: "no other node may run it".to_owned(),
+        advice: format!(
+            "crm_simulate -sL shows the scores; crm_resource --constraints --resource {resource}"
+        ),
+    };
+    by_nodes(status, leaving)
+        .or_else(|| by_constraint(cib, resource, leaving))
+        .or_else(|| by_default(cib, resource, leaving))
+        .unwrap_or_else(looked)
+}
+
+/// No other node may run anything.
+fn by_nodes(status: &Element, leaving: &str) -> Option<Blame> {
+    let mut words = Vec::new();
+    let mut commands = Vec::new();
+    for node in status.child("nodes")?.every("node").filter(|node| node.get("name") != Some(leaving)) {
+        let name = node.get("name")?;
+        let is = |what: &str| node.get(what) == Some("true");
+        if !is("online") {
+            words.push(format!("{name} is offline"));
+            commands.push(format!("pcs cluster start {name}"));
+        } else if is("standby") || is("standby_onfail") {
+            words.push(format!("{name} is in standby"));
+            commands.push(format!("crm_standby --node {name} --delete"));
+        } else {
+            return None;
+        }
+    }
+    if words.is_empty() {
+        words.push("the cluster has no other node".to_owned());
+    }
+    Some(Blame { because: words.join(", "), advice: commands.join("; or: ") })
+}
+
+/// What forbids it the other nodes by name, or ties it to another resource.
+fn by_constraint(cib: &Element, resource: &str, leaving: &str) -> Option<Blame> {
+    let configuration = cib.child("configuration")?;
+    let names = with_enclosing(configuration.child("resources")?, resource);
+    let constraints = configuration.child("constraints")?;
+    let is_its = |constraint: &&Element| constraint.get("rsc").is_some_and(|rsc| names.contains(rsc));
+    let forbids = |constraint: &&Element| {
+        let by_rule = constraint.every("rule").any(|rule| rule.get("score") == Some("-INFINITY"));
+        let by_name = constraint.get("score") == Some("-INFINITY") && constraint.get("node") != Some(leaving);
+        by_rule || by_name
+    };
+    let id = |constraint: &Element| constraint.get("id").map(str::to_owned);
+    let bans: Vec<String> =
+        constraints.every("rsc_location").filter(is_its).filter(forbids).filter_map(id).collect();
+    let ties = || constraints.every("rsc_colocation").filter(is_its).filter_map(id).collect::<Vec<_>>();
+    let found = if bans.is_empty() { ties() } else { bans };
+    let (of_tools, others): (Vec<String>, Vec<String>) =
+        found.iter().cloned().partition(|id| id.starts_with("cli-ban-") || id.starts_with("cli-prefer-"));
+    let mut commands = Vec::new();
+    if !others.is_empty() {
+        commands.push(format!("pcs constraint delete {}", others.join(" ")));
+    }
+    if !of_tools.is_empty() {
+        commands.push(format!("crm_resource --clear --resource {resource}"));
+    }
+    (!found.is_empty()).then(|| Blame {
+        because: format!("no other node may run it: {}", found.join(", ")),
+        advice: commands.join("; "),
+    })
+}
+
+/// In a cluster that allows nothing unless it is told to.
+fn by_default(cib: &Element, resource: &str, leaving: &str) -> Option<Blame> {
+    let configuration = cib.child("configuration")?;
+    let opt_in = configuration.child("crm_config")?.every("nvpair").any(|pair| {
+        pair.get("name") == Some("symmetric-cluster")
+            && pair.get("value").is_some_and(|value| matches!(value, "false" | "no" | "off" | "0" | "n"))
+    });
+    let mut nodes = configuration.child("nodes")?.every("node").filter_map(|node| node.get("uname"));
+    let other = nodes.find(|name| *name != leaving)?;
+    opt_in.then(|| Blame {
+        because: "symmetric-cluster=false, and it is allowed nowhere else".to_owned(),
+        advice: format!("pcs constraint location {resource} prefers {other}=0"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cib(resources: &str, constraints: &str, options: &str) -> Element {
+        let text = format!(
+            "<cib><configuration><crm_config>{options}</crm_config><nodes><node uname=\"n1\"/><node uname=\"n2\"/></nodes>\
+             <resources>{resources}</resources><constraints>{constraints}</constraints></configuration></cib>"
+        );
+        Element::parse(&text).unwrap()
+    }
+
+    fn status(n2: &str) -> Element {
+        let text = format!(
+            "<s><nodes><node name=\"n1\" online=\"true\" standby=\"true\"/><node name=\"n2\" {n2}/></nodes></s>"
+        );
+        Element::parse(&text).unwrap()
+    }
+
+    const FREE: &str = r#"online="true" standby="false""#;
+
+    #[test]
+    fn each_ordering_or_group_that_forbids_a_handoff_is_named_with_the_command_that_ends_it() {
+        let two = r#"<primitive id="fs"/><primitive id="x0"/>"#;
+        let lost = ["fs (stop here in the same plan)".to_owned()];
+        for (resources, constraints, advice) in [
+            (
+                two,
+                r#"<rsc_order id="o1" first="fs" then="x0"/>"#,
+                "pcs constraint delete o1 (if it can run without fs here); or: pcs resource clone fs interleave=true",
+            ),
+            (
+                r#"<clone id="c"><primitive id="fs"/></clone><primitive id="x0"/>"#,
+                r#"<rsc_order id="o2" first="c" then="x0"/>"#,
+                "pcs constraint delete o2 (if it can run without fs here)",
+            ),
+            (
+                two,
+                r#"<rsc_order id="o3"><resource_set id="s"><resource_ref id="fs"/><resource_ref id="x0"/></resource_set>
+                   </rsc_order>"#,
+                "pcs constraint delete o3 (if it can run without fs here); or: pcs resource clone fs interleave=true",
+            ),
+            (
+                r#"<group id="g"><primitive id="fs"/><primitive id="x0"/></group>"#,
+                "",
+                "pcs resource group remove g x0",
+            ),
+            (
+                r#"<primitive id="fs"/><primitive id="lvm"/><primitive id="x0"/>"#,
+                r#"<rsc_order id="a" first="fs" then="lvm"/><rsc_order id="b" first="lvm" then="x0"/>"#,
+                "crm_resource --constraints --resource x0 shows what is between them",
+            ),
+        ] {
+            assert_eq!(of_losing(&cib(resources, constraints, ""), "x0", &lost).advice, advice);
+        }
+    }
+
+    #[test]
+    fn each_reason_for_which_no_other_node_may_run_it_is_named_with_the_command_that_ends_it() {
+        let x0 = r#"<primitive id="x0"/>"#;
+        let no = r#"<nvpair id="p" name="symmetric-cluster" value="false"/>"#;
+        let ban = r#"<rsc_location id="not-n2" rsc="x0" node="n2" score="-INFINITY"/>"#;
+        let cli = r#"<rsc_location id="cli-ban-x0-on-n2" rsc="x0" node="n2" score="-INFINITY"/>"#;
+        let rule = r#"<rsc_location id="by-rule" rsc="x0"><rule id="r" score="-INFINITY"/></rsc_location>"#;
+        let tie = r#"<rsc_colocation id="with-fs" rsc="x0" with-rsc="fs" score="INFINITY"/>"#;
+        for (constraints, options, n2, because, advice) in [
+            (ban, "", FREE, "not-n2", "pcs constraint delete not-n2"),
+            (cli, "", FREE, "cli-ban-x0-on-n2", "crm_resource --clear --resource x0"),
+            (rule, "", FREE, "by-rule", "pcs constraint delete by-rule"),
+            (tie, "", FREE, "with-fs", "pcs constraint delete with-fs"),
+            ("", no, FREE, "symmetric-cluster=false", "pcs constraint location x0 prefers n2=0"),
+            (ban, "", r#"online="false""#, "n2 is offline", "pcs cluster start n2"),
+            (
+                ban,
+                "",
+                r#"online="true" standby="true""#,
+                "n2 is in standby",
+                "crm_standby --node n2 --delete",
+            ),
+            ("", "", FREE, "no other node may run it", "crm_simulate -sL shows the scores"),
+        ] {
+            let blame = of_no_place(&cib(x0, constraints, options), &status(n2), "x0", "n1");
+            assert!(blame.because.contains(because) && blame.advice.contains(advice), "{blame:?}");
+        }
+        // What keeps it away from the node that it leaves keeps it from nowhere else.
+        let away = r#"<rsc_location id="not-n1" rsc="x0" node="n1" score="-INFINITY"/>"#;
+        assert!(!of_no_place(&cib(x0, away, ""), &status(FREE), "x0", "n1").because.contains("not-n1"));
+    }
+}
