@@ -27,8 +27,8 @@ pub fn run(root: &Root, domain: Option<&DomainName>, last: usize, json: bool) ->
     }
     writeln!(
         out,
-        "{:<17} {:<20} {:<28} {:<10} {:<10} {:>7} {:>8} {:>7}  END",
-        "UTC", "DOMAIN", "WAY", "", "WHY", "SECONDS", "MIB", "MIB/S"
+        "{:<17} {:<20} {:<28} {:<10} {:<10} {:>7} {:>6} {:>8} {:>7}  END",
+        "UTC", "DOMAIN", "WAY", "", "WHY", "SECONDS", "PAUSE", "MIB", "MIB/S"
     )?;
     for entry in newest {
         writeln!(out, "{}", line(entry))?;
@@ -49,13 +49,18 @@ pub fn metrics(root: &Root, domain: Option<&DomainName>) -> anyhow::Result<()> {
 fn counted(moves: &[Move]) -> String {
     let mut totals: BTreeMap<String, u64> = BTreeMap::new();
     let mut seconds: BTreeMap<String, String> = BTreeMap::new();
+    let mut pauses: BTreeMap<String, String> = BTreeMap::new();
     for entry in moves {
         let (direction, why, end) = words(entry);
         let domain = &entry.domain;
         let labels = format!("domain=\"{domain}\",direction=\"{direction}\",why=\"{why}\",end=\"{end}\"");
         *totals.entry(labels).or_default() += 1;
-        let took = format!("{}.{:03}", entry.total_ms / 1000, entry.total_ms % 1000);
-        seconds.insert(format!("domain=\"{domain}\",direction=\"{direction}\""), took);
+        let thousandths = |ms: u64| format!("{}.{:03}", ms / 1000, ms % 1000);
+        let labels = format!("domain=\"{domain}\",direction=\"{direction}\"");
+        if let Some(pause) = entry.flow.pause_ms() {
+            pauses.insert(labels.clone(), thousandths(pause));
+        }
+        seconds.insert(labels, thousandths(entry.total_ms));
     }
     let mut text = String::from(
         "# HELP xen_handoff_moves_total Moves that began at this node and are in its log.\n\
@@ -64,13 +69,19 @@ fn counted(moves: &[Move]) -> String {
     text.extend(
         totals.iter().map(|(labels, total)| format!("xen_handoff_moves_total{{{labels}}} {total}\n")),
     );
-    text.push_str(
-        "# HELP xen_handoff_last_move_seconds What the last move of the domain took at this node.\n\
-         # TYPE xen_handoff_last_move_seconds gauge\n",
-    );
-    text.extend(
-        seconds.iter().map(|(labels, took)| format!("xen_handoff_last_move_seconds{{{labels}}} {took}\n")),
-    );
+    for (name, help, values) in [
+        ("last_move_seconds", "What the last move of the domain took at this node.", seconds),
+        (
+            "last_move_pause_seconds",
+            "How long the domain stood still in its last move from this node.",
+            pauses,
+        ),
+    ] {
+        if !values.is_empty() {
+            text.push_str(&format!("# HELP xen_handoff_{name} {help}\n# TYPE xen_handoff_{name} gauge\n"));
+        }
+        text.extend(values.iter().map(|(labels, took)| format!("xen_handoff_{name}{{{labels}}} {took}\n")));
+    }
     text
 }
 
@@ -98,12 +109,13 @@ fn line(entry: &Move) -> String {
         Ending::Moved | Ending::Gone => end.to_owned(),
     };
     let rate = entry.flow.mib_per_second().map_or("-".to_owned(), |rate| format!("{rate:.0}"));
+    let tenths = |ms: u64| format!("{}.{}", ms / 1000, ms % 1000 / 100);
+    let pause = entry.flow.pause_ms().map_or("-".to_owned(), tenths);
     format!(
-        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>5}.{} {:>8} {rate:>7}  {end}",
+        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>7} {pause:>6} {:>8} {rate:>7}  {end}",
         entry.began_at.minute(),
         entry.domain.as_str(),
-        entry.total_ms / 1000,
-        entry.total_ms % 1000 / 100,
+        tenths(entry.total_ms),
         entry.flow.bytes >> 20,
     )
 }
@@ -111,27 +123,11 @@ fn line(entry: &Move) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixTime;
-    use crate::handoff::Epoch;
-    use crate::host::NodeName;
-    use crate::transfer::moves::Flow;
-    use crate::transfer::progress::Direction;
+    use crate::transfer::moves::{Flow, a_move};
 
     #[test]
     fn moves_are_counted_by_what_they_were() {
-        let entry = |end, total_ms| Move {
-            domain: DomainName::new("x0").unwrap(),
-            source: NodeName::new("n1").unwrap(),
-            target: NodeName::new("n2").unwrap(),
-            epoch: Epoch(1),
-            direction: Direction::Incoming,
-            why: Why::Handoff,
-            began_at: UnixTime(1),
-            total_ms,
-            flow: Flow::default(),
-            end,
-            said: String::new(),
-        };
+        let entry = |end, total_ms| Move { total_ms, end, ..a_move(1) };
         let text =
             counted(&[entry(Ending::Moved, 900), entry(Ending::NotMoved, 70), entry(Ending::Moved, 5004)]);
         let moved =
@@ -141,5 +137,18 @@ mod tests {
             text.contains("xen_handoff_last_move_seconds{domain=\"x0\",direction=\"incoming\"} 5.004\n"),
             "{text}"
         );
+        assert!(
+            text.contains(
+                "xen_handoff_last_move_pause_seconds{domain=\"x0\",direction=\"incoming\"} 0.500\n"
+            ),
+            "{text}"
+        );
+        let unseen = Move { flow: Flow { suspended_ms: None, ..a_move(1).flow }, ..a_move(1) };
+        assert!(
+            !counted(std::slice::from_ref(&unseen)).contains("pause"),
+            "no pause is told where none was seen"
+        );
+        assert!(line(&unseen).contains(" 5.3      - "), "{}", line(&unseen));
+        assert!(line(&a_move(1)).contains(" 5.3    0.5 "), "{}", line(&a_move(1)));
     }
 }

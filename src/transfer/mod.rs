@@ -22,6 +22,7 @@ pub mod relay;
 pub mod send;
 pub mod settle;
 pub mod slots;
+mod suspension;
 pub mod terms;
 
 /// An open connection that is about to carry a domain, and all that either end of it needs to know.

@@ -59,13 +59,21 @@ pub struct Flow {
     pub wire: Option<u64>,
     /// xl's receiver has shown its banner: the domain's memory begins.
     pub opened_ms: Option<u64>,
-    /// The receiver has all of it, the guest is suspended.
+    /// The guest was seen suspended, at the source; `None` where nobody could look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_ms: Option<u64>,
+    /// The receiver has all of it.
     pub ready_ms: Option<u64>,
     /// The receiver lets it run.
     pub reported_ms: Option<u64>,
 }
 
 impl Flow {
+    /// How long the guest stood still, in milliseconds: from its suspension until the receiver let it run.
+    pub fn pause_ms(&self) -> Option<u64> {
+        self.reported_ms?.checked_sub(self.suspended_ms?)
+    }
+
     /// MiB/s between banner and *ready*; `None` where too little passed to tell.
     pub fn mib_per_second(&self) -> Option<f64> {
         let milliseconds = self.ready_ms?.checked_sub(self.opened_ms?).filter(|span| *span > 0)?;
@@ -233,6 +241,7 @@ pub(crate) fn a_move(epoch: u64) -> Move {
             bytes: 256 << 20,
             wire: Some(100 << 20),
             opened_ms: Some(300),
+            suspended_ms: Some(3900),
             ready_ms: Some(4300),
             reported_ms: Some(4400),
         },
@@ -255,6 +264,8 @@ mod tests {
         note(&root, &Move { flow: broken, end: Ending::NotMoved, ..a_move(2) });
         assert_eq!(read(&root).unwrap().iter().map(|entry| entry.epoch.0).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(measured_rate(&root), Some(64.0), "the last one that says so");
+        assert_eq!(a_move(1).flow.pause_ms(), Some(500));
+        assert_eq!(broken.pause_ms(), None, "it was never seen suspended");
     }
 
     #[test]

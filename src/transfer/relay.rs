@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::moves;
 use super::pipe::{self, Carriage, Ends, Form, Passing, Watcher};
 use super::progress::{Direction, Reporter};
+use super::suspension;
 use super::terms::Compression;
 use crate::clock::Deadline;
 use crate::descriptor::adopt;
@@ -107,7 +108,10 @@ pub fn run(root: &Root, order: &Relay) -> anyhow::Result<()> {
     };
     let deadline = Deadline::after(Duration::from_secs(order.limit));
     let suspend_by = order.suspend_by.map(|seconds| Deadline::after(Duration::from_secs(seconds)));
-    let passed = pipe::carry(ends, Carriage { deadline, rate: order.rate, form, suspend_by }, &watcher);
+    let carriage = Carriage { deadline, rate: order.rate, form, suspend_by };
+    let (mut passed, suspended) =
+        suspension::watch(root, &order.domain, deadline, || pipe::carry(ends, carriage, &watcher));
+    passed.flow.suspended_ms = suspended.map(moves::milliseconds);
     log::info!("domain={} relay {passed}", order.domain);
     moves::leave_flow(root, &order.domain, &passed);
     passed.ended.map_or(Ok(()), Err)

@@ -27,6 +27,9 @@ const HYPERCALL: ioctl::Opcode = ioctl::opcode::none(b'P', 0) | 48 << 16;
 const DYING: u32 = 1;
 const SHUT_DOWN: u32 = 1 << 2;
 const PAUSED: u32 = 1 << 3;
+/// Why it was shut down: `XEN_DOMINF_shutdownshift`, and `SHUTDOWN_suspend` of `xen/sched.h`.
+const SHUTDOWN_SHIFT: u32 = 16;
+const SUSPEND: u32 = 2;
 
 /// `struct privcmd_hypercall`.
 #[repr(C)]
@@ -68,6 +71,8 @@ pub(super) struct State {
     pub(super) uuid: String,
     /// Whether it can run: neither dying, shut down, paused nor being created.
     pub(super) runs: bool,
+    /// Whether it is suspended, as for the last step of a migration.
+    pub(super) is_suspended: bool,
 }
 
 /// Whether the hypervisor is one whose interface this knows.
@@ -101,6 +106,7 @@ pub(super) fn state(root: &Root, id: DomainId) -> Result<State> {
         // Of an id that is free the hypervisor gives the next domain: the caller compares.
         id: DomainId(domctl.info_domain.into()),
         uuid: uuid(&domctl.handle),
+        is_suspended: domctl.flags & SHUT_DOWN != 0 && domctl.flags >> SHUTDOWN_SHIFT & 0xff == SUSPEND,
         runs: domctl.flags & (DYING | SHUT_DOWN | PAUSED) == 0 && domctl.processors > 0,
     })
 }

@@ -51,6 +51,37 @@ pub fn running(root: &Root, name: &DomainName) -> Result<DomainId, Doubt> {
     judge(&mut Store::open(root, PATIENCE)?, |id| hypervisor::state(root, id), name)
 }
 
+/// A domain that has been found once, to be looked at again and again.
+#[derive(Debug)]
+pub struct Followed {
+    root: Root,
+    id: DomainId,
+    uuid: String,
+}
+
+/// Finds the domain that runs here under this name.
+///
+/// # Errors
+/// As [`running`].
+pub fn follow(root: &Root, name: &DomainName) -> Result<Followed, Doubt> {
+    let id = running(root, name)?;
+    Ok(Followed { root: root.clone(), id, uuid: hypervisor::state(root, id)?.uuid })
+}
+
+impl Followed {
+    /// Whether it is suspended now, whatever its name is by now.
+    ///
+    /// # Errors
+    /// If the hypervisor does not say, or that domain is no more.
+    pub fn is_suspended(&self) -> Result<bool, Doubt> {
+        let state = hypervisor::state(&self.root, self.id)?;
+        if state.id != self.id || state.uuid != self.uuid {
+            return Err(unclear(format!("domain {} is no more", self.id)));
+        }
+        Ok(state.is_suspended)
+    }
+}
+
 fn unclear(what: impl Into<String>) -> Doubt {
     Doubt::Unclear(what.into())
 }
@@ -142,7 +173,7 @@ mod tests {
     ];
 
     fn runs() -> State {
-        State { id: DomainId(7), uuid: UUID.to_owned(), runs: true }
+        State { id: DomainId(7), uuid: UUID.to_owned(), runs: true, is_suspended: false }
     }
 
     #[test]

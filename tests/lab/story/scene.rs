@@ -365,13 +365,18 @@ impl<'a> Scene<'a> {
 
     /// x0 was reachable all the time, but for a migration's pause.
     pub(crate) fn x0_was_hardly_silent(&mut self) -> Result<()> {
+        self.longest_silence().map(drop)
+    }
+
+    /// The same; how long that pause was, in seconds.
+    pub(crate) fn longest_silence(&mut self) -> Result<f64> {
         let pings = self.pings()?;
         let (_, gap) = pings.longest_gap();
         let limit = SILENCE.max((now() - self.began) * SILENT_PART);
         if gap > limit {
             bail!("x0 was silent for {gap:.1} s, {} of {} pings lost", pings.lost(), pings.sent);
         }
-        Ok(())
+        Ok(gap)
     }
 
     /// Copies the nodes' logs to `target/lab/NAME`, and returns where they are and how they end.
