@@ -112,26 +112,6 @@ fn sources_below(folder: &str) -> String {
     text
 }
 
-#[test]
-fn every_message_of_the_operators_page_is_one_that_the_code_says() {
-    // Long messages are broken over lines.
-    let code = sources_below("src").replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
-    let page = read("man/xen-handoff-handoff.7");
-    let messages: Vec<String> = page
-        [page.find(".SH WHY A STOP").unwrap()..page.find(".SH WHAT IS ALWAYS").unwrap()]
-        .lines()
-        .collect::<Vec<_>>()
-        .windows(2)
-        .filter(|lines| [".TP", ".TQ"].contains(&lines[0]))
-        .filter_map(|lines| lines[1].strip_prefix(".B ").or(lines[1].strip_prefix(".BR ")))
-        .map(|message| message.strip_prefix('"').map_or(message, |rest| rest.split('"').next().unwrap()))
-        .map(|message| message.replace("\\-", "-"))
-        .collect();
-    assert!(messages.len() > 30, "{messages:?}");
-    let unsaid: Vec<_> = messages.iter().filter(|message| !code.contains(message.as_str())).collect();
-    assert!(unsaid.is_empty(), "nobody says {unsaid:?}");
-}
-
 /// The names in the first code span of a row's third column.
 #[test]
 fn every_feature_that_is_said_to_be_there_has_its_test() {
