@@ -45,6 +45,7 @@ DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	packaging/completion/bash/xen-handoff:$(PREFIX)/share/bash-completion/completions \
 	packaging/completion/zsh/_xen-handoff:$(PREFIX)/share/zsh/site-functions \
 	packaging/completion/fish/xen-handoff.fish:$(PREFIX)/share/fish/vendor_completions.d \
+	$(foreach page,$(wildcard man/*.5),$(page):$(MANDIR)/man5) \
 	$(foreach page,$(wildcard man/*.7),$(page):$(MANDIR)/man7) \
 	$(foreach page,$(wildcard man/*.8),$(page):$(MANDIR)/man8)
 # Not overwritten: an administrator's.
@@ -76,9 +77,9 @@ lint: toolchain
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --locked --example manual
-	git diff --exit-code -- man ocf packaging/completion
-	mandoc -T lint -W warning man/*.7 man/*.8
-	groff -man -ww -z -Tutf8 man/*.7 man/*.8
+	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig
+	mandoc -T lint -W warning man/*.5 man/*.7 man/*.8
+	groff -man -ww -z -Tutf8 man/*.5 man/*.7 man/*.8
 
 fast:
 	$(CARGO) test --locked --workspace --lib --bins
@@ -160,7 +161,7 @@ demo: rpm-packages
 	@tests/need lab
 	XEN_HANDOFF_LAB=demo $(CARGO) test --locked --test lab
 
-# The manual pages and ocf/Xen.xml are made from the tables in the code and committed.
+# The manual pages, the settings file, the completions and ocf/Xen.xml are made from the tables in the code and committed.
 man:
 	$(CARGO) run --quiet --locked --example manual
 

@@ -1,5 +1,5 @@
-//! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8`, `ocf/Xen.xml` and the shells'
-//! completions. The results are committed; `make man` refreshes them, and `make lint` fails if they differ.
+//! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8`, `man/xen-handoff.conf.5`, the
+//! settings file of the package, `ocf/Xen.xml` and the shells' completions. The results are committed; `make man` refreshes them, and `make lint` fails if they differ.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,6 +10,7 @@ use xen_handoff::cli::Cli;
 use xen_handoff::ocf::exit_code::ExitCode;
 use xen_handoff::ocf::metadata::{ACTIONS, LONG, SHORT, document};
 use xen_handoff::ocf::parameters::PARAMETERS;
+use xen_handoff::settings::{self, Reader, SETTINGS};
 
 /// The date on the pages: the release's, so that the same source makes the same page.
 const DATE: &str = "2026-11-22";
@@ -19,6 +20,8 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(top.join("ocf/Xen.xml"), document())?;
     std::fs::write(top.join("man/ocf_handoff_Xen.7"), agent_page()?)?;
     std::fs::write(top.join("man/xen-handoff.8"), tool_page()?)?;
+    std::fs::write(top.join("man/xen-handoff.conf.5"), settings_page()?)?;
+    std::fs::write(top.join("packaging/sysconfig/xen-handoff"), settings_file()?)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let folder = top.join(format!("packaging/completion/{shell}"));
         std::fs::create_dir_all(&folder)?;
@@ -99,6 +102,77 @@ fn agent_page() -> anyhow::Result<String> {
     }
     page.push_str(include_str!("ocf_handoff_Xen.7.tail"));
     Ok(page)
+}
+
+/// What the two kinds of settings are, by who reads them.
+fn about(reader: Reader) -> &'static str {
+    match reader {
+        Reader::EveryMove => {
+            "Settings of this host. They are read whenever a move begins, so a change needs no restart."
+        }
+        Reader::Guard => {
+            "Settings of xen-handoff-guard.service, and of what it starts (the keepers of offers, the settling of broken transfers). \
+             They hold from its next start on: systemctl restart xen-handoff-guard.service, which ends no offer. The agent \
+             itself takes these from the cluster manager: under Pacemaker, from its own sysconfig file."
+        }
+    }
+}
+
+fn settings_page() -> anyhow::Result<String> {
+    let mut page = String::new();
+    writeln!(page, ".\\\" Made by man/generate.rs from the table of settings. Do not edit.")?;
+    writeln!(
+        page,
+        ".TH XEN\\-HANDOFF.CONF 5 \"{DATE}\" \"xen\\-handoff {}\" \"File formats\"",
+        xen_handoff::VERSION
+    )?;
+    writeln!(page, ".SH NAME\nxen\\-handoff.conf \\- settings of xen\\-handoff on one host")?;
+    writeln!(page, ".SH SYNOPSIS\n.I {}", plain(settings::FILE))?;
+    for (heading, reader) in
+        [("SETTINGS OF THE HOST", Reader::EveryMove), ("SETTINGS OF THE GUARD", Reader::Guard)]
+    {
+        writeln!(page, ".SH {heading}\n{}", plain(about(reader)))?;
+        for setting in SETTINGS.iter().filter(|setting| setting.reader == reader) {
+            writeln!(page, ".TP\n.BR {} =\\fIvalue\\fR", plain(setting.name))?;
+            writeln!(page, "{}", plain(setting.what))?;
+            let default = if setting.default.is_empty() { "none" } else { setting.default };
+            writeln!(page, "({}; default \\fB{}\\fR.)", plain(setting.values), plain(default))?;
+        }
+    }
+    page.push_str(include_str!("xen-handoff.conf.5.tail"));
+    Ok(page)
+}
+
+/// The file as the package brings it: all settings switched off.
+fn settings_file() -> anyhow::Result<String> {
+    let mut file = String::new();
+    comment(
+        &mut file,
+        "Settings of xen-handoff on this host, as name=value: see xen-handoff.conf(5). An edited file is kept at an upgrade.",
+    )?;
+    for reader in [Reader::EveryMove, Reader::Guard] {
+        writeln!(file)?;
+        comment(&mut file, about(reader))?;
+        for setting in SETTINGS.iter().filter(|setting| setting.reader == reader) {
+            writeln!(file)?;
+            comment(&mut file, &format!("{} ({}.)", setting.what, setting.values))?;
+            writeln!(file, "#{}={}", setting.name, setting.example)?;
+        }
+    }
+    Ok(file)
+}
+
+/// Text as a comment, broken into lines.
+fn comment(file: &mut String, text: &str) -> std::fmt::Result {
+    let mut line = "#".to_owned();
+    for word in text.split(' ') {
+        if line.len() + word.len() >= 100 {
+            writeln!(file, "{line}")?;
+            "#".clone_into(&mut line);
+        }
+        write!(line, " {word}")?;
+    }
+    writeln!(file, "{line}")
 }
 
 fn tool_page() -> anyhow::Result<String> {

@@ -2,8 +2,81 @@
 //! neither a cluster manager's environment nor a resource's parameters, so they are read where they lie.
 
 use crate::host::Root;
+use crate::transfer::slots;
 
-const FILE: &str = "/etc/sysconfig/xen-handoff";
+/// Where they are.
+pub const FILE: &str = "/etc/sysconfig/xen-handoff";
+
+/// Who reads a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// This module, whenever it is asked.
+    EveryMove,
+    /// systemd, for the guard's environment, when that starts.
+    Guard,
+}
+
+/// A setting as it is documented: `xen-handoff.conf(5)` and the packaged file are made from these.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub values: &'static str,
+    /// What holds where it is not set.
+    pub default: &'static str,
+    /// What the packaged file has behind its name, switched off: the default, or an example.
+    pub example: &'static str,
+    /// Who reads it.
+    pub reader: Reader,
+    /// What it does.
+    pub what: &'static str,
+}
+
+/// All of them, in the file's order.
+pub const SETTINGS: [Setting; 5] = [
+    Setting {
+        name: slots::SETTINGS[0],
+        values: "a whole number; 0: no limit",
+        default: "2",
+        example: "2",
+        reader: Reader::EveryMove,
+        what: "Moves that this host takes part in at once as their source, handoffs and the cluster's own migrations together. What is \
+               beyond that waits in line, inside its action's timeout, in the order of the resources' priorities.",
+    },
+    Setting {
+        name: slots::SETTINGS[1],
+        values: "a whole number; 0: no limit",
+        default: "2",
+        example: "2",
+        reader: Reader::EveryMove,
+        what: "The same as their target.",
+    },
+    Setting {
+        name: "HA_debug",
+        values: "0 or 1",
+        default: "0",
+        example: "1",
+        reader: Reader::Guard,
+        what: "1: debug messages, too.",
+    },
+    Setting {
+        name: "HA_LOGFACILITY",
+        values: "a facility of syslog; none: no syslog",
+        default: "daemon",
+        example: "local4",
+        reader: Reader::Guard,
+        what: "The facility that the log goes to.",
+    },
+    Setting {
+        name: "HA_LOGFILE",
+        values: "an absolute path",
+        default: "",
+        example: "/var/log/xen-handoff.log",
+        reader: Reader::Guard,
+        what: "A file that every line goes to as well.",
+    },
+];
 
 /// The value of a setting; `None` where it is not set.
 fn value(text: &str, name: &str) -> Option<String> {
@@ -27,6 +100,14 @@ pub fn number(root: &Root, name: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_to_hold_without_a_setting_is_what_holds() {
+        for setting in SETTINGS.iter().filter(|setting| setting.reader == Reader::EveryMove) {
+            assert_eq!(setting.default, slots::DEFAULT_LIMIT.to_string(), "{}", setting.name);
+            assert_eq!(setting.example, setting.default, "{}", setting.name);
+        }
+    }
 
     #[test]
     fn settings_are_read_as_a_shell_would() {

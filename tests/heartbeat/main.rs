@@ -13,10 +13,14 @@ mod audit;
 #[path = "../pacemaker/fabric.rs"]
 #[allow(dead_code, reason = "shared with the Pacemaker tests, which use all of it")]
 mod fabric;
+#[path = "../recipes/follow.rs"]
+mod follow;
 #[path = "../pacemaker/keeper.rs"]
 #[allow(dead_code, reason = "shared with the Pacemaker tests, which use all of it")]
 mod keeper;
 mod pair;
+#[path = "../recipes/mod.rs"]
+mod recipes;
 #[path = "../pacemaker/spawn.rs"]
 #[allow(dead_code, reason = "shared with the Pacemaker tests, which use all of it")]
 mod spawn;

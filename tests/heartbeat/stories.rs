@@ -1,6 +1,8 @@
 //! The stories: given x0 on n1, when Heartbeat is told something, then the guest is well.
 
+use crate::follow::{AS_IT_STANDS, follow};
 use crate::pair::{Pair, Wish};
+use crate::recipes::{Part, recipe};
 use libtest_mimic::{Failed, Trial};
 
 /// All of them.
@@ -31,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         story("p1_a_stop_that_cannot_tell_lets_nobody_else_boot_it", stop_cannot_tell),
         story("p1_of_three_nodes_only_one_gets_it", three_nodes),
         story("heartbeats_own_wrapper_hands_over_too", wrapped),
+        story("recipe_a_heartbeat_pair", recipe_pair),
     ]
 }
 
@@ -241,4 +244,56 @@ fn wrapped() {
     pair.wait_heartbeat_gone("n1");
     pair.settles_with_x0_on("n2");
     assert_eq!(pair.boots(), 1, "{}", pair.logs());
+}
+
+/// `doc/recipes.md`, as it stands there; the power switch alone is another one.
+fn recipe_pair() {
+    const EVERY: [&str; 2] = ["n1", "n2"];
+    let wish = Wish { fencing: true, ..Wish::default() };
+    let pair = Pair::off(wish);
+    for node in EVERY {
+        pair.power_on(node, wish);
+        pair.fabric.sh(node, "cd /etc/ha.d && rm ha.cf authkeys haresources");
+        let switch = include_str!("stonith-plugin.sh").replace(
+            "echo hostname ;;",
+            "for name in hostname ipaddr userid passwd interface; do echo $name; done ;;",
+        );
+        pair.fabric.put(node, "/usr/lib/stonith/plugins/external/ipmi", 0o755, switch);
+    }
+    let (one, other) = (pair.fabric.address("n1"), pair.fabric.address("n2"));
+    let names = [
+        ("node1", "n1"),
+        ("node2", "n2"),
+        ("192.0.2.11", "203.0.113.11"),
+        ("192.0.2.12", "203.0.113.12"),
+        ("192.0.2.1", one.as_str()),
+        ("192.0.2.2", other.as_str()),
+    ];
+    let parts = recipe("A Heartbeat pair", &names).expect("the recipe");
+    let [files @ .., start, look, away, back, history] = parts.as_slice() else { panic!("{parts:?}") };
+    assert!(files.len() == 3 && files.iter().all(|part| matches!(part, Part::File { .. })), "{files:?}");
+    let give = |part: &Part| follow(&pair.fabric, &EVERY, part, AS_IT_STANDS);
+    files.iter().for_each(give);
+    // Its daemons would keep what reads their words waiting.
+    let started = |node: &str, command: &str| {
+        pair.fabric.sh(node, &format!("{command} >/var/log/heartbeat-start 2>&1 </dev/null"));
+        true
+    };
+    follow(&pair.fabric, &EVERY, start, &started);
+    pair.settles_with_x0_on("n1");
+    give(look);
+    give(away);
+    pair.settles_with_x0_on("n2");
+    give(back);
+    pair.settles_with_x0_on("n1");
+    give(history);
+    assert_eq!(pair.boots(), 1, "{}", pair.logs());
+
+    // "When node1 loses its power, node2 has it fenced and boots x0."
+    pair.power_off("n1");
+    pair.eventually("x0 runs on n2", || {
+        pair.answer_fencing();
+        pair.runs_x0("n2")
+    });
+    assert_eq!(pair.boots(), 2, "{}", pair.logs());
 }

@@ -157,7 +157,7 @@ impl Cluster {
         let config = "Port 22\nHostKey /etc/ssh/node_host_key\nAuthorizedKeysFile .ssh/authorized_keys\n\
                       PermitRootLogin prohibit-password\nPasswordAuthentication no\n\
                       KbdInteractiveAuthentication no\nUsePAM no\nUseDNS no\nPidFile /run/sshd.pid\n\
-                      ClientAliveInterval 2\nClientAliveCountMax 3\n";
+                      ClientAliveInterval 2\nClientAliveCountMax 3\nSubsystem sftp internal-sftp\n";
         fabric.put(node, "/etc/ssh/node_sshd_config", 0o644, config);
         fabric.sh(node, "chmod 700 /root/.ssh");
     }

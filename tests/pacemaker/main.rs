@@ -12,6 +12,8 @@ mod audit;
 mod cluster;
 mod fabric;
 mod faults;
+#[path = "../recipes/follow.rs"]
+mod follow;
 mod keeper;
 mod plan_table;
 mod pool;

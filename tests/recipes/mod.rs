@@ -1,10 +1,42 @@
 //! `doc/recipes.md` as the tests run it: the boxes of a recipe, in order, with the names of the test's own nodes in them.
 
+/// A command of a recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// On which node; `every`: on each.
+    pub(crate) node: String,
+    /// What is typed.
+    pub(crate) command: String,
+    /// Lines that it prints, among others; `...` stands for anything.
+    pub(crate) prints: Vec<String>,
+}
+
+impl Given {
+    /// The first line that it should have printed and did not.
+    pub(crate) fn misses(&self, printed: &str) -> Option<&str> {
+        self.prints.iter().find(|wanted| !printed.lines().any(|line| fits(line, wanted))).map(String::as_str)
+    }
+}
+
+/// Whether a printed line is the one that the page shows; how many spaces there are does not count.
+fn fits(line: &str, wanted: &str) -> bool {
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (line, wanted) = (plain(line), plain(wanted));
+    let mut rest = line.as_str();
+    for (place, piece) in wanted.split("...").map(str::trim).enumerate() {
+        match rest.find(piece) {
+            Some(at) if place > 0 || at == 0 => rest = rest.get(at + piece.len()..).unwrap_or_default(),
+            _ => return false,
+        }
+    }
+    rest.trim().is_empty() || wanted.ends_with("...")
+}
+
 /// A grey box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Given one after the other: on which node (`every`: on each), and what.
-    Commands(Vec<(String, String)>),
+    /// Given one after the other.
+    Commands(Vec<Given>),
     /// On every node.
     File {
         /// Where.
@@ -40,7 +72,15 @@ fn part(before: &str, text: &str) -> Result<Part, String> {
         let name = !prompt.is_empty() && prompt.chars().all(|c| c.is_ascii_alphanumeric());
         name.then(|| (prompt.to_owned(), what.to_owned()))
     };
-    if let Some(commands) = text.lines().map(command).collect() {
+    if text.lines().next().is_some_and(|line| command(line).is_some()) {
+        let mut commands: Vec<Given> = Vec::new();
+        for line in text.lines() {
+            match (command(line), commands.last_mut()) {
+                (Some((node, command)), _) => commands.push(Given { node, command, prints: Vec::new() }),
+                (None, Some(given)) => given.prints.push(line.to_owned()),
+                (None, None) => {}
+            }
+        }
         return Ok(Part::Commands(commands));
     }
     let paragraph = before.trim_end().rsplit("\n\n").next().unwrap_or_default();

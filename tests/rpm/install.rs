@@ -3,10 +3,12 @@
 use crate::Story;
 use crate::command::word;
 use crate::packages::{first, next};
+use crate::recipes::{Part, recipe};
 use crate::system::System;
 
 const RELOAD: &str = "systemctl daemon-reload";
 const RECORDS: &str = "systemd-tmpfiles --create /usr/lib/tmpfiles.d/xen-handoff.conf";
+const GUARD: &str = "xen-handoff-guard.service";
 const SETTINGS: &str = "etc/sysconfig/xen-handoff";
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -29,6 +31,7 @@ pub(crate) fn stories() -> Vec<Story> {
             "an_erasure_stops_the_guard_and_leaves_keys_and_the_log_of_moves_and_nothing_else",
             an_erasure_leaves_keys,
         ),
+        Story::new("undone_as_the_recipe_says_nothing_of_it_is_left", undone_nothing_is_left),
         Story::new("the_heartbeat_package_calls_nothing", the_heartbeat_package_calls_nothing),
     ]
 }
@@ -131,6 +134,40 @@ fn an_erasure_leaves_keys() {
     assert!(used.has("etc/xen-handoff/id_ed25519") && used.has("etc/sysconfig/xen-handoff.rpmsave"));
     assert!(used.has("var/lib/xen-handoff/moves.jsonl"));
     assert!(!used.has("usr/lib/ocf/resource.d/handoff") && used.has("usr/lib/ocf/resource.d"));
+}
+
+/// What the cluster has to do with it is in `tests/pacemaker/stories/recipes.rs`.
+fn undone_nothing_is_left() {
+    let system = installed("undone");
+    std::fs::write(system.path(SETTINGS), "HA_debug=1\n").unwrap();
+    std::fs::write(system.path("etc/xen-handoff/id_ed25519"), "a key\n").unwrap();
+    std::fs::write(system.path("var/lib/xen-handoff/moves.jsonl"), "{}\n").unwrap();
+    std::fs::create_dir_all(system.path("root/.ssh")).unwrap();
+    let keys = "restrict,command=\"/usr/sbin/xen-handoff serve\" ssh-ed25519 AAAA xen-handoff\nssh-ed25519 BBBB admin\n";
+    std::fs::write(system.path("root/.ssh/authorized_keys"), keys).unwrap();
+    let parts = recipe("Undoing everything", &[]).unwrap();
+    let commands = parts.iter().flat_map(|part| match part {
+        Part::Commands(commands) => commands.as_slice(),
+        Part::File { .. } => &[],
+    });
+    // What is given on one node only is for the cluster.
+    let mut erased = false;
+    for given in commands.filter(|given| given.node == "every") {
+        match given.command.strip_prefix("rpm ") {
+            Some(words) => {
+                let words: Vec<&str> = words.split(' ').collect();
+                let calls = system.rpm(&[&["--nodeps"], words.as_slice()].concat());
+                assert!(calls.iter().all(|call| call.contains(GUARD) || call == RELOAD), "{calls:?}");
+                erased = true;
+            }
+            None => system.sh(&given.command),
+        }
+    }
+    assert!(erased, "the recipe erases nothing: {parts:?}");
+    let left: Vec<String> = system.everything().into_iter().filter(|path| path.contains("handoff")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let keys = std::fs::read_to_string(system.path("root/.ssh/authorized_keys")).unwrap();
+    assert_eq!(keys, "ssh-ed25519 BBBB admin\n");
 }
 
 fn the_heartbeat_package_calls_nothing() {

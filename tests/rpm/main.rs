@@ -13,6 +13,9 @@ mod install;
 mod lint;
 mod old_glibc;
 mod packages;
+#[path = "../recipes/mod.rs"]
+#[allow(dead_code, reason = "shared with the tests that follow a whole recipe")]
+mod recipes;
 mod repositories;
 mod source;
 mod system;

@@ -34,7 +34,9 @@ impl System {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
         std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-        symlink("busybox", root.join("bin/sh")).unwrap();
+        for applet in ["sh", "rm", "sed"] {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
         std::fs::write(root.join("dev/null"), "").unwrap();
         for tool in WRITTEN_DOWN {
             let path = root.join("usr/bin").join(tool);
@@ -58,6 +60,13 @@ impl System {
         let text = std::fs::read_to_string(&calls).unwrap_or_default();
         let _ = std::fs::remove_file(calls);
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// Gives a shell's command in it, which must succeed.
+    pub(crate) fn sh(&self, command: &str) {
+        let mut chroot = Command::new("chroot");
+        chroot.arg(&self.root).args(["/bin/sh", "-c", command]).env_clear().env("PATH", "/bin:/usr/bin");
+        end(&mut chroot).text();
     }
 
     /// What `rpm -V` finds amiss.

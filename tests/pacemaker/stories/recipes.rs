@@ -2,47 +2,25 @@
 
 use super::Test;
 use crate::cluster::Cluster;
+use crate::follow::{AS_IT_STANDS, follow};
 use crate::recipes::{Part, recipe};
 use crate::spawn::until;
 use crate::story::{Domain, SOON, Story};
 
-pub(crate) const STORIES: &[(&str, Test)] =
-    &[("recipe_two_nodes_with_fencing", two_nodes), ("recipe_a_dedicated_migration_network", network)];
+pub(crate) const STORIES: &[(&str, Test)] = &[
+    ("recipe_the_keys", keys),
+    ("recipe_two_nodes_with_fencing", two_nodes),
+    ("recipe_a_dedicated_migration_network", network),
+    ("recipe_migrating_from_the_stock_agent", migrating),
+    ("recipe_evacuation_before_a_kernel_update", evacuation),
+    ("recipe_undoing_everything", undoing),
+];
 
 /// The page's names, and ours.
 const NAMES: [(&str, &str); 4] =
     [("node1", "n1"), ("node2", "n2"), ("198.51.100.1", "10.77.2.11"), ("198.51.100.2", "10.77.2.12")];
 /// Every node, to a reader of the page.
 const EVERY: [&str; 2] = ["n1", "n2"];
-
-/// Does what stands in a box, and returns what it said.
-fn follow(cluster: &Cluster, part: &Part) -> String {
-    let nodes = |name: &str| EVERY.iter().copied().filter(|node| name == "every" || name == *node).collect();
-    match part {
-        Part::File { path, append, secret, text } => {
-            for node in EVERY {
-                let before = if *append { cluster.fabric.get(node, path) } else { String::new() };
-                let mode = if *secret { 0o600 } else { 0o644 };
-                cluster.fabric.put(node, path, mode, before + text);
-            }
-            String::new()
-        }
-        Part::Commands(commands) => commands
-            .iter()
-            .flat_map(|(name, command)| {
-                let nodes: Vec<&str> = nodes(name);
-                assert!(!nodes.is_empty(), "{name}# {command}: which node?");
-                nodes.into_iter().map(move |node| give(cluster, node, command))
-            })
-            .collect(),
-    }
-}
-
-fn give(cluster: &Cluster, node: &str, command: &str) -> String {
-    let said = cluster.fabric.on(node, &["timeout", "120", "sh", "-c", command]);
-    assert!(said.ok(), "{node}# {command}: {}{}", said.stdout, said.stderr);
-    said.stdout
-}
 
 /// The cluster anew, with two nodes and not a third.
 fn become_a_pair(cluster: &Cluster) {
@@ -80,13 +58,14 @@ fn two_nodes(cluster: &Cluster) {
     for node in EVERY {
         cluster.fabric.put(node, "/etc/xen/x0.cfg", 0o644, "name = \"x0\"\nmemory = 128\nvcpus = 1\n");
     }
-    follow(cluster, set_up);
+    let give = |part: &Part| follow(&cluster.fabric, &EVERY, part, AS_IT_STANDS);
+    give(set_up);
     story.runs("x0", "n1");
     cluster.settle();
-    follow(cluster, there);
+    give(there);
     story.runs("x0", "n2");
     cluster.settle();
-    follow(cluster, back);
+    give(back);
     story.runs("x0", "n1");
     cluster.settle();
     story.promises("x0", 1);
@@ -105,7 +84,7 @@ fn network(cluster: &Cluster) {
     story.given(&Domain::new("x0"));
     let parts = recipe("A dedicated migration network", &NAMES).expect("the recipe");
     assert_eq!(parts.len(), 3, "{parts:?}");
-    parts.iter().for_each(|part| drop(follow(cluster, part)));
+    parts.iter().for_each(|part| follow(&cluster.fabric, &EVERY, part, AS_IT_STANDS));
     story.runs("x0", "n1");
     cluster.settle();
     story.promises("x0", 1);
@@ -123,4 +102,103 @@ fn network(cluster: &Cluster) {
     assert!(mib(before.1, after.1) >= 20, "over the migration network: {} MiB", mib(before.1, after.1));
     assert!(mib(before.0, after.0) < 10, "over the cluster's network: {} MiB", mib(before.0, after.0));
     story.end("x0", &["n2"], 1);
+}
+
+/// From a node whose root may log in elsewhere, to a handoff.
+fn keys(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    for node in EVERY {
+        // As the package leaves it.
+        cluster.fabric.sh(
+            node,
+            "rm -rf /etc/xen-handoff && mkdir -m 700 /etc/xen-handoff && sed -i '/xen-handoff serve/d' /root/.ssh/authorized_keys",
+        );
+        let said = cluster.fabric.on(node, &["/usr/sbin/xen-handoff", "reach", "n2"]);
+        assert!(!said.ok(), "without keys: {}", said.stdout);
+    }
+    for part in recipe("The keys", &NAMES).expect("the recipe") {
+        follow(&cluster.fabric, &EVERY, &part, AS_IT_STANDS);
+    }
+    // The third node has other keys, and must be known by the cluster's word alone.
+    cluster.age_ledger();
+    story.given(&Domain::new("x0").only_on(&EVERY));
+    story.standby("n1");
+    story.runs("x0", "n2");
+    story.end("x0", &["n2"], 1);
+}
+
+/// The stock agent's domain, which has never been ours.
+fn migrating(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    story.given(&Domain::new("x0").with_agent("heartbeat", "Xen"));
+    let parts = recipe("Migrating from ocf:heartbeat:Xen", &NAMES).expect("the recipe");
+    let [look, adopt, preflight] = parts.as_slice() else { panic!("{parts:?}") };
+    let agent = || cluster.must(&["cibadmin", "--query", "--xpath", "//primitive[@id='x0']"]);
+    follow(&cluster.fabric, &EVERY, look, AS_IT_STANDS);
+    assert!(agent().contains("provider=\"heartbeat\""), "a look has changed it: {}", agent());
+    follow(&cluster.fabric, &EVERY, adopt, AS_IT_STANDS);
+    assert!(agent().contains("provider=\"handoff\"") && !agent().contains("is-managed"), "{}", agent());
+    cluster.settle();
+    follow(&cluster.fabric, &EVERY, preflight, AS_IT_STANDS);
+    story.standby("n1");
+    story.runs("x0", "n2");
+    story.end("x0", &["n2"], 1);
+}
+
+/// The restart is a power cut after everything has been stopped, which is all that a node of namespaces has.
+fn evacuation(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    story.given(&Domain::new("x0"));
+    let parts = recipe("Evacuation before a kernel update", &NAMES).expect("the recipe");
+    assert_eq!(parts.len(), 5, "{parts:?}");
+    let reboots = |node: &str, command: &str| {
+        if command != "reboot" {
+            return false;
+        }
+        assert_eq!(story.running_on("x0"), ["n2"], "before the restart: {}", story.report());
+        cluster.terminate_pacemaker(node);
+        cluster.wait_pacemaker_gone(node);
+        cluster.power_off(node);
+        cluster.power_on(node);
+        story.given_config(&Domain::new("x0"));
+        cluster.start_pacemaker(node);
+        cluster.wait_online(&crate::cluster::NODES);
+        cluster.settle();
+        assert_eq!(story.running_on("x0"), ["n2"], "it is still in standby: {}", story.report());
+        true
+    };
+    parts.iter().for_each(|part| follow(&cluster.fabric, &EVERY, part, &reboots));
+    story.end("x0", &["n1"], 1);
+}
+
+/// What rpm does is in `tests/rpm/install.rs`; here the files go that it would take.
+fn undoing(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    story.given(&Domain::new("x0").parameter("handoff_timeout", "60"));
+    let id = cluster.xl("n1", &["domid", "x0"]).stdout;
+    let erased = |node: &str, command: &str| {
+        let is_rpm = command.starts_with("rpm --erase ");
+        if is_rpm {
+            cluster.fabric.sh(node, "rm -rf /usr/sbin/xen-handoff /usr/lib/ocf/resource.d/handoff");
+        }
+        is_rpm
+    };
+    for part in recipe("Undoing everything", &NAMES).expect("the recipe") {
+        follow(&cluster.fabric, &EVERY, &part, &erased);
+    }
+    for node in EVERY {
+        let left = "find /etc /run /root /var/lib /usr/sbin /usr/lib/ocf -name '*xen-handoff*'; ls -d /usr/lib/ocf/resource.d/handoff";
+        let left = cluster.fabric.on(node, &["sh", "-c", left]).stdout;
+        assert_eq!(left, "", "left on {node}");
+        assert!(!cluster.fabric.get(node, "/root/.ssh/authorized_keys").contains("serve"));
+    }
+    cluster.settle();
+    assert_eq!(cluster.failures(), Vec::<String>::new(), "{}", story.report());
+    assert_eq!((story.running_on("x0"), cluster.believed("x0")), (vec!["n1".into()], vec!["n1".into()]));
+    assert_eq!(cluster.xl("n1", &["domid", "x0"]).stdout, id, "it is another one");
+    story.promises("x0", 1);
+    let primitive = cluster.must(&["cibadmin", "--query", "--xpath", "//primitive[@id='x0']"]);
+    assert!(!primitive.contains("handoff") && !primitive.contains("is-managed"), "{primitive}");
+    // The next test finds the agent again.
+    EVERY.iter().for_each(|node| cluster.power_off(node));
 }
