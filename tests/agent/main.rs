@@ -22,6 +22,7 @@ mod memory;
 mod progress;
 mod slots;
 mod snapshot;
+mod toolstacks;
 #[path = "../world/mod.rs"]
 mod world;
 
