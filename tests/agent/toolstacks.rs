@@ -89,11 +89,13 @@ fn monitor_is_an_error_and_never_7_when_xend_or_the_pools_master_does_not_answer
         assert_eq!(stop.code, 1, "{toolstack}: a stop that sees nothing says nothing: {}", stop.reason);
         silence(&world, toolstack, false);
         assert_eq!(code(&n1, toolstack, "monitor"), 0, "{toolstack}");
-        for (node, knob, text) in [(&n2, "all.fail", "1\nError: internal"), (&n2, "all.hang", "")] {
-            node.knob(knob, text);
-            let monitor = act(node, toolstack, "monitor", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
-            assert_eq!(monitor.code, 1, "{toolstack} {knob}: {}", monitor.reason);
-            node.unset_knob(knob);
+        let list = if toolstack == "xm" { "list" } else { "vm-list" };
+        for (how, text) in [("fail", "1\nError: internal"), ("fail", "0\n"), ("hang", "")] {
+            let knob = format!("{list}.{how}");
+            n2.knob(&knob, text);
+            let monitor = act(&n2, toolstack, "monitor", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+            assert_eq!(monitor.code, 1, "{toolstack} {knob} {text}: {}", monitor.reason);
+            n2.unset_knob(&knob);
         }
     }
 }
@@ -224,7 +226,9 @@ fn a_migration_whose_end_cannot_be_told_is_an_error_and_neither_success_nor_not_
         let soon = [("OCF_RESKEY_CRM_meta_timeout", "6000")];
         for node in [&n1, &n2] {
             let seen = act(node, toolstack, "monitor", &soon).code;
-            assert!(![0, 7].contains(&seen), "{toolstack} on {}: {seen}", node.name);
+            // The pool's book has no word for "suspended for a move": there it is running until it is on the other host.
+            let expected: &[i32] = if toolstack == "xe" && node.name == "n1" { &[0] } else { &[1, 190] };
+            assert!(expected.contains(&seen), "{toolstack} on {}: {seen}", node.name);
             let stop = act(node, toolstack, "stop", &soon);
             assert_eq!(stop.code, 1, "{toolstack} on {}: {}", node.name, stop.reason);
             assert!(stop.reason.contains("no clear end"), "{toolstack}: {}", stop.reason);
