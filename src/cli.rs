@@ -188,6 +188,16 @@ pub enum Command {
         #[arg(long, value_parser = parse_order)]
         order: Order,
     },
+    /// Have the toolstack migrate a domain, for migrate_to where it moves domains by itself
+    #[command(hide = true)]
+    Carry {
+        /// Descriptor of the transfer lock
+        #[arg(long)]
+        lock: RawFd,
+        /// What to do, as JSON
+        #[arg(long, value_parser = parse_order)]
+        order: Order,
+    },
     /// Let a suspended domain run on, through libxenlight
     #[command(hide = true)]
     Thaw {

@@ -103,6 +103,7 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Receiver { parent } => transfer::receive::become_receiver(root, parent),
         Command::Fetch { lock, slot, order } => agent::fetch(root, &order, lock, slot),
         Command::Push { lock, order } => agent::push(root, &order, lock),
+        Command::Carry { lock, order } => agent::carry(root, &order, lock),
         Command::Thaw { domid } => toolstack::libxl::resume(root, DomainId(domid)),
         Command::Keep { domain } => tool::keep::run(root, &domain),
         Command::Agent { action } => return act(&action, environment),

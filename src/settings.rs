@@ -78,8 +78,8 @@ pub const SETTINGS: [Setting; 5] = [
     },
 ];
 
-/// The value of a setting; `None` where it is not set.
-fn value(text: &str, name: &str) -> Option<String> {
+/// The value of `name` in such a text; `None` where it is not set.
+pub(crate) fn value(text: &str, name: &str) -> Option<String> {
     // As for a shell and for systemd, the last one counts.
     let mut set = text.lines().rev().filter_map(|line| line.trim().split_once('='));
     let (_, value) = set.find(|(key, _)| key.trim() == name)?;
@@ -87,10 +87,14 @@ fn value(text: &str, name: &str) -> Option<String> {
     Some(value.trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
 }
 
+/// A setting that is a word.
+pub fn word(root: &Root, name: &str) -> Option<String> {
+    value(&std::fs::read_to_string(root.join(FILE)).ok()?, name)
+}
+
 /// A setting that is a whole number. One that is none is not followed, and the log says so.
 pub fn number(root: &Root, name: &str) -> Option<usize> {
-    let text = std::fs::read_to_string(root.join(FILE)).ok()?;
-    let value = value(&text, name)?;
+    let value = word(root, name)?;
     value
         .parse()
         .inspect_err(|_| log::warn!("{FILE}: {name}={value:?} is no whole number; the default holds"))

@@ -33,6 +33,20 @@ pub(crate) fn assignable(root: &Root, devices: &[PciAddress]) -> Result<(), Stri
 }
 
 impl Agent {
+    /// Looked at before a toolstack moves it by itself, which would find out late.
+    ///
+    /// # Errors
+    /// What it has of the host.
+    pub(super) fn nothing_of_the_host(&self) -> Result<(), String> {
+        let config =
+            self.toolstack.running_config(&self.domain, LIST_LIMIT).map_err(|error| error.to_string())?;
+        match config.passthrough.first() {
+            Some(device) => Err(format!("it has {device} of the host")),
+            None if config.may_not_migrate => Err("its configuration forbids to migrate it".to_owned()),
+            None => Ok(()),
+        }
+    }
+
     /// The devices that its configuration names.
     fn named_devices(&self) -> Vec<PciAddress> {
         let named = self.configured().map(|config| config.passthrough.as_slice()).unwrap_or_default();

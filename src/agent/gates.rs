@@ -10,6 +10,7 @@ use crate::domain::Presence;
 use crate::handoff::Phase;
 use crate::host::NodeName;
 use crate::ocf::parameters::HandoffMode;
+use crate::toolstack::Kind;
 use crate::transport::ssh;
 
 /// Limit of the question to the scheduler: it takes tens of milliseconds, a few seconds on a host under load.
@@ -22,6 +23,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 pub enum Refusal {
     /// `handoff=never`.
     SwitchedOff,
+    /// The toolstack has no stream that could be fetched.
+    Toolstack(Kind),
     /// The cluster did not name this node or this resource: called by hand, or in a shutdown without a DC.
     NotTheClustersStop,
     /// A clone's instance.
@@ -50,6 +53,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SwitchedOff => f.write_str("handoff=never"),
+            Self::Toolstack(kind) => f.write_str(&kind.no_stream()),
             Self::NotTheClustersStop => {
                 f.write_str("the cluster did not name resource and node for this stop")
             }
@@ -79,6 +83,10 @@ impl fmt::Display for Refusal {
 pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Refusal> {
     if agent.parameters.handoff == HandoffMode::Never {
         return Err(Refusal::SwitchedOff);
+    }
+    let kind = agent.toolstack.kind();
+    if !kind.streams() {
+        return Err(Refusal::Toolstack(kind));
     }
     if !agent.environment.is_called_by_a_cluster() || agent.environment.resource.is_none() {
         return Err(Refusal::NotTheClustersStop);

@@ -2,7 +2,7 @@
 //!
 //! Reading the file costs a process, and the file may be out of reach just when a stop needs to know. So the answer is
 //! kept in `/run/xen-handoff/RESOURCE.identity`, with the file's size and time, and used for as long as these are the
-//! same, or the file cannot be seen.
+//! same, or the file cannot be seen. Under a toolstack without files (`xe`) only the parameter says it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,13 @@ pub(super) fn resolve(
         keep(&path, kept.as_ref(), Identity { domain: domain.clone(), file: None, config: None });
         return Ok(domain.clone());
     }
+    if !toolstack.kind().has_files() {
+        return unnamed(
+            resource,
+            action,
+            format!("parameter name is not set, and {} has no files", toolstack.kind()),
+        );
+    }
     let seen = parameters.xmfile.as_deref().and_then(Seen::look);
     if let Some(kept) = &kept
         && (seen.is_none() || kept.file == seen)
@@ -95,7 +102,10 @@ pub(super) fn resolve(
             let code = match &error {
                 ToolstackError::Config { .. } => ExitCode::Configured,
                 error if error.is_missing() => ExitCode::NotInstalled,
-                ToolstackError::Command(_) | ToolstackError::Unreadable { .. } => ExitCode::Generic,
+                ToolstackError::Command(_)
+                | ToolstackError::Unreadable { .. }
+                | ToolstackError::Cannot { .. }
+                | ToolstackError::Other { .. } => ExitCode::Generic,
             };
             Err(Failure::new(code, error)
                 .context("the name of the domain cannot be told; nothing was changed"))
@@ -115,7 +125,7 @@ pub(super) fn config(
     parameters: &Parameters,
     toolstack: &dyn Toolstack,
 ) -> Option<DomainConfig> {
-    let file = parameters.xmfile.as_deref()?;
+    let file = parameters.xmfile.as_deref().filter(|_| toolstack.kind().has_files())?;
     let kept = read(&kept_at(root, resource)).filter(|kept| kept.file == Seen::look(file));
     kept.and_then(|kept| kept.config)
         .or_else(|| toolstack.read_config(file, LIST_LIMIT).inspect_err(|error| log::info!("{error}")).ok())
@@ -123,14 +133,16 @@ pub(super) fn config(
 
 /// No file, and none was ever read since this host came up: the agent has never run this domain here.
 fn without_file(resource: &str, parameters: &Parameters, action: Action) -> Result<DomainName, Failure> {
+    let which = parameters.xmfile.as_ref().map_or("parameter xmfile is not set".to_owned(), |path| {
+        format!("no file {} on this node", path.display())
+    });
+    unnamed(resource, action, format!("{which}, and no name is set"))
+}
+
+/// Nothing says the domain's name. A stop takes the resource's id for it.
+fn unnamed(resource: &str, action: Action, why: String) -> Result<DomainName, Failure> {
     if !matches!(action, Action::Stop) {
-        let which = parameters.xmfile.as_ref().map_or("parameter xmfile is not set".to_owned(), |path| {
-            format!("no file {} on this node", path.display())
-        });
-        return Err(Failure::new(
-            ExitCode::NotInstalled,
-            format!("{which}, and no name is set; nothing was changed"),
-        ));
+        return Err(Failure::new(ExitCode::NotInstalled, format!("{why}; nothing was changed")));
     }
     DomainName::new(resource).or_exit(
         ExitCode::Generic,

@@ -38,6 +38,11 @@ impl Agent {
         }
         let effects = self.advance("migrate_from", Event::Confirmed).map_err(|error| self.generic(error))?;
         if effects.contains(&Effect::ReportRunning) {
+            if !self.toolstack.kind().streams() {
+                // Nothing of ours has received it.
+                self.runs_by_itself();
+                self.has_arrived();
+            }
             self.attach_devices()?;
             self.share_memory();
             self.wait_until_healthy()?;

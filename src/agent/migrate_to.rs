@@ -1,4 +1,5 @@
-//! `migrate_to`: the cluster's own migration, pushed from here through the same transport as a claim.
+//! `migrate_to`: the cluster's own migration, pushed from here through the same transport as a claim; or the toolstack's own, where
+//! it moves domains by itself ([`super::carry`]).
 
 use std::collections::BTreeSet;
 
@@ -32,6 +33,10 @@ impl Agent {
         if self.parameters.detach_pci {
             self.devices_to_detach().map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         }
+        let streams = self.toolstack.kind().streams();
+        if !streams {
+            self.nothing_of_the_host().map_err(|why| self.generic(format!("{why}; it still runs here")))?;
+        }
         let peer = self
             .transport
             .address(&target)
@@ -41,7 +46,7 @@ impl Agent {
         let push = Push { domain: self.domain.clone(), transfer: transfer.clone(), made_at: begun_at };
         self.announce(push).map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         log::info!("domain={} node={} migrating to {target}", self.domain, self.node);
-        match self.employ("push", transfer, peer, begun_at, None) {
+        match self.employ(if streams { "push" } else { "carry" }, transfer, peer, begun_at, None) {
             Outcome::Moved => {
                 log::info!("domain={} node={} migrate_to: runs on {target}", self.domain, self.node);
                 Ok(ExitCode::Success)

@@ -15,12 +15,14 @@ use crate::host::{NodeName, Root};
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::Parameters;
-use crate::toolstack::{Toolstack, xl::Xl};
+use crate::toolstack::{self, Toolstack};
 use crate::transfer::settle;
 use crate::transport::{Transport, ssh::Ssh};
 
 mod accounting;
+pub mod carry;
 pub(crate) mod devices;
+mod fitness;
 pub mod gates;
 mod health;
 pub mod identity;
@@ -38,6 +40,7 @@ mod utilization;
 pub mod validate_all;
 mod worker;
 
+pub use carry::carry;
 pub use worker::{Order, Outcome, Word, fetch, push};
 
 /// Limit of one listing or other quick word of the toolstack.
@@ -162,11 +165,12 @@ pub fn run(action: &str, environment: &Environment) -> Result<ExitCode, Failure>
             meta_data::print_usage().or_exit(ExitCode::Generic, "printing the usage").map_err(unready)
         }
         Action::ValidateAll => validate_all::validate(environment).map_err(unready),
-        Action::Monitor => agent()?.monitor(),
-        Action::Start => agent()?.start(),
+        Action::Monitor => agent().and_then(|agent| agent.as_asserted(agent.monitor())),
+        Action::Start => agent().and_then(|agent| agent.fit()?.start()),
+        // What is here has to be ended, by whatever runs it.
         Action::Stop => agent()?.stop(),
-        Action::MigrateTo => agent()?.migrate_to(),
-        Action::MigrateFrom => agent()?.migrate_from(),
+        Action::MigrateTo => agent().and_then(|agent| agent.fit()?.migrate_to()),
+        Action::MigrateFrom => agent().and_then(|agent| agent.fit()?.migrate_from()),
     }
 }
 
@@ -181,7 +185,7 @@ impl Agent {
             Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
         let root = environment.root.clone();
         let timeout = environment.timeout.unwrap_or_else(|| action.advised_timeout());
-        let toolstack: Rc<dyn Toolstack> = Rc::new(Xl::new(&root));
+        let toolstack = toolstack::of(&root);
         let cluster = detect_reached(&root, &parameters.reach);
         let resource = environment.resource.clone().unwrap_or_else(|| "default".to_owned());
         let domain = identity::resolve(&root, &resource, &parameters, toolstack.as_ref(), action)?;
@@ -245,8 +249,11 @@ impl Agent {
             .presence(&self.domain, self.deadline.left().min(LIST_LIMIT).max(Duration::from_secs(1)))
     }
 
-    /// The configuration file, which must be there.
-    fn config_file(&self) -> Result<&Path, Failure> {
+    /// The configuration file, which must be there where the toolstack has files.
+    fn config_file(&self) -> Result<Option<&Path>, Failure> {
+        if !self.toolstack.kind().has_files() {
+            return Ok(None);
+        }
         let missing = |what: String| self.failure(ExitCode::NotInstalled, what);
         let Some(path) = self.parameters.xmfile.as_deref() else {
             return Err(missing("parameter xmfile is not set; nothing was changed".to_owned()));
@@ -257,7 +264,7 @@ impl Agent {
                 path.display()
             )));
         }
-        Ok(path)
+        Ok(Some(path))
     }
 
     /// Waits until no transfer of the domain is under way at this node, then puts an end to what a killed one left.

@@ -7,10 +7,11 @@
 //! | paused | | runs, degraded |
 //! | crashed, or shut down and kept | | error |
 //! | frozen, or given away, and no transfer | | error: an interrupted migration |
+//! | given away, and the toolstack moves it by itself | | look again |
 //! | arriving, or absent, while a stream to here is under way | | look again: it is about to run here |
 //! | arriving, with no transfer | it was given to this node | error: whoever finishes it lets it run |
 //! | arriving, with no transfer | anything else | not running: it can only be destroyed |
-//! | absent, and xl's daemon for it lives | | look again: a reboot |
+//! | absent, and xl's daemon for it lives, or xend's mark of a restart is there | | look again: a reboot |
 //! | being created, rebooting, being destroyed | | look again |
 //! | rebooting, and no daemon of xl's to do it | | error |
 //! | absent | | not running |
@@ -24,7 +25,7 @@
 
 use std::time::Duration;
 
-use super::{Agent, LOOK_AGAIN};
+use super::{Agent, LIST_LIMIT, LOOK_AGAIN};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Presence;
 use crate::handoff::Phase;
@@ -33,6 +34,10 @@ use crate::transfer::settle;
 
 /// How long settling may take before it is judged how it stands.
 const SETTLE_LIMIT: Duration = Duration::from_secs(15);
+
+/// What is said of a domain that is absent while the toolstack may re-create it.
+pub(super) const RESTARTS: &str = "it is absent, but the toolstack's daemon for it lives or is about to create it anew: a reboot, or its \
+                                   end";
 
 /// What one look says.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,7 +97,11 @@ impl Agent {
             phase = self.phase()?;
         }
         let presence = self.presence();
-        let in_transfer = || self.store.is_transferring(&self.domain);
+        // Also one that somebody has begun by hand, where the toolstack can say so.
+        let in_transfer = || {
+            self.store.is_transferring(&self.domain)
+                || self.toolstack.is_moving(&self.domain, LIST_LIMIT).unwrap_or(false)
+        };
         Ok(judge(&presence, &phase, in_transfer, || self.toolstack.is_attended(&self.domain)))
     }
 }
@@ -116,16 +125,17 @@ pub fn judge(
         }
         Presence::Running(_) => Verdict::Runs,
         Presence::Frozen(_) if phase.is_in_transfer() && in_transfer() => Verdict::Runs,
-        Presence::Paused(_) | Presence::MigratedAway(_) | Presence::Incoming(_)
-            if phase.is_in_transfer() && in_transfer() =>
-        {
+        Presence::MigratedAway(_) if in_transfer() => {
+            Verdict::LookAgain(format!("it is {presence} while a transfer ends"))
+        }
+        Presence::Paused(_) | Presence::Incoming(_) if phase.is_in_transfer() && in_transfer() => {
             Verdict::LookAgain(format!("it is {presence} while a transfer ends"))
         }
         // A worker goes on when its start was killed. Whoever reads "not running" now may start a second one.
         Presence::Absent if phase.is_target() && in_transfer() => {
             Verdict::LookAgain("it is being fetched to this node".to_owned())
         }
-        Presence::Paused(_) => Verdict::Degraded(format!("it is {presence}: xl unpause lets it run")),
+        Presence::Paused(_) => Verdict::Degraded(format!("it is {presence}: unpause lets it run")),
         Presence::Frozen(_) => Verdict::Failed(format!(
             "it is {presence} that was interrupted; a stop or start settles it, and so does xen-handoff recover"
         )),
@@ -140,9 +150,7 @@ pub fn judge(
         Presence::Incoming(_) | Presence::Absent if !matches!(presence, Presence::Absent) || !attended() => {
             Verdict::NotRunning
         }
-        Presence::Incoming(_) | Presence::Absent => {
-            Verdict::LookAgain("it is absent, but xl's daemon for it lives: a reboot, or its end".to_owned())
-        }
+        Presence::Incoming(_) | Presence::Absent => Verdict::LookAgain(RESTARTS.to_owned()),
         Presence::Crashed(_) => Verdict::Failed(format!("it is {presence} and kept so")),
         Presence::ShutDown(_) if attended() => Verdict::LookAgain(format!("it is {presence}")),
         Presence::ShutDown(_) => Verdict::Failed(format!("it is {presence}: on_poweroff keeps it so")),

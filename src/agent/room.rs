@@ -7,11 +7,9 @@ use crate::memory::{Memory, Room, needed_mib};
 impl Agent {
     fn host_memory(&self) -> Option<Memory<'_>> {
         let dom0_keeps_mib = self.parameters.dom0_keeps_mib;
-        self.parameters.share_memory.then(|| Memory {
-            root: self.root(),
-            toolstack: self.toolstack.as_ref(),
-            dom0_keeps_mib,
-        })
+        // Refused where it is to begin; a monitor and a stop go on without.
+        let shares = self.parameters.share_memory && self.toolstack.kind().streams();
+        shares.then(|| Memory { root: self.root(), toolstack: self.toolstack.as_ref(), dom0_keeps_mib })
     }
 
     /// Makes room for the domain here; nothing where it is not asked for, or where nobody knows how much it needs.

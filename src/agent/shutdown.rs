@@ -112,7 +112,10 @@ pub fn shut_down_while(
         (Some(absence), Some(_)) => {
             Ok((absence, if attempt.destroyed { How::Destroyed } else { How::ShutDown }))
         }
-        (None, Some(Presence::Absent)) => Err("it is absent, but xl's daemon for it still lives".to_owned()),
+        (None, Some(Presence::Absent)) => {
+            Err("it is absent, but the toolstack's daemon for it still lives, or is about to create it anew"
+                .to_owned())
+        }
         (None, Some(presence)) => Err(format!("it could not be stopped in time and is {presence}")),
         (None, None) => Err("there was no time to look".to_owned()),
     }

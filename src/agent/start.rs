@@ -8,7 +8,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::line::slot_here;
-use super::{Agent, LOOK_AGAIN, Outcome};
+use super::monitor::RESTARTS;
+use super::{Agent, LIST_LIMIT, LOOK_AGAIN, Outcome};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
@@ -136,9 +137,9 @@ impl Agent {
         let (phase, presence) = (self.phase()?, self.presence());
         match &presence {
             Presence::Running(id) => self.runs_here(*id, &phase),
-            Presence::Absent if self.toolstack.is_attended(&self.domain) => Ok(Round::Again(
-                "it is absent, but xl's daemon for it lives: a reboot, or its end".to_owned(),
-            )),
+            Presence::Absent if self.toolstack.is_attended(&self.domain) => {
+                Ok(Round::Again(RESTARTS.to_owned()))
+            }
             Presence::Absent => self.acquire(&presence, phase, silence),
             Presence::Unknown(_)
             | Presence::Building(_)
@@ -335,7 +336,10 @@ impl Agent {
 
     /// Pulls the running domain over.
     fn claim(&self, offer: &Offer, heard: &mut Vec<PeerReport>) -> Result<Round, Failure> {
-        let source = &offer.source;
+        let (source, kind) = (&offer.source, self.toolstack.kind());
+        if !kind.streams() {
+            return Ok(Round::Again(format!("{source} offers it, and {}", kind.no_stream())));
+        }
         if let Some(lack) = self.lack() {
             return Ok(Round::Again(format!("{source} offers it, and this node cannot take it: {lack}")));
         }
@@ -449,6 +453,14 @@ impl Agent {
         match self.presence() {
             Presence::Absent => {}
             other => return Ok(Round::Again(format!("it is {other} here by now"))),
+        }
+        // Of a pool's book, if there is one. After all the nodes' own words: it may forbid what they allow, and never the other way.
+        match self.toolstack.runs_elsewhere(&self.domain, LIST_LIMIT) {
+            Ok(None) => {}
+            Ok(Some(host)) => return Ok(Round::Again(format!("the pool says that host {host} has it"))),
+            Err(error) => {
+                return Ok(Round::Again(format!("whether the pool runs it cannot be told: {error}")));
+            }
         }
         let effects =
             self.advance("start", Event::BootProven(nobody)).map_err(|error| self.generic(error))?;

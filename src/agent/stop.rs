@@ -85,6 +85,9 @@ impl Agent {
                 transfer.source, transfer.target
             )));
         }
+        if !self.toolstack.kind().streams() {
+            self.account_for_carries()?;
+        }
         let presence = self.first_sure_look();
         if let Some(absence) = self.absence(&presence) {
             if let Phase::Left { transfer } = &phase {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{LIST_LIMIT, NOTHING_CHANGED};
+use super::{LIST_LIMIT, NOTHING_CHANGED, fitness};
 use crate::clock::Deadline;
 use crate::cluster::{ClusterError, detect};
 use crate::host::NodeName;
@@ -14,7 +14,7 @@ use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::{HandoffMode, Parameters};
 use crate::preflight::Verdict;
 use crate::preflight::ask::{ask, needs, this_host};
-use crate::toolstack::{Toolstack, ToolstackError, xl::Xl};
+use crate::toolstack::{self, Kind, Toolstack, ToolstackError};
 use crate::transport::Transport;
 use crate::transport::ssh::{self, Ssh};
 
@@ -30,8 +30,22 @@ const ELSEWHERE_LIMIT: Duration = Duration::from_secs(20);
 pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     let parameters =
         Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
-    let xl = Xl::new(&environment.root);
-    xl.tool().or_exit(ExitCode::NotInstalled, "this node has no toolstack")?;
+    let toolstack = toolstack::of(&environment.root);
+    let kind = toolstack.kind();
+    fitness::asserted(kind, &parameters).map_err(|what| Failure::new(ExitCode::NotInstalled, what))?;
+    toolstack.installed().or_exit(ExitCode::NotInstalled, "this node has no toolstack")?;
+    fitness::fits(kind, &parameters).map_err(|what| Failure::new(ExitCode::Configured, what))?;
+    warn_of_no_key(environment, &parameters, kind);
+    if !kind.has_files() {
+        if parameters.name.is_none() {
+            let what = format!("parameter name is required where the toolstack is {kind}, and not set");
+            return Err(Failure::new(ExitCode::Configured, what));
+        }
+        if environment.check_level >= ELSEWHERE {
+            log::info!("{kind}: what another host lacks is the pool's to say; no other node was checked");
+        }
+        return Ok(ExitCode::Success);
+    }
     let Some(file) = &parameters.xmfile else {
         return Err(Failure::new(ExitCode::Configured, "parameter xmfile is required and not set"));
     };
@@ -39,24 +53,28 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
         let what = format!("parameter xmfile={:?}: no such file on this node", file.display().to_string());
         return Err(Failure::new(ExitCode::NotInstalled, what));
     }
-    match xl.read_config(file, LIST_LIMIT) {
+    match toolstack.read_config(file, LIST_LIMIT) {
         Ok(config) => log::debug!("the configuration names {}", config.name),
         Err(error @ ToolstackError::Config { .. }) => return Err(Failure::new(ExitCode::Configured, error)),
         Err(error) => return Err(Failure::new(ExitCode::Generic, error)),
     }
+    if environment.check_level >= ELSEWHERE {
+        elsewhere(environment, &parameters, toolstack.as_ref(), file)?;
+    }
+    Ok(ExitCode::Success)
+}
+
+/// The agent works without a key, by ordinary stops: worth a word, and no error.
+fn warn_of_no_key(environment: &Environment, parameters: &Parameters, kind: Kind) {
     let key = environment.root.key_folder().join(ssh::KEY);
-    if parameters.handoff == HandoffMode::Auto && !key.is_file() {
-        // Not an error: the agent works without, by ordinary stops. crm knows a warning by its first word, pcs shows it.
+    if kind.streams() && parameters.handoff == HandoffMode::Auto && !key.is_file() {
+        // crm knows a warning by its first word, pcs shows it.
         let warning =
             format!("no key {}: stop cannot hand over before `xen-handoff keys` was run", key.display());
         log::warn!("{warning}");
         // stderr may be closed; the log has it then.
         let _ = writeln!(std::io::stderr(), "WARNING: {warning}");
     }
-    if environment.check_level >= ELSEWHERE {
-        elsewhere(environment, &parameters, &xl, file)?;
-    }
-    Ok(ExitCode::Success)
 }
 
 /// Whether every other node that is online could take the domain, by the same checks as `xen-handoff preflight`.
@@ -66,7 +84,7 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
 fn elsewhere(
     environment: &Environment,
     parameters: &Parameters,
-    toolstack: &Xl,
+    toolstack: &dyn Toolstack,
     file: &Path,
 ) -> Result<(), Failure> {
     let generic = |what: String| Failure::new(ExitCode::Generic, what);

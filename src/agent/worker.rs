@@ -298,7 +298,10 @@ fn broken(error: anyhow::Error) -> Outcome {
     failed(format!("{error:#}"))
 }
 
-fn work(order: &Order, job: impl FnOnce(Deadline) -> Result<Outcome, Outcome>) -> anyhow::Result<()> {
+pub(super) fn work(
+    order: &Order,
+    job: impl FnOnce(Deadline) -> Result<Outcome, Outcome>,
+) -> anyhow::Result<()> {
     let deadline = Deadline::after(Duration::from_secs(order.limit));
     begin_session();
     let end = job(deadline).unwrap_or_else(|end| end);

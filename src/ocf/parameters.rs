@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::DomainName;
+use crate::toolstack;
 use crate::transfer::terms::{Compression, Terms};
 
 /// A parameter's type in OCF metadata.
@@ -44,16 +45,17 @@ pub struct Parameter {
 }
 
 /// Every parameter, in the order of the metadata.
-pub const PARAMETERS: [Parameter; 24] = [
+pub const PARAMETERS: [Parameter; 25] = [
     Parameter {
         name: "xmfile",
         kind: Kind::Text,
         default: "/etc/xen/vm/MyDomU",
-        required: true,
+        required: false,
         unique: false,
         short: "Xen domain configuration file",
-        long: "Absolute path of the domain configuration file (xl.cfg(5)). It must be present, with the same content, \
-               on every node that the domain may run on.",
+        long: "Absolute path of the domain configuration file (xl.cfg(5), xmdomain.cfg(5)). It must be present, with the same \
+               content, on every node that the domain may run on. It has to be set, except where the toolstack is xe, which has no \
+               such files: there name says which VM it is.",
     },
     Parameter {
         name: "name",
@@ -64,7 +66,8 @@ pub const PARAMETERS: [Parameter; 24] = [
         short: "Name of the domain",
         long: "Name of the domain, overriding the one in the configuration file. Set it where the file may be out of \
                reach, for example on a file system that the cluster mounts: without it, the name is what xl reads from \
-               the file, or, if the file cannot be read, the resource's id. Names that are numbers or that end in \
+               the file, or, if the file cannot be read, the resource's id. Where the toolstack is xe, this is the VM's \
+               name-label; it must be set, and be the only one of its kind in the pool. Names that are numbers or that end in \
                --incoming or --migratedaway are refused, since xl would misread them.",
     },
     Parameter {
@@ -305,6 +308,17 @@ pub const PARAMETERS: [Parameter; 24] = [
                broken off in the last step as well, so that the guest pauses and runs on at the source. At most a day.",
     },
     Parameter {
+        name: "toolstack",
+        kind: Kind::Text,
+        default: "auto",
+        required: false,
+        unique: false,
+        short: "The toolstack that the nodes are taken to have: auto, xl, xm or xe",
+        long: "Which toolstack a node has is a fact of the node (xen-handoff(8), \"TOOLSTACKS\"), and this parameter does not change \
+               it. xl, xm or xe: on a node with another one, the resource is not started, and validate-all says so. auto: any. Only \
+               xl can hand a running domain over; xm and xe can start, stop, monitor and migrate it (allow-migrate).",
+    },
+    Parameter {
         name: "handoff_peer_timeout",
         kind: Kind::Time,
         default: "10",
@@ -392,6 +406,8 @@ pub struct Parameters {
     pub dom0_keeps_mib: u64,
     /// What others must leave to this domain, in MiB; `None` for half of what it is configured with.
     pub memory_floor_mib: Option<u64>,
+    /// The toolstack that the node must have; `None` for any.
+    pub toolstack: Option<toolstack::Kind>,
     /// Where a stop saves the domain's memory to.
     pub snapshot: Option<PathBuf>,
     /// Detach devices of the host before the domain moves.
@@ -493,6 +509,7 @@ impl Parameters {
         Ok(Self {
             xmfile: reader.parsed("xmfile", absolute_path)?,
             snapshot: reader.parsed("snapshot", absolute_path)?,
+            toolstack: reader.parsed("toolstack", toolstack_kind)?.flatten(),
             name: reader.parsed("name", |value| DomainName::new(value).map_err(|error| error.to_string()))?,
             shutdown_timeout: reader.span("shutdown_timeout", 0..=DAY)?,
             shutdown_acpi: reader.flag("shutdown_acpi")?,
@@ -558,6 +575,14 @@ impl Parameters {
 
 fn absolute_path(value: &str) -> Result<PathBuf, String> {
     if value.starts_with('/') { Ok(PathBuf::from(value)) } else { Err("must be an absolute path".to_owned()) }
+}
+
+fn toolstack_kind(value: &str) -> Result<Option<toolstack::Kind>, String> {
+    match toolstack::Kind::parse(value) {
+        None if value == "auto" => Ok(None),
+        None => Err("must be auto, xl, xm or xe".to_owned()),
+        kind => Ok(kind),
+    }
 }
 
 fn mib(value: &str) -> Result<u64, String> {
@@ -629,6 +654,7 @@ mod tests {
             ("reserved_Dom0_memory", "512m"),
             ("memory_floor", "-1"),
             ("snapshot", "var/lib/xen/save"),
+            ("toolstack", "libvirt"),
         ];
         for (name, value) in bad {
             let error = Parameters::read(&set(&[(name, value)])).unwrap_err();

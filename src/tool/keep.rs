@@ -2,7 +2,6 @@
 //! ends when the offer does, however that comes.
 
 use std::fs::OpenOptions;
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::agent::shutdown;
@@ -13,7 +12,7 @@ use crate::domain::DomainName;
 use crate::handoff::record::{Record, RecordError, ShutdownTerms, Store};
 use crate::handoff::{Effect, Epoch, Event, Phase};
 use crate::host::Root;
-use crate::toolstack::{ShutdownRequest, Toolstack, xl::Xl};
+use crate::toolstack::{self, ShutdownRequest};
 use crate::transfer::settle;
 
 /// How often the record is looked at. The offer's end is not waited for blindly: it may be claimed or reclaimed.
@@ -94,7 +93,7 @@ fn end(
 ) -> anyhow::Result<()> {
     let terms = terms.unwrap_or(DEFAULT_TERMS);
     let how = if terms.acpi { ShutdownRequest::PowerButton } else { ShutdownRequest::Drivers };
-    let toolstack: Rc<dyn Toolstack> = Rc::new(Xl::new(root));
+    let toolstack = toolstack::of(root);
     let deadline = Deadline::after(terms.grace() + FORCE);
     // A stop may end it first, and a start then boot it again: that one is not ours to shut down.
     let still_ours = || {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::domain::DomainName;
 use crate::host::Root;
 use crate::ocf::parameters::Parameters;
-use crate::toolstack::{Toolstack, xl::Xl};
+use crate::toolstack;
 
 /// Limit of reading a configuration file.
 const CONFIG_LIMIT: Duration = Duration::from_secs(15);
@@ -27,8 +27,10 @@ fn domain_of(root: &Root, parameters: &Parameters, resource: &str) -> anyhow::Re
     if let Some(name) = &parameters.name {
         return Ok(name.clone());
     }
-    match parameters.xmfile.as_deref().filter(|file| file.is_file()) {
-        Some(file) => Ok(Xl::new(root).read_config(file, CONFIG_LIMIT)?.name),
+    let toolstack = toolstack::of(root);
+    let has_files = toolstack.kind().has_files();
+    match parameters.xmfile.as_deref().filter(|file| has_files && file.is_file()) {
+        Some(file) => Ok(toolstack.read_config(file, CONFIG_LIMIT)?.name),
         None => Ok(DomainName::new(resource)?),
     }
 }

@@ -13,7 +13,7 @@ use crate::ocf::parameters::Parameters;
 use crate::preflight::ask::{ask, needs, this_host};
 use crate::preflight::judge::limits;
 use crate::preflight::{Needs, Report, Verdict};
-use crate::toolstack::xl::Xl;
+use crate::toolstack;
 use crate::transfer::moves;
 use crate::transport::Transport;
 use crate::transport::ssh::Ssh;
@@ -36,18 +36,18 @@ pub fn run(
     let managed = find(cluster.as_ref(), name);
     let parameters = Parameters::read(&managed.parameters)?;
     let file = config.clone().or_else(|| root.seen_inside(parameters.xmfile.as_deref()?));
-    let toolstack = Xl::new(root);
+    let toolstack = toolstack::of(root);
     let domain = match config {
         Some(_) => DomainName::new(name)?,
         None => domain_of(root, &parameters, name)?,
     };
-    let needs = needs(root, &toolstack, &domain, file.as_ref()).map_err(anyhow::Error::msg)?;
+    let needs = needs(root, toolstack.as_ref(), &domain, file.as_ref()).map_err(anyhow::Error::msg)?;
     let me = cluster.own_name();
     let transport = Ssh::new(root, &parameters.reach, cluster.clone());
     let back = transport.address(&me)?;
     let targets = if to.is_empty() { online(cluster.as_ref(), &me, &managed.resource)? } else { to.to_vec() };
     anyhow::ensure!(!targets.is_empty(), "no other node is online; name one with --to");
-    let here = this_host(&toolstack);
+    let here = this_host(toolstack.as_ref());
     let reports: Vec<Report> = targets
         .iter()
         .map(|node| {

@@ -11,6 +11,7 @@ use crate::handoff::record::Store;
 use crate::handoff::resolve::{self, AtSource, AtTarget};
 use crate::handoff::{Ended, Phase, Ran, Transfer};
 use crate::host::Root;
+use crate::toolstack;
 use crate::transfer::settle::{self, AtSourceEnd};
 use crate::transport::forced_command::stands;
 use crate::transport::inquiry::{look_there, settle_there};
@@ -24,6 +25,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// If nothing can be decided, with the reason; if a transfer is under way; if the record cannot be read.
 pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
+    let kind = toolstack::kind_of(root);
+    anyhow::ensure!(kind.streams(), "{}: what it leaves is settled with its own commands", kind.no_stream());
     let store = Store::new(root.state_folder());
     let record = store.load(domain)?;
     let (presence, phase) = stands(root, domain);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError};
+use super::{HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError};
 use crate::domain::{Copy, DomainConfig, DomainId, DomainName, PciAddress, RunState, Sighting};
 
 /// Answers from a script: each listing takes the next sighting; the last one stays.
@@ -36,6 +36,14 @@ impl Fake {
 }
 
 impl Toolstack for Fake {
+    fn kind(&self) -> Kind {
+        Kind::Xl
+    }
+
+    fn installed(&self) -> Result<(), ToolstackError> {
+        Ok(())
+    }
+
     fn sight(&self, name: &DomainName, _limit: Duration) -> Result<Sighting, ToolstackError> {
         self.note(format!("list {name}"));
         let mut sightings = self.sightings.borrow_mut();
@@ -77,8 +85,8 @@ impl Toolstack for Fake {
         Ok(())
     }
 
-    fn create(&self, path: &Path, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("create {} {name}", path.display()));
+    fn create(&self, path: Option<&Path>, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
+        self.note(format!("create {path:?} {name}"));
         Ok(())
     }
 

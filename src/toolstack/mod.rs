@@ -1,6 +1,7 @@
-//! The toolstack: who creates, lists and destroys domains on this node. `xl` is the only one so far.
+//! The toolstack: who creates, lists and destroys domains on this node: `xl`, `xm`, or `xe`. Which one it is, [`choice`] says.
 //!
-//! The trait is what the actions need and no more; [`fake::Fake`] stands beside the real one, for tests.
+//! The trait is what the actions need and no more; [`fake::Fake`] stands beside the real ones, for tests. What a toolstack
+//! cannot do is [`ToolstackError::Cannot`], and never a silent nothing.
 
 use std::fmt;
 use std::path::Path;
@@ -10,12 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::CommandError;
 use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Presence, RunState, Sighting};
+use crate::host::NodeName;
 
+pub mod choice;
 #[cfg(test)]
 pub mod fake;
 pub mod glance;
 pub mod libxl;
+pub mod xe;
 pub mod xl;
+pub mod xm;
+
+pub use choice::{Kind, kind_of, of};
 
 /// Why the toolstack could not do or say something.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,22 @@ pub enum ToolstackError {
         /// The file.
         path: String,
         /// What is wrong with it.
+        what: String,
+    },
+    /// This toolstack has no such thing, or none that can be relied on.
+    #[error("{toolstack} cannot {operation}")]
+    Cannot {
+        /// Which one.
+        toolstack: Kind,
+        /// What was wanted.
+        operation: &'static str,
+    },
+    /// What it was told to act on is not what it was taken for.
+    #[error("{toolstack}: {what}")]
+    Other {
+        /// Which one.
+        toolstack: Kind,
+        /// What was found instead.
         what: String,
     },
 }
@@ -123,8 +146,26 @@ pub struct Size {
     pub memory_mib: u64,
 }
 
+/// Where a domain is to go by the toolstack's own migration.
+#[derive(Debug, Clone, Copy)]
+pub struct Towards<'a> {
+    /// The node's name in the cluster.
+    pub node: &'a NodeName,
+    /// The address by which it is reached for migrations.
+    pub address: &'a NodeName,
+}
+
 /// A toolstack on this node. Every call is bounded by a time limit and starts one process, unless it says otherwise.
 pub trait Toolstack: std::fmt::Debug {
+    /// Which one this is.
+    fn kind(&self) -> Kind;
+
+    /// Whether all of it that we need is installed here. Starts no process.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn installed(&self) -> Result<(), ToolstackError>;
+
     /// What a listing says of `name`.
     ///
     /// # Errors
@@ -149,8 +190,8 @@ pub trait Toolstack: std::fmt::Debug {
         }
     }
 
-    /// True if the toolstack's own daemon for `name` lives: the one that re-creates the domain after a reboot. While
-    /// it does, an absent domain may be in the middle of a reboot. Starts no process.
+    /// True if the toolstack is about to re-create the domain after a reboot, or may be: while its daemon for `name` lives (xl, without
+    /// any process), or its mark of a restart is there (xm). An absent domain is then not known to be stopped.
     fn is_attended(&self, name: &DomainName) -> bool;
 
     /// Reads a configuration file as the toolstack reads it.
@@ -196,11 +237,37 @@ pub trait Toolstack: std::fmt::Debug {
     /// The toolstack's words.
     fn set_memory(&self, name: &DomainName, mib: u64, limit: Duration) -> Result<(), ToolstackError>;
 
-    /// Boots a domain from its configuration under `name`.
+    /// Boots a domain from its configuration under `name`; where the toolstack has no files, from what it knows under that name.
     ///
     /// # Errors
     /// The toolstack's words. The domain may exist all the same after a time-out.
-    fn create(&self, path: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError>;
+    fn create(&self, path: Option<&Path>, name: &DomainName, limit: Duration) -> Result<(), ToolstackError>;
+
+    /// The node outside of this one that runs the domain by the toolstack's own book, if it keeps one for several nodes. It can only
+    /// ever forbid a boot: `None` is no proof.
+    ///
+    /// # Errors
+    /// The toolstack's words. Then the book could not be read.
+    fn runs_elsewhere(&self, _name: &DomainName, _limit: Duration) -> Result<Option<String>, ToolstackError> {
+        Ok(None)
+    }
+
+    /// Has the toolstack itself migrate the domain. That it succeeded does not mean that the domain runs there, and that it failed does
+    /// not mean that it runs here: both ends have to be looked at.
+    ///
+    /// # Errors
+    /// The toolstack's words. After a time-out its daemon may go on with it.
+    fn migrate(&self, _name: &DomainName, _to: Towards<'_>, _limit: Duration) -> Result<(), ToolstackError> {
+        Err(ToolstackError::Cannot { toolstack: self.kind(), operation: "migrate by itself" })
+    }
+
+    /// Whether the toolstack's own migration of the domain is under way, as far as this node can see.
+    ///
+    /// # Errors
+    /// The toolstack's words. Then it is not known.
+    fn is_moving(&self, _name: &DomainName, _limit: Duration) -> Result<bool, ToolstackError> {
+        Ok(false)
+    }
 
     /// The host's PCI devices that the domain has for itself now.
     ///
@@ -267,4 +334,9 @@ pub trait Toolstack: std::fmt::Debug {
     /// # Errors
     /// The toolstack's words; that this toolstack cannot do it.
     fn resume(&self, id: DomainId, limit: Duration) -> Result<(), ToolstackError>;
+}
+
+/// A boot without a file, where there must be one.
+fn no_file(name: &DomainName) -> ToolstackError {
+    ToolstackError::Config { path: format!("of {name}"), what: "there is none".to_owned() }
 }

@@ -17,6 +17,8 @@
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
 //!
+//! Where the toolstack is not xl, `claim`, `receive` and `prepare` are refused with that reason: there is no stream to carry.
+//!
 //! What the caller asked sshd to run (`SSH_ORIGINAL_COMMAND`) is not looked at. Every field of a request is parsed into
 //! a type that cannot be mistaken for an option or a path; a line that does not parse ends the connection.
 
@@ -45,7 +47,7 @@ use crate::memory::Memory;
 use crate::preflight::facts::gather;
 use crate::snapshot::mark;
 use crate::tool::status::rows;
-use crate::toolstack::{Toolstack, xl::Xl};
+use crate::toolstack::{self, xl::Xl};
 use crate::transfer::moves::Why;
 use crate::transfer::progress::Direction;
 use crate::transfer::settle::AtSourceEnd;
@@ -79,16 +81,20 @@ pub fn stands(root: &Root, domain: &DomainName) -> (Presence, Phase) {
 /// The record is read before the listing and again after it: a domain that arrived or left in between would otherwise be
 /// reported by one of the two as it was, and by the other as it is.
 fn stands_by_itself(root: &Root, domain: &DomainName) -> (Presence, Phase) {
-    let (store, xl) = (Store::new(root.state_folder()), Xl::new(root));
+    let (store, toolstack) = (Store::new(root.state_folder()), toolstack::of(root));
     let mut before = match store.load(domain) {
         Ok(record) => record,
         Err(error) => return (Presence::Unknown(error.to_string()), Phase::Idle),
     };
     for _ in 0..3 {
-        let presence = match xl.presence(domain, LIST_LIMIT) {
-            // A reboot: xl destroys the domain and creates it anew.
-            Presence::Absent if xl.is_attended(domain) => {
-                Presence::Unknown("absent, but xl's daemon for it lives: it may be rebooting".to_owned())
+        let presence = match toolstack.presence(domain, LIST_LIMIT) {
+            // A reboot: the toolstack destroys the domain and creates it anew.
+            Presence::Absent if toolstack.is_attended(domain) => Presence::Unknown(
+                "absent, but the toolstack's daemon for it lives or is about to create it anew: it may be rebooting".to_owned(),
+            ),
+            // Which of the two ends has it in a moment is not said by which has it now.
+            Presence::Running(_) if toolstack.is_moving(domain, LIST_LIMIT).unwrap_or(true) => {
+                Presence::Unknown(format!("it runs here, and {} is moving it to another host", toolstack.kind()))
             }
             presence => presence,
         };
@@ -137,9 +143,16 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
     // What was made for a domain that comes over this connection, kept for as long as it lives.
     let mut room = None;
     let (mut slot, mut idle) = (None, IDLE_LIMIT);
+    let kind = toolstack::kind_of(root);
     while let Some(line) = read_line(&from_caller, Deadline::after(idle))? {
         let request: Request = serde_json::from_str(&line)?;
         log::debug!("serve request={request:?}");
+        if let (false, Request::Claim { .. } | Request::Receive { .. } | Request::Prepare { .. }) =
+            (kind.streams(), &request)
+        {
+            write_line(&to_caller, &refused(kind.no_stream()))?;
+            continue;
+        }
         let answer = match request {
             Request::Presence { domain } => {
                 let (presence, phase) = stands(root, &domain);
@@ -153,7 +166,9 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
             Request::Forget { domain, epoch } => {
                 done(PeerFiles::new(root).forget(&domain, epoch).map_err(|error| error.to_string()))
             }
-            Request::Preflight { needs } => Answer::Facts { facts: gather(root, &Xl::new(root), &needs) },
+            Request::Preflight { needs } => {
+                Answer::Facts { facts: gather(root, toolstack::of(root).as_ref(), &needs) }
+            }
             Request::Prepare { domain, room: wanted, devices, limit, comes_in } => {
                 let [by, comes_by] = [limit, comes_in].map(|span| Deadline::after(Duration::from_secs(span)));
                 let made = assignable(root, &devices).and_then(|()| {

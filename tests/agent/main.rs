@@ -23,6 +23,7 @@ mod paths;
 mod progress;
 mod slots;
 mod snapshot;
+mod toolstacks;
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -51,6 +51,49 @@ impl Host {
         Ok(Host { dir, name })
     }
 
+    /// The folder in which the hosts' roots lie beside each other, each under its host's name.
+    pub(crate) fn world(&self) -> PathBuf {
+        self.dir.join("../../../..")
+    }
+
+    /// The host of this name beside this one; `None` if there is none, or it cannot be reached.
+    pub(crate) fn neighbour(&self, name: &str) -> Result<Option<Host>> {
+        let root = self.world().join(name);
+        if !root.join("usr/sbin").is_dir() || root.join("cut").exists() {
+            return Ok(None);
+        }
+        let dir = root.join("var/lib/xl-standin");
+        for folder in ["domains", "ctl"] {
+            std::fs::create_dir_all(dir.join(folder)).with_context(|| format!("making {}", dir.display()))?;
+        }
+        let dir = dir.canonicalize().with_context(|| format!("finding {}", dir.display()))?;
+        Ok(Some(Host { dir, name: name.to_owned() }))
+    }
+
+    pub(crate) fn is_same(&self, other: &Host) -> bool {
+        self.dir == other.dir
+    }
+
+    /// What tells a process of this program which host is its own.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Says that a domain is between its end and its new beginning, or no more.
+    pub(crate) fn note_restart(&self, name: &str, restarts: bool) -> Result<()> {
+        let folder = self.dir.join("restarts");
+        std::fs::create_dir_all(&folder).context("noting a restart")?;
+        let file = folder.join(name);
+        if restarts { std::fs::write(file, "") } else { std::fs::remove_file(file) }
+            .context("noting a restart")
+    }
+
+    /// The domains that are.
+    pub(crate) fn restarting(&self) -> Result<Vec<String>> {
+        let Ok(entries) = std::fs::read_dir(self.dir.join("restarts")) else { return Ok(vec![]) };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
     /// The contents of a knob, trimmed at the end; `None` when it is not set.
     pub(crate) fn knob(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.dir.join("ctl").join(name)).ok().map(|text| text.trim_end().to_owned())

@@ -16,7 +16,7 @@ const BEFORE_RECREATION: Duration = Duration::from_secs(2);
 
 /// Leaves a daemon behind for `domid`; `name` is the name of its log.
 pub(crate) fn start(host: &Host, domid: u32, name: &str) -> anyhow::Result<()> {
-    system::spawn_daemon(domid, host.daemon_log(name)?)
+    system::spawn_daemon(domid, host.daemon_log(name)?, host.dir())
 }
 
 /// The daemon's life; its standard output and error are the log.
@@ -51,8 +51,12 @@ pub(crate) fn daemon(host: &Host, mut domid: u32) -> Outcome {
             return Ok(());
         }
         eprintln!("Domain {domid} needs to be cleaned up: destroying the domain");
+        let restarts = action.ends_with("restart");
+        if restarts {
+            host.note_restart(&domain.name, true)?;
+        }
         host.destroy(domid)?;
-        if !action.ends_with("restart") {
+        if !restarts {
             eprintln!("Done. Exiting now");
             return Ok(());
         }
@@ -63,6 +67,7 @@ pub(crate) fn daemon(host: &Host, mut domid: u32) -> Outcome {
         let again = Domain::boot(&domain.config, boots).context("rebooting")?;
         domid = build(host, again).map_err(|says| crate::Exit::status(3, says))?;
         host.lock()?.change(domid, |d| d.paused = false)?;
+        host.note_restart(&domain.name, false)?;
         eprintln!("Waiting for domain {} (domid {domid}) to die [pid {me}]", domain.name);
     }
 }

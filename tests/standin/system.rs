@@ -50,11 +50,12 @@ pub(crate) fn daemon_of() -> Option<u32> {
 
 /// Starts the monitor daemon of `domid`: our own executable, the same arguments, output to `log`.
 #[allow(clippy::disallowed_methods, reason = "the stand-in is no agent: crate::command is not its")]
-pub(crate) fn spawn_daemon(domid: u32, log: std::fs::File) -> anyhow::Result<()> {
+pub(crate) fn spawn_daemon(domid: u32, log: std::fs::File, dir: &std::path::Path) -> anyhow::Result<()> {
     let log2 = log.try_clone().context("opening the daemon's log")?;
     Command::new(std::env::current_exe().context("finding the executable")?)
         .args(std::env::args_os().skip(1))
         .env(DAEMON, domid.to_string())
+        .env("XL_STANDIN_DIR", dir)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log)

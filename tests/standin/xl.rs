@@ -27,6 +27,8 @@
 //! `xl standin show NAME` prints them as JSON; `xl standin guest NAME crash|reboot|poweroff` is what the guest does by
 //! itself.
 //!
+//! Called as `xm`, `xenstore-ls` or `xe` (a link of that name), it stands in for those, on the same hosts: see `xm.rs`, `xe.rs`.
+//!
 //! **Knobs**, files in `ctl/` (contents are trimmed; a missing file is the default):
 //!
 //! | file | effect |
@@ -66,8 +68,11 @@ mod list;
 mod migrate;
 mod monitor;
 mod receive;
+mod relocate;
 mod stream;
 mod system;
+mod xe;
+mod xm;
 
 use domain::{Domain, Reason};
 use host::{Host, Locked};
@@ -123,6 +128,13 @@ fn run() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(domid) = system::daemon_of() {
         return monitor::daemon(&host, domid);
+    }
+    let called = std::env::args().next().unwrap_or_default();
+    match called.rsplit('/').next() {
+        Some("xm") => return xm::run(&host, &arguments),
+        Some("xenstore-ls") => return xm::store(&host),
+        Some("xe") => return xe::run(&host, &arguments),
+        _ => {}
     }
     // xl's own options come before the subcommand: -v (several), -f, -N, -t, -T
     let first = arguments.iter().position(|a| !a.starts_with('-')).unwrap_or(arguments.len());

@@ -108,6 +108,32 @@ impl World {
         world
     }
 
+    /// As [`Self::new`], with another toolstack on every host; `xl` is installed beside it, as it is in the field. x0 is a VM of the
+    /// pool's book under `xe`.
+    pub fn of(toolstack: &str, names: &[&str]) -> Self {
+        let world = Self::new(names);
+        for (n, name) in names.iter().enumerate() {
+            let root = world.host(name).root;
+            let (links, mark, text): (&[&str], _, _) = match toolstack {
+                "xm" => (&["xm", "xenstore-ls"], "var/run/xend.pid", "4711\n".to_owned()),
+                "xe" => (&["xe"], "etc/xensource-inventory", format!("INSTALLATION_UUID='host-{n}'\n")),
+                other => panic!("no stand-in of {other}"),
+            };
+            for link in links {
+                std::os::unix::fs::symlink("xl", root.join("usr/sbin").join(link)).unwrap();
+            }
+            let mark = root.join(mark);
+            std::fs::create_dir_all(mark.parent().unwrap()).unwrap();
+            std::fs::write(mark, text).unwrap();
+        }
+        if toolstack == "xe" {
+            std::fs::create_dir_all(world.shared("pool")).unwrap();
+            std::fs::write(world.shared("pool/vm-x0"), "name = \"x0\"\ntype = \"hvm\"\nmemory = 16\n")
+                .unwrap();
+        }
+        world
+    }
+
     /// A host of this world.
     pub fn host(&self, name: &str) -> Host {
         Host {

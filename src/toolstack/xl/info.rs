@@ -2,8 +2,8 @@
 
 use crate::toolstack::{HostInfo, XenVersion};
 
-/// Reads `KEY : VALUE` lines.
-pub(super) fn parse_info(text: &str) -> Result<HostInfo, String> {
+/// Reads `KEY : VALUE` lines, which are `xm info`'s too.
+pub(in crate::toolstack) fn parse_info(text: &str) -> Result<HostInfo, String> {
     let field = |name: &str| {
         text.lines()
             .filter_map(|line| line.split_once(':'))

@@ -8,13 +8,16 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{GuestMemory, HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError, glance};
+use super::{
+    GuestMemory, HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, glance,
+    no_file,
+};
 use crate::command::{self, CommandError, Tool};
 use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Sighting};
 use crate::host::Root;
 
 mod config;
-mod info;
+pub(super) mod info;
 mod list;
 
 pub use list::processor_seconds;
@@ -75,6 +78,14 @@ impl Xl {
 }
 
 impl Toolstack for Xl {
+    fn kind(&self) -> Kind {
+        Kind::Xl
+    }
+
+    fn installed(&self) -> Result<(), ToolstackError> {
+        Ok(self.tool().map(drop)?)
+    }
+
     fn sight(&self, name: &DomainName, limit: Duration) -> Result<Sighting, ToolstackError> {
         let output = self.run(&["list".as_ref()], limit)?;
         parse_list(&output.stdout, name)
@@ -179,7 +190,8 @@ impl Toolstack for Xl {
         Ok(())
     }
 
-    fn create(&self, path: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn create(&self, path: Option<&Path>, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+        let path = path.ok_or_else(|| no_file(name))?;
         // Quoted as xl.cfg(5) wants it; the name's character set has no quote in it.
         let name = format!("name=\"{name}\"");
         self.run(&["create".as_ref(), "--quiet".as_ref(), path.as_ref(), name.as_ref()], limit)?;
