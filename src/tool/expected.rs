@@ -8,7 +8,7 @@ use crate::cluster::managed::ManagedDomain;
 use crate::domain::DomainName;
 use crate::host::Root;
 use crate::ocf::parameters::Parameters;
-use crate::toolstack::{Toolstack, xl::Xl};
+use crate::toolstack;
 use crate::transfer::moves::{self, Ending, Move, expected_seconds};
 
 /// How long one move may take.
@@ -55,7 +55,7 @@ impl Experience {
         let domain = domain_of(&self.root, &parameters, &managed.resource).ok()?;
         let configured = || {
             let file = parameters.xmfile.as_deref()?;
-            Xl::new(&self.root).read_config(file, super::CONFIG_LIMIT).ok()
+            toolstack::of(&self.root).read_config(file, super::CONFIG_LIMIT).ok()
         };
         self.expect(&domain, || Some(configured()?.memory_mib).filter(|mib| *mib > 0))
     }
