@@ -60,8 +60,10 @@ fn literals(source: &str) -> Vec<(String, String)> {
             let end = text.match_indices('"').map(|(at, _)| at).find(|at| !escaped(*at)).unwrap();
             found.push((before.clone(), joined(&text[..end])));
             end + 2
-        } else if rest.starts_with("'\\") {
-            rest[2..].chars().next().unwrap().len_utf8() + 2 + rest[3..].find('\'').unwrap()
+        } else if let Some(escaped) = rest.strip_prefix("'\\") {
+            let character = escaped.chars().next().unwrap().len_utf8();
+            let closing = escaped[character..].find('\'').unwrap();
+            3 + character + closing
         } else if c == '\'' && rest.chars().nth(2) == Some('\'') {
             c.len_utf8() * 2 + rest.chars().nth(1).unwrap().len_utf8()
         } else {

@@ -65,7 +65,11 @@ impl System {
     /// Gives a shell's command in it, which must succeed.
     pub(crate) fn sh(&self, command: &str) {
         let mut chroot = Command::new("chroot");
-        chroot.arg(&self.root).args(["/bin/sh", "-c", command]).env_clear().env("PATH", "/bin:/usr/bin");
+        chroot
+            .arg(&self.root)
+            .args(["/bin/sh", "-c", command])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         end(&mut chroot).text();
     }
 
