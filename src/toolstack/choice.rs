@@ -19,7 +19,7 @@ use crate::host::Root;
 use crate::settings;
 
 /// The setting in `/etc/sysconfig/xen-handoff`.
-const SETTING: &str = "toolstack";
+pub const SETTING: &str = "toolstack";
 /// XAPI's own description of its host.
 pub(super) const INVENTORY: &str = "/etc/xensource-inventory";
 /// What a running xend leaves behind, and one that has crashed.

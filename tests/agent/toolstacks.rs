@@ -200,7 +200,12 @@ fn p4_a_migration_of_xm_or_xe_that_fails_leaves_the_domain_where_it_was() {
         let migrate = act(&n1, toolstack, "migrate_to", &[TO_N2]);
         assert_eq!(migrate.code, 1, "{toolstack}");
         assert!(migrate.reason.contains("it still runs here"), "{toolstack}: {}", migrate.reason);
-        assert!(n1.runs_x0() && n2.domains().is_empty(), "{toolstack}: {:?} {:?}", n1.domains(), n2.domains());
+        assert!(
+            n1.runs_x0() && n2.domains().is_empty(),
+            "{toolstack}: {:?} {:?}",
+            n1.domains(),
+            n2.domains()
+        );
         assert_eq!(code(&n1, toolstack, "monitor"), 0, "{toolstack}");
         // It was not begun at all where the target has one already, or cannot be asked.
         n2.cut(true);
@@ -241,6 +246,34 @@ fn a_migration_whose_end_cannot_be_told_is_an_error_and_neither_success_nor_not_
 }
 
 #[test]
+fn a_target_that_dies_on_the_way_does_not_hold_up_the_stop_of_what_never_left() {
+    for toolstack in BOTH {
+        let world = running(toolstack);
+        let (n1, n2) = (world.host("n1"), world.host("n2"));
+        let hold = format!("{toolstack}-migrate.hold");
+        n1.knob(&hold, "in-stream");
+        n1.knob(&format!("{toolstack}-migrate.breaks"), "");
+        std::thread::scope(|scope| {
+            let short = [TO_N2, ("OCF_RESKEY_CRM_meta_timeout", "12000")];
+            let migrating = scope.spawn(move || act(&n1, toolstack, "migrate_to", &short));
+            eventually("the copy arrives", || !n2.domains().is_empty());
+            n2.cut(true);
+            world.host("n1").unset_knob(&hold);
+            let migrate = migrating.join().unwrap();
+            assert_eq!(migrate.code, 1, "{toolstack}: {}", migrate.reason);
+            assert!(migrate.reason.contains("no clear end"), "{toolstack}: {}", migrate.reason);
+        });
+        let n1 = world.host("n1");
+        let soon = [("OCF_RESKEY_CRM_meta_timeout", "9000")];
+        assert_eq!(act(&n1, toolstack, "stop", &soon).code, 1, "{toolstack}: n2 may be running it");
+        assert!(n1.runs_x0(), "{toolstack}");
+        world.lose("n2");
+        assert_eq!(act(&n1, toolstack, "stop", &soon).code, 0, "{toolstack}");
+        assert_eq!(act(&n1, toolstack, "start", &soon).code, 1, "{toolstack}: n2 was lost, and not fenced");
+    }
+}
+
+#[test]
 fn p1_while_the_toolstack_moves_a_domain_no_other_node_boots_it_and_no_stop_ends_a_copy() {
     for toolstack in BOTH {
         let world = running(toolstack);
@@ -270,8 +303,7 @@ fn a_copy_that_is_lost_on_its_way_is_no_success() {
         let world = running(toolstack);
         let (n1, n2) = (world.host("n1"), world.host("n2"));
         n2.knob(&format!("{toolstack}-migrate.loses"), "");
-        let migrate =
-            act(&n1, toolstack, "migrate_to", &[TO_N2, ("OCF_RESKEY_CRM_meta_timeout", "10000")]);
+        let migrate = act(&n1, toolstack, "migrate_to", &[TO_N2, ("OCF_RESKEY_CRM_meta_timeout", "10000")]);
         assert_eq!(migrate.code, 1, "{toolstack}: the command said that it was done: {}", migrate.reason);
         assert_eq!(act(&n2, toolstack, "migrate_from", &[FROM_N1]).code, 1, "{toolstack}");
         // It is lost, and both ends say so: a start may boot it.
@@ -378,7 +410,11 @@ fn what_a_toolstack_cannot_do_is_refused_before_anything_begins_and_a_stop_goes_
             let refused = act(&n1, toolstack, action, &[(parameter, value)]);
             assert_eq!(refused.code, 6, "{toolstack} {action} {parameter}: {}", refused.reason);
             let name = parameter.trim_start_matches("OCF_RESKEY_");
-            assert!(refused.reason.contains(name) && refused.reason.contains(toolstack), "{}", refused.reason);
+            assert!(
+                refused.reason.contains(name) && refused.reason.contains(toolstack),
+                "{}",
+                refused.reason
+            );
         }
         assert_eq!(act(&n1, toolstack, "monitor", &[(parameter, value)]).code, 0, "{toolstack} {parameter}");
         world.plan(&NODES, None);
@@ -445,7 +481,6 @@ fn a_snapshot_works_under_xm() {
     assert!(n1.domains().is_empty());
     let start = act(&n1, "xm", "start", &snapshot);
     assert_eq!(start.code, 0, "{}", start.reason);
-    let boot_id =
-        |shown: &str| serde_json::from_str::<serde_json::Value>(shown).unwrap()["boot_id"].clone();
+    let boot_id = |shown: &str| serde_json::from_str::<serde_json::Value>(shown).unwrap()["boot_id"].clone();
     assert_eq!(boot_id(&before), boot_id(&boots(&n1)), "it was booted");
 }
