@@ -56,6 +56,11 @@ impl Kind {
         self != Self::Xe
     }
 
+    /// Whether it can press a guest's ACPI power button.
+    pub fn has_power_button(self) -> bool {
+        self != Self::Xe
+    }
+
     /// Whether its stream can be carried by us, up to its handshake. Only xl's receiver waits for a GO; the others move a domain by
     /// themselves, from daemon to daemon.
     pub fn streams(self) -> bool {
