@@ -107,8 +107,8 @@ fn agent_page() -> anyhow::Result<String> {
 /// What the two kinds of settings are, by who reads them.
 fn about(reader: Reader) -> &'static str {
     match reader {
-        Reader::EveryMove => {
-            "Settings of this host. They are read whenever a move begins, so a change needs no restart."
+        Reader::EveryTime => {
+            "Settings of this host. They are read whenever they are needed, so a change needs no restart."
         }
         Reader::Guard => {
             "Settings of xen-handoff-guard.service, and of what it starts (the keepers of offers, the settling of broken transfers). \
@@ -129,7 +129,7 @@ fn settings_page() -> anyhow::Result<String> {
     writeln!(page, ".SH NAME\nxen\\-handoff.conf \\- settings of xen\\-handoff on one host")?;
     writeln!(page, ".SH SYNOPSIS\n.I {}", plain(settings::FILE))?;
     for (heading, reader) in
-        [("SETTINGS OF THE HOST", Reader::EveryMove), ("SETTINGS OF THE GUARD", Reader::Guard)]
+        [("SETTINGS OF THE HOST", Reader::EveryTime), ("SETTINGS OF THE GUARD", Reader::Guard)]
     {
         writeln!(page, ".SH {heading}\n{}", plain(about(reader)))?;
         for setting in SETTINGS.iter().filter(|setting| setting.reader == reader) {
@@ -150,7 +150,7 @@ fn settings_file() -> anyhow::Result<String> {
         &mut file,
         "Settings of xen-handoff on this host, as name=value: see xen-handoff.conf(5). An edited file is kept at an upgrade.",
     )?;
-    for reader in [Reader::EveryMove, Reader::Guard] {
+    for reader in [Reader::EveryTime, Reader::Guard] {
         writeln!(file)?;
         comment(&mut file, about(reader))?;
         for setting in SETTINGS.iter().filter(|setting| setting.reader == reader) {

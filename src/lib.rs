@@ -17,7 +17,7 @@
 //! | [`preflight`] | whether another node can take the domain |
 //! | [`snapshot`] | a domain's saved memory, and when it may be used |
 //! | [`memory`] | room for a domain, out of the memory of others |
-//! | [`toolstack`] | `xl` |
+//! | [`toolstack`] | `xl`, `xm`, `xe`, and which of them this host has |
 //! | [`ocf`] | the standard's nouns: environment, parameters, exit codes, metadata (knows no Xen) |
 //! | [`domain`] | names, ids, what a listing says of a domain |
 //! | [`tool`] | the operators' subcommands |

@@ -2,6 +2,7 @@
 //! neither a cluster manager's environment nor a resource's parameters, so they are read where they lie.
 
 use crate::host::Root;
+use crate::toolstack::choice;
 use crate::transfer::slots;
 
 /// Where they are.
@@ -11,7 +12,7 @@ pub const FILE: &str = "/etc/sysconfig/xen-handoff";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
     /// This module, whenever it is asked.
-    EveryMove,
+    EveryTime,
     /// systemd, for the guard's environment, when that starts.
     Guard,
 }
@@ -34,13 +35,22 @@ pub struct Setting {
 }
 
 /// All of them, in the file's order.
-pub const SETTINGS: [Setting; 5] = [
+pub const SETTINGS: [Setting; 6] = [
+    Setting {
+        name: choice::SETTING,
+        values: "auto, xl, xm or xe",
+        default: "auto",
+        example: "auto",
+        reader: Reader::EveryTime,
+        what: "Which toolstack this host has. auto: xe where there is /etc/xensource-inventory, xm where xend runs or only xm is \
+               installed, else xl. See xen-handoff(8), TOOLSTACKS.",
+    },
     Setting {
         name: slots::SETTINGS[0],
         values: "a whole number; 0: no limit",
         default: "2",
         example: "2",
-        reader: Reader::EveryMove,
+        reader: Reader::EveryTime,
         what: "Moves that this host takes part in at once as their source, handoffs and the cluster's own migrations together. What is \
                beyond that waits in line, inside its action's timeout, in the order of the resources' priorities.",
     },
@@ -49,7 +59,7 @@ pub const SETTINGS: [Setting; 5] = [
         values: "a whole number; 0: no limit",
         default: "2",
         example: "2",
-        reader: Reader::EveryMove,
+        reader: Reader::EveryTime,
         what: "The same as their target.",
     },
     Setting {
@@ -107,8 +117,12 @@ mod tests {
 
     #[test]
     fn what_is_said_to_hold_without_a_setting_is_what_holds() {
-        for setting in SETTINGS.iter().filter(|setting| setting.reader == Reader::EveryMove) {
-            assert_eq!(setting.default, slots::DEFAULT_LIMIT.to_string(), "{}", setting.name);
+        for setting in SETTINGS.iter().filter(|setting| setting.reader == Reader::EveryTime) {
+            let holds = match setting.name {
+                choice::SETTING => "auto".to_owned(),
+                _ => slots::DEFAULT_LIMIT.to_string(),
+            };
+            assert_eq!(setting.default, holds, "{}", setting.name);
             assert_eq!(setting.example, setting.default, "{}", setting.name);
         }
     }

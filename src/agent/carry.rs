@@ -58,6 +58,12 @@ impl Said {
             Err(ToolstackError::Command(error @ CommandError::TimedOut { .. })) => {
                 Self::NoEnd(error.to_string())
             }
+            // Killed: its daemon goes on.
+            Err(ToolstackError::Command(error @ CommandError::Failed { status, .. }))
+                if status.code().is_none() =>
+            {
+                Self::NoEnd(error.to_string())
+            }
             Err(error) => Self::Failed(error.to_string()),
         }
     }
@@ -219,8 +225,8 @@ impl Agent {
                     log::info!("domain={} open migration: {now}", self.domain);
                     seen = now;
                 }
-                if here.presence == Presence::Absent && !here.moving && self.is_lost(other) {
-                    // Nobody sends it any more, or a start will have to prove that.
+                if here.is_settled() && self.is_lost(other) {
+                    // What has become of the copy over there, a start will have to prove.
                     return Some(false);
                 }
                 let both =

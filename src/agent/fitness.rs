@@ -38,7 +38,11 @@ pub(super) fn fits(kind: Kind, parameters: &Parameters) -> Result<(), String> {
         ("migration_compression", terms.compression != Default::default(), "its moves are its own"),
         ("migration_deadline", terms.deadline.is_some(), "its moves are its own and cannot be broken off"),
         ("snapshot", only_xe && parameters.snapshot.is_some(), "it cannot save a domain to a file"),
-        ("shutdown_acpi", only_xe && parameters.shutdown_acpi, "it cannot press a guest's power button"),
+        (
+            "shutdown_acpi",
+            !kind.has_power_button() && parameters.shutdown_acpi,
+            "it cannot press a guest's power button",
+        ),
     ];
     match asked.into_iter().find(|(_, is_asked, _)| *is_asked) {
         Some((name, _, why)) => {

@@ -39,8 +39,6 @@ impl Agent {
         let effects = self.advance("migrate_from", Event::Confirmed).map_err(|error| self.generic(error))?;
         if effects.contains(&Effect::ReportRunning) {
             if !self.toolstack.kind().streams() {
-                // Nothing of ours has received it.
-                self.runs_by_itself();
                 self.has_arrived();
             }
             self.attach_devices()?;

@@ -147,7 +147,9 @@ impl Agent {
     fn terms(&self) -> ShutdownTerms {
         let from_timeout = self.environment.timeout.map(|timeout| timeout * 2 / 3);
         let grace = self.parameters.shutdown_timeout.or(from_timeout).unwrap_or(DEFAULT_GRACE);
-        ShutdownTerms { seconds: grace.as_secs(), acpi: self.parameters.shutdown_acpi }
+        // Where there is no power button, a guest is better asked in the other way than not at all.
+        let acpi = self.parameters.shutdown_acpi && self.toolstack.kind().has_power_button();
+        ShutdownTerms { seconds: grace.as_secs(), acpi }
     }
 
     /// Ends the domain, with its memory saved where that is asked for, or for good.

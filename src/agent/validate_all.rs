@@ -35,7 +35,6 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     fitness::asserted(kind, &parameters).map_err(|what| Failure::new(ExitCode::NotInstalled, what))?;
     toolstack.installed().or_exit(ExitCode::NotInstalled, "this node has no toolstack")?;
     fitness::fits(kind, &parameters).map_err(|what| Failure::new(ExitCode::Configured, what))?;
-    warn_of_no_key(environment, &parameters, kind);
     if !kind.has_files() {
         if parameters.name.is_none() {
             let what = format!("parameter name is required where the toolstack is {kind}, and not set");
@@ -58,6 +57,7 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
         Err(error @ ToolstackError::Config { .. }) => return Err(Failure::new(ExitCode::Configured, error)),
         Err(error) => return Err(Failure::new(ExitCode::Generic, error)),
     }
+    warn_of_no_key(environment, &parameters, kind);
     if environment.check_level >= ELSEWHERE {
         elsewhere(environment, &parameters, toolstack.as_ref(), file)?;
     }

@@ -88,7 +88,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         unique: false,
         short: "Shut down by the ACPI power button",
         long: "Shut the guest down by an ACPI power button event (xl trigger NAME power) instead of xl shutdown: for \
-               fully virtualised guests without Xen drivers.",
+               fully virtualised guests without Xen drivers. Not with xe.",
     },
     Parameter {
         name: "allow_mem_management",
@@ -116,7 +116,7 @@ pub const PARAMETERS: [Parameter; 25] = [
                run the domain since; otherwise it is discarded and the domain is booted, from disks as after a power cut: with a \
                local folder, also by a start on another node. Every node must answer at the stop too, or it is an ordinary \
                shutdown, as it is where saving fails. The save may take half of the stop's timeout. Never restore one of these files \
-               by hand. With xl only.",
+               by hand. Not with xe.",
     },
     Parameter {
         name: "node_ip_attribute",
@@ -241,7 +241,7 @@ pub const PARAMETERS: [Parameter; 25] = [
                does not move after all, where it was. The guest must be able to do without them for the time, and every node must \
                have a device at the same address, free for domains (xl pci-assignable-add). A domain with a device that its \
                configuration does not name is not moved. false: a stop of such a domain is an ordinary one, and a migration fails \
-               before it begins.",
+               before it begins. With xl only.",
     },
     Parameter {
         name: "migration_user",
@@ -281,7 +281,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         long: "How much of the network one move of this domain may use, in MiB/s (of 1048576 bytes), whether the cluster migrates \
                it or hands it over. 0: no limit. What goes over the connection counts: with migration_compression the domain \
                itself moves faster. The limit holds to the end, so a low one makes the pause longer, in which the pages go that \
-               the guest has written last. A source with a version that knows no limit sends as fast as it can, and the log says so.",
+               the guest has written last. A source with a version that knows no limit sends as fast as it can, and the log says so. With xl only.",
     },
     Parameter {
         name: "migration_compression",
@@ -292,7 +292,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         short: "Compression of a move's stream: none or zstd",
         long: "zstd: the domain's memory is compressed on its way, which pays where the network is slower than about 200 MiB/s \
                for each processor that dom0 can spare at both ends. none: it goes as it is, without passing through the \
-               agent's memory. Where the other node has a version that cannot, it goes as it is, and the log says so.",
+               agent's memory. Where the other node has a version that cannot, it goes as it is, and the log says so. With xl only.",
     },
     Parameter {
         name: "migration_deadline",
@@ -305,7 +305,7 @@ pub const PARAMETERS: [Parameter; 25] = [
                suspended for the last step by then is broken off: the guest runs on at the source as if nothing had been, \
                migrate_to fails with the reason, and a start tries again until its own timeout. Once the guest is \
                suspended, its move is not broken off by this. 0: no limit but the operation's timeout, by which a move can be \
-               broken off in the last step as well, so that the guest pauses and runs on at the source. At most a day.",
+               broken off in the last step as well, so that the guest pauses and runs on at the source. At most a day. With xl only.",
     },
     Parameter {
         name: "toolstack",

@@ -19,7 +19,7 @@ use crate::host::Root;
 use crate::settings;
 
 /// The setting in `/etc/sysconfig/xen-handoff`.
-const SETTING: &str = "toolstack";
+pub const SETTING: &str = "toolstack";
 /// XAPI's own description of its host.
 pub(super) const INVENTORY: &str = "/etc/xensource-inventory";
 /// What a running xend leaves behind, and one that has crashed.
@@ -53,6 +53,11 @@ impl Kind {
 
     /// Whether its domains are made from configuration files. XAPI keeps them in the pool's database.
     pub fn has_files(self) -> bool {
+        self != Self::Xe
+    }
+
+    /// Whether it can press a guest's ACPI power button.
+    pub fn has_power_button(self) -> bool {
         self != Self::Xe
     }
 

@@ -4,9 +4,21 @@
 use crate::world::{Call, Host, World};
 use crate::{NODES, eventually};
 
-const BOTH: [&str; 2] = ["xm", "xe"];
 const TO_N2: (&str, &str) = ("OCF_RESKEY_CRM_meta_migrate_target", "n2");
 const FROM_N1: (&str, &str) = ("OCF_RESKEY_CRM_meta_migrate_source", "n1");
+
+/// The same story on either, side by side: most of it is waiting.
+fn both(story: impl Fn(&'static str) + Sync) {
+    std::thread::scope(|scope| {
+        let told = ["xm", "xe"].map(|toolstack| {
+            scope.spawn({
+                let story = &story;
+                move || story(toolstack)
+            })
+        });
+        told.into_iter().for_each(|told| told.join().unwrap());
+    });
+}
 
 /// x0's parameters, as each toolstack has them.
 fn with<'a>(toolstack: &str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -54,7 +66,7 @@ fn boots(host: &Host) -> String {
 
 #[test]
 fn preconditions_and_exit_codes_are_the_same_under_xm_and_xe() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = World::of(toolstack, &NODES);
         let n1 = world.host("n1");
         let code = |action| code(&n1, toolstack, action);
@@ -71,12 +83,12 @@ fn preconditions_and_exit_codes_are_the_same_under_xm_and_xe() {
         assert_eq!((code("stop"), code("stop")), (0, 0), "{toolstack}");
         assert_eq!(code("monitor"), 7, "{toolstack}");
         assert!(n1.domains().is_empty(), "{toolstack}");
-    }
+    });
 }
 
 #[test]
 fn monitor_is_an_error_and_never_7_when_xend_or_the_pools_master_does_not_answer() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let (n1, n2) = (world.host("n1"), world.host("n2"));
         silence(&world, toolstack, true);
@@ -97,24 +109,24 @@ fn monitor_is_an_error_and_never_7_when_xend_or_the_pools_master_does_not_answer
             assert_eq!(monitor.code, 1, "{toolstack} {knob} {text}: {}", monitor.reason);
             n2.unset_knob(&knob);
         }
-    }
+    });
 }
 
 #[test]
 fn a_stop_under_xm_and_xe_is_an_ordinary_one_and_says_why() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let n1 = world.host("n1");
         assert_eq!(code(&n1, toolstack, "stop"), 0);
         assert!(n1.domains().is_empty() && n1.phase() == "idle", "{toolstack}: {}", n1.phase());
         let why = format!("no handoff: the toolstack here is {toolstack}");
         assert!(world.log().contains(&why) && world.log().contains("stop: shut down"), "{}", world.log());
-    }
+    });
 }
 
 #[test]
 fn a_guest_under_xm_and_xe_that_ignores_the_shutdown_is_destroyed_within_its_budget() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let n1 = world.host("n1");
         n1.knob("x0.ignore-shutdown", "");
@@ -127,7 +139,7 @@ fn a_guest_under_xm_and_xe_that_ignores_the_shutdown_is_destroyed_within_its_bud
         assert_eq!(stop.code, 0, "{toolstack}: {}", stop.reason);
         assert!(n1.domains().is_empty(), "{toolstack}");
         assert!(world.log().contains("stop: destroyed"), "{}", world.log());
-    }
+    });
 }
 
 #[test]
@@ -166,7 +178,7 @@ fn xend_being_about_to_recreate_a_domain_is_no_absence() {
 
 #[test]
 fn the_clusters_migration_is_the_toolstacks_own_and_the_guest_does_not_notice() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let (n1, n2) = (world.host("n1"), world.host("n2"));
         let before = boots(&n1);
@@ -188,19 +200,24 @@ fn the_clusters_migration_is_the_toolstacks_own_and_the_guest_does_not_notice() 
             "vm-migrate uuid=vm-x0 resident-on=host-0 host-uuid=host-1 live=true"
         };
         assert!(calls.contains(verb), "{calls}");
-    }
+    });
 }
 
 #[test]
 fn p4_a_migration_of_xm_or_xe_that_fails_leaves_the_domain_where_it_was() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let (n1, n2) = (world.host("n1"), world.host("n2"));
         n1.knob(&format!("{toolstack}-migrate.breaks"), "");
         let migrate = act(&n1, toolstack, "migrate_to", &[TO_N2]);
         assert_eq!(migrate.code, 1, "{toolstack}");
         assert!(migrate.reason.contains("it still runs here"), "{toolstack}: {}", migrate.reason);
-        assert!(n1.runs_x0() && n2.domains().is_empty(), "{toolstack}: {:?} {:?}", n1.domains(), n2.domains());
+        assert!(
+            n1.runs_x0() && n2.domains().is_empty(),
+            "{toolstack}: {:?} {:?}",
+            n1.domains(),
+            n2.domains()
+        );
         assert_eq!(code(&n1, toolstack, "monitor"), 0, "{toolstack}");
         // It was not begun at all where the target has one already, or cannot be asked.
         n2.cut(true);
@@ -208,12 +225,12 @@ fn p4_a_migration_of_xm_or_xe_that_fails_leaves_the_domain_where_it_was() {
         assert_eq!(migrate.code, 1, "{toolstack}: {}", migrate.reason);
         assert!(n1.runs_x0(), "{toolstack}");
         n2.cut(false);
-    }
+    });
 }
 
 #[test]
 fn a_migration_whose_end_cannot_be_told_is_an_error_and_neither_success_nor_not_running() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
         // The daemon dies with the copy of the source suspended and the one of the target paused.
@@ -237,12 +254,40 @@ fn a_migration_whose_end_cannot_be_told_is_an_error_and_neither_success_nor_not_
         let start = act(&n3, toolstack, "start", &[("OCF_RESKEY_CRM_meta_timeout", "9000")]);
         assert_eq!(start.code, 1, "{toolstack}: {}", start.reason);
         assert!(n3.domains().is_empty(), "{toolstack}");
-    }
+    });
+}
+
+#[test]
+fn a_target_that_dies_on_the_way_does_not_hold_up_the_stop_of_what_never_left() {
+    both(|toolstack| {
+        let world = running(toolstack);
+        let (n1, n2) = (world.host("n1"), world.host("n2"));
+        let hold = format!("{toolstack}-migrate.hold");
+        n1.knob(&hold, "in-stream");
+        n1.knob(&format!("{toolstack}-migrate.breaks"), "");
+        std::thread::scope(|scope| {
+            let short = [TO_N2, ("OCF_RESKEY_CRM_meta_timeout", "12000")];
+            let migrating = scope.spawn(move || act(&n1, toolstack, "migrate_to", &short));
+            eventually("the copy arrives", || !n2.domains().is_empty());
+            n2.cut(true);
+            world.host("n1").unset_knob(&hold);
+            let migrate = migrating.join().unwrap();
+            assert_eq!(migrate.code, 1, "{toolstack}: {}", migrate.reason);
+            assert!(migrate.reason.contains("no clear end"), "{toolstack}: {}", migrate.reason);
+        });
+        let n1 = world.host("n1");
+        let soon = [("OCF_RESKEY_CRM_meta_timeout", "9000")];
+        assert_eq!(act(&n1, toolstack, "stop", &soon).code, 1, "{toolstack}: n2 may be running it");
+        assert!(n1.runs_x0(), "{toolstack}");
+        world.lose("n2");
+        assert_eq!(act(&n1, toolstack, "stop", &soon).code, 0, "{toolstack}");
+        assert_eq!(act(&n1, toolstack, "start", &soon).code, 1, "{toolstack}: n2 was lost, and not fenced");
+    });
 }
 
 #[test]
 fn p1_while_the_toolstack_moves_a_domain_no_other_node_boots_it_and_no_stop_ends_a_copy() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
         let knob = format!("{toolstack}-migrate.hold");
@@ -261,28 +306,27 @@ fn p1_while_the_toolstack_moves_a_domain_no_other_node_boots_it_and_no_stop_ends
             assert_eq!(migrate.code, 0, "{toolstack}: {}", migrate.reason);
         });
         assert!(n2.runs_x0() && n1.domains().is_empty() && n3.domains().is_empty(), "{toolstack}");
-    }
+    });
 }
 
 #[test]
 fn a_copy_that_is_lost_on_its_way_is_no_success() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let (n1, n2) = (world.host("n1"), world.host("n2"));
         n2.knob(&format!("{toolstack}-migrate.loses"), "");
-        let migrate =
-            act(&n1, toolstack, "migrate_to", &[TO_N2, ("OCF_RESKEY_CRM_meta_timeout", "10000")]);
+        let migrate = act(&n1, toolstack, "migrate_to", &[TO_N2, ("OCF_RESKEY_CRM_meta_timeout", "10000")]);
         assert_eq!(migrate.code, 1, "{toolstack}: the command said that it was done: {}", migrate.reason);
         assert_eq!(act(&n2, toolstack, "migrate_from", &[FROM_N1]).code, 1, "{toolstack}");
         // It is lost, and both ends say so: a start may boot it.
         assert_eq!(code(&n1, toolstack, "stop"), 0, "{toolstack}");
         assert_eq!(code(&n2, toolstack, "start"), 0, "{toolstack}");
-    }
+    });
 }
 
 #[test]
 fn p2_no_boot_while_another_node_has_it_or_does_not_answer() {
-    for toolstack in BOTH {
+    both(|toolstack| {
         let world = running(toolstack);
         let (n1, n2) = (world.host("n1"), world.host("n2"));
         let soon = [("OCF_RESKEY_CRM_meta_timeout", "9000")];
@@ -294,7 +338,7 @@ fn p2_no_boot_while_another_node_has_it_or_does_not_answer() {
         assert_eq!(start.code, 1, "{toolstack}: {}", start.reason);
         assert!(n2.domains().is_empty(), "{toolstack}");
         n1.cut(false);
-    }
+    });
 }
 
 #[test]
@@ -378,11 +422,16 @@ fn what_a_toolstack_cannot_do_is_refused_before_anything_begins_and_a_stop_goes_
             let refused = act(&n1, toolstack, action, &[(parameter, value)]);
             assert_eq!(refused.code, 6, "{toolstack} {action} {parameter}: {}", refused.reason);
             let name = parameter.trim_start_matches("OCF_RESKEY_");
-            assert!(refused.reason.contains(name) && refused.reason.contains(toolstack), "{}", refused.reason);
+            assert!(
+                refused.reason.contains(name) && refused.reason.contains(toolstack),
+                "{}",
+                refused.reason
+            );
         }
         assert_eq!(act(&n1, toolstack, "monitor", &[(parameter, value)]).code, 0, "{toolstack} {parameter}");
         world.plan(&NODES, None);
         assert_eq!(act(&n1, toolstack, "stop", &[(parameter, value)]).code, 0, "{toolstack} {parameter}");
+        assert!(world.log().contains("stop: shut down"), "{toolstack} {parameter}: {}", world.log());
     }
 }
 
@@ -445,7 +494,6 @@ fn a_snapshot_works_under_xm() {
     assert!(n1.domains().is_empty());
     let start = act(&n1, "xm", "start", &snapshot);
     assert_eq!(start.code, 0, "{}", start.reason);
-    let boot_id =
-        |shown: &str| serde_json::from_str::<serde_json::Value>(shown).unwrap()["boot_id"].clone();
+    let boot_id = |shown: &str| serde_json::from_str::<serde_json::Value>(shown).unwrap()["boot_id"].clone();
     assert_eq!(boot_id(&before), boot_id(&boots(&n1)), "it was booted");
 }

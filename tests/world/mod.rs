@@ -115,9 +115,8 @@ impl World {
         for (n, name) in names.iter().enumerate() {
             let root = world.host(name).root;
             let (links, mark, text): (&[&str], _, _) = match toolstack {
-                "xm" => (&["xm", "xenstore-ls"], "var/run/xend.pid", "4711\n".to_owned()),
                 "xe" => (&["xe"], "etc/xensource-inventory", format!("INSTALLATION_UUID='host-{n}'\n")),
-                other => panic!("no stand-in of {other}"),
+                _ => (&["xm", "xenstore-ls"], "var/run/xend.pid", "4711\n".to_owned()),
             };
             for link in links {
                 std::os::unix::fs::symlink("xl", root.join("usr/sbin").join(link)).unwrap();
@@ -185,6 +184,17 @@ impl World {
              rc-code=\"{rc}\" op-status=\"0\"/></lrm_resource></lrm_resources></lrm></node_state>"
         );
         std::fs::write(path, format!("{}{ops}{}", &cib[..end], &cib[end + 2..])).unwrap();
+    }
+
+    /// The cluster has lost this host, and has not fenced it.
+    pub fn lose(&self, name: &str) {
+        let path = self.shared("cib.xml");
+        let cib = std::fs::read_to_string(&path).unwrap();
+        let state = |online: &str| format!("<node_state uname=\"{name}\" {online}");
+        let lost = cib
+            .replace(&state("in_ccm=\"true\" crmd=\"online\""), &state("in_ccm=\"false\" crmd=\"offline\""));
+        assert_ne!(cib, lost);
+        std::fs::write(path, lost).unwrap();
     }
 
     /// A file that all hosts share.
