@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::domain::DomainName;
 use crate::host::Root;
-use crate::transfer::moves::{self, Ending, Move, Why};
+use crate::transfer::moves::{self, Ending, Move, Why, shown_rate};
 
 /// Prints the newest `last` of them, the oldest of these first.
 ///
@@ -28,7 +28,7 @@ pub fn run(root: &Root, domain: Option<&DomainName>, last: usize, json: bool) ->
     writeln!(
         out,
         "{:<17} {:<20} {:<28} {:<10} {:<10} {:>7} {:>8} {:>7}  END",
-        "UTC", "DOMAIN", "WAY", "", "WHY", "SECONDS", "MIB", "MIB/S"
+        "UTC", "DOMAIN", "WAY", "DIRECTION", "WHY", "SECONDS", "MIB", "MIB/S"
     )?;
     for entry in newest {
         writeln!(out, "{}", line(entry))?;
@@ -97,9 +97,11 @@ fn line(entry: &Move) -> String {
         Ending::Undecided => format!("{end}: see xen-handoff recover"),
         Ending::Moved | Ending::Gone => end.to_owned(),
     };
-    let rate = entry.flow.mib_per_second().map_or("-".to_owned(), |rate| format!("{rate:.0}"));
+    let compressed =
+        entry.flow.wire.map_or(String::new(), |wire| format!(" ({} MiB on the connection)", wire >> 20));
+    let rate = entry.flow.mib_per_second().map_or("-".to_owned(), shown_rate);
     format!(
-        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>5}.{} {:>8} {rate:>7}  {end}",
+        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>5}.{} {:>8} {rate:>7}  {end}{compressed}",
         entry.began_at.minute(),
         entry.domain.as_str(),
         entry.total_ms / 1000,
@@ -117,9 +119,8 @@ mod tests {
     use crate::transfer::moves::Flow;
     use crate::transfer::progress::Direction;
 
-    #[test]
-    fn moves_are_counted_by_what_they_were() {
-        let entry = |end, total_ms| Move {
+    fn entry(end: Ending, total_ms: u64) -> Move {
+        Move {
             domain: DomainName::new("x0").unwrap(),
             source: NodeName::new("n1").unwrap(),
             target: NodeName::new("n2").unwrap(),
@@ -131,7 +132,19 @@ mod tests {
             flow: Flow::default(),
             end,
             said: String::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_slow_move_has_a_rate_and_a_compressed_one_says_what_the_network_carried() {
+        let (opened_ms, ready_ms) = (Some(1000), Some(51_000));
+        let flow = Flow { bytes: 130 << 20, wire: Some(9 << 20), opened_ms, ready_ms, reported_ms: None };
+        let line = line(&Move { flow, ..entry(Ending::Moved, 60_480) });
+        assert!(line.ends_with("  60.4      130     2.6  moved (9 MiB on the connection)"), "{line}");
+    }
+
+    #[test]
+    fn moves_are_counted_by_what_they_were() {
         let text =
             counted(&[entry(Ending::Moved, 900), entry(Ending::NotMoved, 70), entry(Ending::Moved, 5004)]);
         let moved =
