@@ -149,17 +149,19 @@ fn guest_type(guest: GuestType, there: &HostFacts) -> Check {
     )
 }
 
-/// What the hypervisor takes for a guest's page tables besides its memory, in MiB: `libxl_get_required_shadow_memory`
-/// (`tools/libs/light/libxl_utils.c`), 1 MiB for each processor and 8 KiB for each MiB.
-pub(crate) fn overhead_mib(config: &DomainConfig) -> u64 {
-    u64::from(config.processors) + (config.memory_mib * 8).div_ceil(1024)
+/// What a domain takes of a host, in MiB, as libxl counts it (`libxl_domain_need_memory`, `libxl_get_required_shadow_memory`): its
+/// memory; for page tables 1 MiB for each processor and 8 KiB for each MiB; 2 MiB more, of a PV guest 1; in pieces of 2 MiB.
+pub(crate) fn needed_mib(config: &DomainConfig) -> u64 {
+    let tables_kib = u64::from(config.processors) * 1024 + config.memory_mib * 8;
+    let more_kib = if config.guest == GuestType::Pv { 1024 } else { 2048 };
+    (config.memory_mib * 1024 + tables_kib + more_kib).div_ceil(2048) * 2
 }
 
 fn memory(config: &DomainConfig, there: &HostFacts) -> Check {
     if config.memory_mib == 0 {
         return Check::not("memory", Verdict::Unknown, "the toolstack does not say how much it needs", "");
     }
-    let needed = config.memory_mib + overhead_mib(config);
+    let needed = needed_mib(config);
     let available = there.free_mib + there.spare_mib;
     let spare =
         if there.spare_mib > 0 { format!(", {} more from dom0", there.spare_mib) } else { String::new() };
@@ -330,11 +332,11 @@ mod tests {
     }
 
     #[test]
-    fn memory_counts_what_dom0_would_give_and_what_the_page_tables_take() {
+    fn memory_counts_what_dom0_would_give_and_what_a_domain_takes_besides() {
         let with = |free_mib, spare_mib| HostFacts { free_mib, spare_mib, ..host() };
         let (check, result, found) = only(|_, facts| facts.host = Ok(with(1000, 0)));
         assert_eq!((check, result), ("memory", Verdict::Failed));
-        assert!(found.contains("needs 1034 MiB") && found.contains("1000 MiB free"), "{found}");
+        assert!(found.contains("needs 1036 MiB") && found.contains("1000 MiB free"), "{found}");
         assert_eq!(only(|_, facts| facts.host = Ok(with(1030, 0))).1, Verdict::Warning);
         assert_eq!(memory(&needs().config, &with(600, 500)).result, Verdict::Ok);
     }
