@@ -15,6 +15,7 @@ use crate::wait::say;
 /// Its memory, in MiB.
 pub(crate) const MEMORY: u64 = 96;
 const ADDRESS: &str = "10.77.0.51";
+const HOME: &str = r#"<rsc_location id="x1-home" rsc="x1" node="node1" score="10"/>"#;
 /// How long it may take for an answer.
 const ANSWERING: Duration = Duration::from_secs(60);
 
@@ -41,10 +42,14 @@ impl X1 {
     /// Has the cluster start it on node1, with parameters of its own as XML.
     pub(crate) fn start(scene: &Scene<'_>, parameters: &str) -> Result<Self> {
         configure(&scene.lab.nodes)?;
-        let home = r#"<rsc_location id="x1-home" rsc="x1" node="node1" score="10"/>"#;
-        scene.configure("constraints", home)?;
+        // In one piece, so that it starts nowhere else first.
+        let both = format!(
+            "<configuration><resources>{}</resources><constraints>{HOME}</constraints></configuration>",
+            primitive("x1", "handoff", parameters)
+        );
         say("x1 is the cluster's too");
-        scene.configure("resources", &primitive("x1", "handoff", parameters))?;
+        let modify = "cibadmin --modify --allow-create -o configuration --xml-pipe >/dev/null";
+        scene.node(2)?.feed(modify, both.as_bytes())?;
         Status::wait(scene.node(2)?, "x1 to be started on node1", |status| status.runs("x1", "node1"))?;
         guest::wait_for_at(ADDRESS, ANSWERING).map(Self)
     }

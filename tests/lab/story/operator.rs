@@ -8,17 +8,23 @@ use crate::cluster::{CHANGE, Status};
 use crate::wait::say;
 
 impl Scene<'_> {
-    /// Gives x0 another parameter, or takes it away, without a restart: as `doc/recipes.md` does, while the cluster does not manage
-    /// it. `then` is given in between.
+    /// Gives x0 another parameter, or takes it away.
     pub(crate) fn parameter(&self, name: &str, value: Option<&str>) -> Result<()> {
-        say(format_args!("x0 {name}={}", value.unwrap_or("(none)")));
+        self.parameters(&[(name, value)])
+    }
+
+    /// Gives x0 other parameters without a restart: as `doc/recipes.md` does, while the cluster does not manage it.
+    pub(crate) fn parameters(&self, changes: &[(&str, Option<&str>)]) -> Result<()> {
         let node = self.node(2)?;
-        let change = match value {
-            Some(value) => format!("--set-parameter {name} --parameter-value={value}"),
-            None => format!("--delete-parameter {name}"),
-        };
         node.ok("crm_resource --resource x0 --meta --set-parameter is-managed --parameter-value false")?;
-        node.ok(&format!("crm_resource --resource x0 {change}"))?;
+        for (name, value) in changes {
+            say(format_args!("x0 {name}={}", value.unwrap_or("(none)")));
+            let change = match value {
+                Some(value) => format!("--set-parameter {name} --parameter-value={value}"),
+                None => format!("--delete-parameter {name}"),
+            };
+            node.ok(&format!("crm_resource --resource x0 {change}"))?;
+        }
         node.ok("crm_resource --refresh --resource x0 2>&1")?;
         Status::wait(node, "x0 to be found again", |status| {
             status.resource("x0").is_some_and(|x0| !x0.nodes.is_empty() && x0.pending.is_none())

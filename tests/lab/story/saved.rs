@@ -23,7 +23,8 @@ fn keep_snapshots(scene: &Scene<'_>) -> Result<()> {
     for node in &scene.lab.nodes {
         node.ok(&format!("mkdir -m 700 {FOLDER}"))?;
     }
-    scene.parameter("snapshot", Some(FOLDER))
+    // An emulated node answers late when this machine is busy.
+    scene.parameters(&[("snapshot", Some(FOLDER)), ("handoff_peer_timeout", Some("120"))])
 }
 
 /// Has the cluster stop x0 for good, and wants it saved on that node.
