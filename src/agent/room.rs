@@ -2,7 +2,8 @@
 
 use super::Agent;
 use crate::clock::Deadline;
-use crate::memory::{Memory, Room, needed_mib};
+use crate::memory::{Memory, Room};
+use crate::preflight::judge::needed_mib;
 
 impl Agent {
     fn host_memory(&self) -> Option<Memory<'_>> {

@@ -21,7 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
-use crate::domain::{DomainConfig, DomainName, RunState};
+use crate::domain::{DomainName, RunState};
 use crate::handoff::Phase;
 use crate::handoff::record::Store;
 use crate::host::Root;
@@ -70,11 +70,6 @@ impl Drop for Room {
         // Left behind it would end by itself.
         let _ = std::fs::remove_file(&self.0);
     }
-}
-
-/// What a domain of this configuration needs, in MiB: its memory, and what the hypervisor takes for its page tables.
-pub fn needed_mib(config: &DomainConfig) -> u64 {
-    config.memory_mib + crate::preflight::judge::overhead_mib(config)
 }
 
 /// The memory of this host.

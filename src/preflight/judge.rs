@@ -1,10 +1,13 @@
 //! What follows from a domain's needs and a node's facts. Pure.
 
+use std::time::Duration;
+
 use super::facts::{Facts, FileState, HostFacts, Trouble};
 use super::{Check, Needs, Verdict};
 use crate::cluster::managed::ManagedDomain;
 use crate::domain::{DomainConfig, GuestType, Presence};
-use crate::transfer::moves::expected_seconds;
+use crate::transfer::moves::{expected_seconds, shown_rate};
+use crate::transfer::terms::Terms;
 
 /// Every check but those of the way to that node, which [`super::ask`] makes. `here` is the node that the domain would leave;
 /// `None` where nothing is known of it.
@@ -43,25 +46,50 @@ pub fn judge(needs: &Needs, here: Option<&HostFacts>, there: &Facts) -> Vec<Chec
     checks
 }
 
-/// Whether the cluster's limits leave a move the time that it takes. `rate`: what moves of this node have shown, in MiB/s.
-pub fn limits(managed: &ManagedDomain, memory_mib: u64, rate: Option<f64>) -> Option<Check> {
+/// Whether the cluster's limits, and the resource's own, leave a move the time that it takes. `measured`: what moves of this node have
+/// shown, in MiB/s.
+pub fn limits(managed: &ManagedDomain, memory_mib: u64, measured: Option<f64>, terms: &Terms) -> Vec<Check> {
     let operation = if managed.allow_migrate { "migrate_to" } else { "start" };
-    let limit = managed.timeouts.get(operation)?.as_secs();
-    let check = "timeouts";
-    let Some(rate) = rate else {
+    let Some(limit) = managed.timeouts.get(operation).map(Duration::as_secs) else { return Vec::new() };
+    let Some(rate) = expected_rate(measured, terms) else {
         let found =
             format!("{operation} may take {limit} s; no move of this node has shown yet how fast it is");
-        return Some(Check::not(check, Verdict::Unknown, found, ""));
+        return vec![Check::not("timeouts", Verdict::Unknown, found, "")];
     };
+    let takes = format!("{memory_mib} MiB at {} MiB/s take", shown_rate(rate));
     let needed = expected_seconds(memory_mib, rate);
-    let found =
-        format!("{operation} may take {limit} s; {memory_mib} MiB at {rate:.0} MiB/s take up to {needed} s");
-    if needed > limit {
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let once = (memory_mib as f64 / rate.max(0.1)) as u64;
+    let found = format!("{operation} may take {limit} s; {takes} up to {needed} s");
+    let mut checks = vec![if needed > limit {
         let advice =
             format!("pcs resource update {} op {operation} timeout={}s", managed.resource, needed * 2);
-        return Some(Check::not(check, Verdict::Failed, found, advice));
-    }
-    Some(Check::ok(check, found))
+        Check::not("timeouts", Verdict::Failed, found, advice)
+    } else {
+        Check::ok("timeouts", found)
+    }];
+    checks.extend(terms.deadline.map(|deadline| {
+        let found = format!("migration_deadline is {deadline} s; {takes} {once} s at the least");
+        if once < deadline {
+            return Check::ok("deadline", found);
+        }
+        Check::not(
+            "deadline",
+            Verdict::Failed,
+            found,
+            "every move would be broken off: give it more time, or none",
+        )
+    }));
+    checks
+}
+
+/// What a move can be expected to carry, in MiB/s: what was measured, and no more than the resource allows. Where that counts what is
+/// compressed, the domain itself may be faster.
+fn expected_rate(measured: Option<f64>, terms: &Terms) -> Option<f64> {
+    #[allow(clippy::cast_precision_loss, reason = "a rate")]
+    let allowed = terms.rate.filter(|_| terms.compression.is_none()).map(|rate| rate as f64);
+    // What is allowed says nothing of a network that is slower than that.
+    measured.map(|measured| measured.min(allowed.unwrap_or(f64::INFINITY)))
 }
 
 fn name(config: &DomainConfig, there: &Presence) -> Check {
@@ -118,17 +146,19 @@ fn guest_type(guest: GuestType, there: &HostFacts) -> Check {
     )
 }
 
-/// What the hypervisor takes for a guest's page tables besides its memory, in MiB: `libxl_get_required_shadow_memory`
-/// (`tools/libs/light/libxl_utils.c`), 1 MiB for each processor and 8 KiB for each MiB.
-pub(crate) fn overhead_mib(config: &DomainConfig) -> u64 {
-    u64::from(config.processors) + (config.memory_mib * 8).div_ceil(1024)
+/// What a domain takes of a host, in MiB, as libxl counts it (`libxl_domain_need_memory`, `libxl_get_required_shadow_memory`): its
+/// memory; for page tables 1 MiB for each processor and 8 KiB for each MiB; 2 MiB more, of a PV guest 1; in pieces of 2 MiB.
+pub(crate) fn needed_mib(config: &DomainConfig) -> u64 {
+    let tables_kib = u64::from(config.processors) * 1024 + config.memory_mib * 8;
+    let more_kib = if config.guest == GuestType::Pv { 1024 } else { 2048 };
+    (config.memory_mib * 1024 + tables_kib + more_kib).div_ceil(2048) * 2
 }
 
 fn memory(config: &DomainConfig, there: &HostFacts) -> Check {
     if config.memory_mib == 0 {
         return Check::not("memory", Verdict::Unknown, "the toolstack does not say how much it needs", "");
     }
-    let needed = config.memory_mib + overhead_mib(config);
+    let needed = needed_mib(config);
     let available = there.free_mib + there.spare_mib;
     let spare =
         if there.spare_mib > 0 { format!(", {} more from dom0", there.spare_mib) } else { String::new() };
@@ -225,6 +255,7 @@ mod tests {
     use crate::host::LocalPath;
     use crate::preflight::FileDigest;
     use crate::toolstack::XenVersion;
+    use crate::transfer::terms::Compression;
 
     fn host() -> HostFacts {
         HostFacts {
@@ -298,11 +329,11 @@ mod tests {
     }
 
     #[test]
-    fn memory_counts_what_dom0_would_give_and_what_the_page_tables_take() {
+    fn memory_counts_what_dom0_would_give_and_what_a_domain_takes_besides() {
         let with = |free_mib, spare_mib| HostFacts { free_mib, spare_mib, ..host() };
         let (check, result, found) = only(|_, facts| facts.host = Ok(with(1000, 0)));
         assert_eq!((check, result), ("memory", Verdict::Failed));
-        assert!(found.contains("needs 1034 MiB") && found.contains("1000 MiB free"), "{found}");
+        assert!(found.contains("needs 1036 MiB") && found.contains("1000 MiB free"), "{found}");
         assert_eq!(only(|_, facts| facts.host = Ok(with(1030, 0))).1, Verdict::Warning);
         assert_eq!(memory(&needs().config, &with(600, 500)).result, Verdict::Ok);
     }
@@ -356,13 +387,37 @@ mod tests {
         let timeouts = [("start", 300), ("migrate_to", 60)];
         let timeouts = timeouts.map(|(name, limit)| (name.to_owned(), seconds(limit))).into();
         let mut managed = ManagedDomain { resource: "x0".to_owned(), timeouts, ..ManagedDomain::default() };
-        assert_eq!(limits(&managed, 4096, Some(100.0)).unwrap().result, Verdict::Ok);
+        let plain = Terms::default();
+        let limits =
+            |managed: &ManagedDomain, measured, terms: &Terms| limits(managed, 4096, measured, terms);
+        assert_eq!(limits(&managed, Some(100.0), &plain)[0].result, Verdict::Ok);
         managed.allow_migrate = true;
-        let check = limits(&managed, 4096, Some(100.0)).unwrap();
+        let check = &limits(&managed, Some(100.0), &plain)[0];
         assert_eq!(check.result, Verdict::Failed);
         assert_eq!(check.advice, "pcs resource update x0 op migrate_to timeout=142s");
-        assert_eq!(limits(&managed, 4096, None).unwrap().result, Verdict::Unknown);
-        assert_eq!(limits(&ManagedDomain::default(), 4096, None), None, "Heartbeat has no limits");
+        assert_eq!(limits(&managed, None, &plain)[0].result, Verdict::Unknown);
+        assert_eq!(limits(&ManagedDomain::default(), None, &plain), [], "Heartbeat has no limits");
+    }
+
+    #[test]
+    fn what_the_resource_itself_allows_a_move_counts_too() {
+        let timeouts = [("start".to_owned(), Duration::from_secs(300))].into();
+        let managed = ManagedDomain { resource: "x0".to_owned(), timeouts, ..ManagedDomain::default() };
+        let results = |terms: &Terms| -> Vec<(&'static str, Verdict)> {
+            let checks = limits(&managed, 4096, Some(100.0), terms);
+            checks.iter().map(|check| (check.check, check.result)).collect()
+        };
+        let slow = Terms { rate: Some(10), ..Terms::default() };
+        assert_eq!(results(&slow), [("timeouts", Verdict::Failed)], "410 s at 10 MiB/s");
+        let compressed = Terms { compression: Compression::Zstd, ..slow };
+        assert_eq!(
+            results(&compressed),
+            [("timeouts", Verdict::Ok)],
+            "it is the connection that has 10 MiB/s"
+        );
+        let short = Terms { deadline: Some(40), ..Terms::default() };
+        assert_eq!(results(&short), [("timeouts", Verdict::Ok), ("deadline", Verdict::Failed)]);
+        assert_eq!(results(&Terms { deadline: Some(41), ..short })[1].1, Verdict::Ok);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::domain::DomainName;
 use crate::host::Root;
-use crate::transfer::moves::{self, Ending, Move, Why};
+use crate::transfer::moves::{self, Ending, Move, Why, shown_rate};
 
 /// Prints the newest `last` of them, the oldest of these first.
 ///
@@ -28,7 +28,7 @@ pub fn run(root: &Root, domain: Option<&DomainName>, last: usize, json: bool) ->
     writeln!(
         out,
         "{:<17} {:<20} {:<28} {:<10} {:<10} {:>7} {:>6} {:>8} {:>7}  END",
-        "UTC", "DOMAIN", "WAY", "", "WHY", "SECONDS", "PAUSE", "MIB", "MIB/S"
+        "UTC", "DOMAIN", "WAY", "DIRECTION", "WHY", "SECONDS", "PAUSE", "MIB", "MIB/S"
     )?;
     for entry in newest {
         writeln!(out, "{}", line(entry))?;
@@ -108,11 +108,13 @@ fn line(entry: &Move) -> String {
         Ending::Undecided => format!("{end}: see xen-handoff recover"),
         Ending::Moved | Ending::Gone => end.to_owned(),
     };
-    let rate = entry.flow.mib_per_second().map_or("-".to_owned(), |rate| format!("{rate:.0}"));
+    let compressed =
+        entry.flow.wire.map_or(String::new(), |wire| format!(" ({} MiB on the connection)", wire >> 20));
+    let rate = entry.flow.mib_per_second().map_or("-".to_owned(), shown_rate);
     let tenths = |ms: u64| format!("{}.{}", ms / 1000, ms % 1000 / 100);
     let pause = entry.flow.pause_ms().map_or("-".to_owned(), tenths);
     format!(
-        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>7} {pause:>6} {:>8} {rate:>7}  {end}",
+        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>7} {pause:>6} {:>8} {rate:>7}  {end}{compressed}",
         entry.began_at.minute(),
         entry.domain.as_str(),
         tenths(entry.total_ms),
@@ -124,6 +126,14 @@ fn line(entry: &Move) -> String {
 mod tests {
     use super::*;
     use crate::transfer::moves::{Flow, a_move};
+
+    #[test]
+    fn a_slow_move_has_a_rate_and_a_compressed_one_says_what_the_network_carried() {
+        let (opened_ms, ready_ms) = (Some(1000), Some(51_000));
+        let flow = Flow { bytes: 130 << 20, wire: Some(9 << 20), opened_ms, ready_ms, ..Flow::default() };
+        let line = line(&Move { flow, total_ms: 60_480, ..a_move(1) });
+        assert!(line.ends_with("  60.4      -      130     2.6  moved (9 MiB on the connection)"), "{line}");
+    }
 
     #[test]
     fn moves_are_counted_by_what_they_were() {

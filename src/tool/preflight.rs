@@ -47,12 +47,12 @@ pub fn run(
     let back = transport.address(&me)?;
     let targets = if to.is_empty() { online(cluster.as_ref(), &me, &managed.resource)? } else { to.to_vec() };
     anyhow::ensure!(!targets.is_empty(), "no other node is online; name one with --to");
-    let here = this_host(toolstack.as_ref());
+    let (here, measured) = (this_host(toolstack.as_ref()), moves::measured_rate(root));
     let reports: Vec<Report> = targets
         .iter()
         .map(|node| {
             let mut report = ask(&transport, node, &back, &needs, here.as_ref(), Deadline::after(LIMIT));
-            report.checks.extend(limits(&managed, needs.config.memory_mib, moves::measured_rate(root)));
+            report.checks.extend(limits(&managed, needs.config.memory_mib, measured, &parameters.terms));
             report
         })
         .collect();

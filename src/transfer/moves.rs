@@ -186,6 +186,12 @@ pub fn read(root: &Root) -> std::io::Result<Vec<Move>> {
     Ok(moves)
 }
 
+/// A rate in MiB/s for people: with a decimal where it is small.
+pub fn shown_rate(mib_per_second: f64) -> String {
+    let decimals = usize::from(mib_per_second < 10.0);
+    format!("{mib_per_second:.decimals$}")
+}
+
 /// How fast the last move of this node that says so went, in MiB/s.
 pub fn measured_rate(root: &Root) -> Option<f64> {
     read(root).ok()?.iter().rev().find_map(|entry| entry.flow.mib_per_second())

@@ -5,7 +5,7 @@ use crate::{NODES, eventually, x0_on_n1};
 
 const SHARES: (&str, &str) = ("OCF_RESKEY_allow_mem_management", "yes");
 
-/// x1 runs on that host with 64 MiB, is to be left with `floor`, and 6 MiB are free. x0 needs 18: its own 16, and Xen's part.
+/// x1 runs on that host with 64 MiB, is to be left with `floor`, and 6 MiB are free. x0 needs 20: its own 16, and Xen's part.
 fn x1_has_all_but_six(host: &world::Host, floor: &str) {
     host.knob("memory-mib", "1094");
     // dom0 gives nothing.
@@ -23,7 +23,7 @@ fn room_is_made_of_what_others_have_above_their_floors_and_given_back() {
     assert_eq!(n1.act("start", &[]).code, 1, "without the parameter nobody gives anything");
     let start = n1.act("start", &[SHARES]);
     assert_eq!(start.code, 0, "{}", start.reason);
-    assert_eq!((n1.memory("x0"), n1.memory("x1")), (16, 52), "only what is missing is taken");
+    assert_eq!((n1.memory("x0"), n1.memory("x1")), (16, 50), "only what is missing is taken");
     let recurring = ("OCF_RESKEY_CRM_meta_interval", "10000");
     let watch = || n1.act_for("x1", "monitor", &[SHARES, ("OCF_RESKEY_memory_floor", "40"), recurring]);
     assert_eq!(watch().code, 0);
@@ -32,7 +32,7 @@ fn room_is_made_of_what_others_have_above_their_floors_and_given_back() {
     assert_eq!(n1.memory("x1"), 64, "it was not given back");
     // Whoever was taken from looks himself, however the taker went.
     assert_eq!(n1.act("start", &[SHARES]).code, 0);
-    assert_eq!(n1.memory("x1"), 52);
+    assert_eq!(n1.memory("x1"), 50);
     n1.xl(&["destroy", "x0"]);
     assert_eq!(watch().code, 0);
     assert_eq!(n1.memory("x1"), 64);
@@ -47,18 +47,18 @@ fn nobody_gives_below_his_floor_and_the_start_says_what_is_missing() {
     let start = n1.act("start", &[SHARES, ("OCF_RESKEY_CRM_meta_timeout", "8000")]);
     assert_eq!(start.code, 1);
     assert!(
-        start.reason.contains("there is no room for it: 18 MiB are needed, 6 are available"),
+        start.reason.contains("there is no room for it: 20 MiB are needed, 6 are available"),
         "{}",
         start.reason
     );
-    assert!(start.reason.contains("the 8 MiB that would still be missing"), "{}", start.reason);
+    assert!(start.reason.contains("the 10 MiB that would still be missing"), "{}", start.reason);
     assert_eq!(n1.memory("x1"), 64);
     assert!(!n1.runs_x0());
     // With autoballoon dom0 gives, but not what is reserved for it.
     std::fs::write(n1.root.join("etc/xen/xl.conf"), "autoballoon=\"on\"\n").unwrap();
     let reserved = ("OCF_RESKEY_reserved_Dom0_memory", "1020");
     let start = n1.act("start", &[SHARES, reserved, ("OCF_RESKEY_CRM_meta_timeout", "8000")]);
-    assert!(start.reason.contains("18 MiB are needed, 10 are available"), "{}", start.reason);
+    assert!(start.reason.contains("20 MiB are needed, 10 are available"), "{}", start.reason);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_guest_that_keeps_its_memory_gets_back_what_it_was_to_have() {
     assert!(!n1.runs_x0());
     let asked = std::fs::read_to_string(n1.root.join("var/lib/xl-standin/commands")).unwrap();
     let asked: Vec<_> = asked.lines().filter_map(|line| line.split_once("mem-set x1 ")).collect();
-    assert_eq!(asked.first().unwrap().1, "52m");
+    assert_eq!(asked.first().unwrap().1, "50m");
     assert_eq!(asked.last().unwrap().1, "64m");
 }
 
@@ -95,7 +95,7 @@ fn two_that_start_at_once_do_not_count_the_same_memory() {
         (x0.join().unwrap(), x2.join().unwrap())
     });
     assert_eq!((x0.code, x2.code), (0, 0), "{} {}", x0.reason, x2.reason);
-    assert_eq!((n1.memory("x0"), n1.memory("x1"), n1.memory("x2")), (16, 34, 16));
+    assert_eq!((n1.memory("x0"), n1.memory("x1"), n1.memory("x2")), (16, 30, 16));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn room_is_made_where_a_domain_is_fetched_or_pushed_to() {
             [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
         let calls = if pushed {
             let without = n1.act("migrate_to", &ends);
-            assert!(without.reason.contains("memory: needs 18 MiB; 6 MiB free there"), "{}", without.reason);
+            assert!(without.reason.contains("memory: needs 20 MiB; 6 MiB free there"), "{}", without.reason);
             let with = [ends[0], ends[1], SHARES];
             [n1.act("migrate_to", &with), n2.act("migrate_from", &with)]
         } else {
@@ -118,7 +118,7 @@ fn room_is_made_where_a_domain_is_fetched_or_pushed_to() {
             assert_eq!(call.code, 0, "{}", call.reason);
         }
         assert!(n2.runs_x0());
-        assert!((52..=54).contains(&n2.memory("x1")), "{}", n2.memory("x1"));
+        assert!((50..=54).contains(&n2.memory("x1")), "{}", n2.memory("x1"));
         assert_eq!(world.log().matches("booting it").count(), 2, "x0 was booted again");
     }
 }

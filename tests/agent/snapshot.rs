@@ -123,6 +123,23 @@ fn a_save_that_cannot_be_is_an_ordinary_shutdown() {
     reason(&again, "the cluster will start it on n1");
 }
 
+/// On real Xen, a login to a busy node took longer than `handoff_peer_timeout`.
+#[test]
+fn a_node_that_answers_late_costs_the_guest_no_snapshot() {
+    let snapshots = Snapshots::new(false);
+    let n1 = snapshots.world.host("n1");
+    let guest = snapshots.boot_id("n1");
+    let ssh = n1.root.join("usr/sbin/ssh");
+    std::fs::rename(&ssh, n1.root.join("usr/sbin/ssh.quick")).unwrap();
+    n1.put_script("usr/sbin/ssh", "sleep 2; exec \"$0.quick\" \"$@\"");
+    let folder = snapshots.folder("n1").to_string_lossy().into_owned();
+    let set = [("OCF_RESKEY_snapshot", folder.as_str()), ("OCF_RESKEY_handoff_peer_timeout", "1")];
+    assert_eq!(n1.act("stop", &set).code, 0);
+    std::fs::rename(n1.root.join("usr/sbin/ssh.quick"), &ssh).unwrap();
+    assert_eq!(snapshots.act("n1", "start").code, 0);
+    assert_eq!(snapshots.boot_id("n1"), guest, "it was shut down: {}", snapshots.world.log());
+}
+
 #[test]
 fn a_restore_that_fails_is_a_boot_and_the_snapshot_is_gone() {
     let snapshots = Snapshots::new(false);

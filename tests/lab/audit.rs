@@ -292,15 +292,18 @@ fn leftovers_now(node: &Node, expected: &Expected) -> Result<Vec<String>> {
     let text = node.ok(LEFTOVERS).context("looking for leftovers")?;
     let mut parts = text.split("---\n");
     let mut part = || parts.next().unwrap_or_default().lines();
-    let mut found: Vec<String> = part()
+    let (dom0, domains): (Vec<&str>, Vec<&str>) = part().partition(|line| line.starts_with("Domain-0 "));
+    let mut found: Vec<String> = domains
+        .iter()
         .filter(|line| {
             let name = line.split_whitespace().next().unwrap_or_default();
             name.contains("--") || name == "(null)"
         })
         .map(|line| format!("{} has a half domain: {line}", node.name))
         .collect();
-    // xl's own monitor of a running domain stays: a daemon, child of init.
-    let mut monitors = usize::from(expected.runs_on == Some(node.index));
+    found.extend(dom0.is_empty().then(|| format!("xl list on {} shows no Domain-0", node.name)));
+    // xl's own monitor of a running domain stays: a daemon, child of init. A story may have domains beside x0.
+    let mut monitors = domains.len();
     for line in part() {
         // The guard is a service, at work all the time.
         if line.trim_end().ends_with("/usr/sbin/xen-handoff guard") {

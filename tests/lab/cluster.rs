@@ -22,22 +22,9 @@ const ASK: Duration = Duration::from_secs(2);
 /// The configuration that every test begins with: x0 likes node1 a little, and likes staying more. An emulated node's load
 /// is always high, and Pacemaker would have one operation at a time for that.
 fn cib(agent: &Agent, nodes: usize) -> String {
-    let provider = agent.provider();
-    // A login on an emulated node that is busy takes longer than the agent's default allows: 20 s were not enough once. And an
-    // offer must outlive several transfers that are broken on purpose, each of which takes minutes there.
-    let patience = match agent {
-        Agent::Handoff { .. } => {
-            r#"<nvpair id="x0-connect" name="migration_connect_timeout" value="60"/>
-             <nvpair id="x0-handoff_timeout" name="handoff_timeout" value="1200"/>"#
-        }
-        Agent::Heartbeat => "",
-    };
     // Of several other nodes, the stories mean the second one.
     let next = if nodes > 2 { r#"<rsc_location id="x0-next" rsc="x0" node="node2" score="5"/>"# } else { "" };
-    // Under emulation a migration takes over a minute; no timeout of the cluster's is what a test is about.
-    let operations: String = ["start", "stop", "migrate_to", "migrate_from"]
-        .map(|name| format!(r#"<op id="x0-{name}" name="{name}" interval="0" timeout="1200s"/>"#))
-        .concat();
+    let x0 = primitive("x0", agent.provider(), "");
     format!(
         r#"<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
 <configuration>
@@ -48,16 +35,37 @@ fn cib(agent: &Agent, nodes: usize) -> String {
  </cluster_property_set></crm_config>
  <nodes/>
  <resources>
-  <primitive id="x0" class="ocf" provider="{provider}" type="Xen">
-   <instance_attributes id="x0-parameters"><nvpair id="x0-xmfile" name="xmfile" value="/etc/xen/x0.cfg"/>{patience}</instance_attributes>
-   <meta_attributes id="x0-meta"><nvpair id="x0-stickiness" name="resource-stickiness" value="1000"/></meta_attributes>
-   <operations>{operations}<op id="x0-monitor" name="monitor" interval="30s" timeout="120s"/></operations>
-  </primitive>
+  {x0}
  </resources>
  <constraints><rsc_location id="x0-home" rsc="x0" node="node1" score="10"/>{next}</constraints>
 </configuration>
 </cib>
 "#
+    )
+}
+
+/// A domain of the cluster's, by the configuration file of its name, with more parameters as XML.
+pub(crate) fn primitive(id: &str, provider: &str, more: &str) -> String {
+    // A login on an emulated node that is busy takes longer than the agent's default allows: 20 s were not enough once. And an
+    // offer must outlive several transfers that are broken on purpose, each of which takes minutes there.
+    let patience = if provider == "handoff" {
+        format!(
+            r#"<nvpair id="{id}-connect" name="migration_connect_timeout" value="60"/>
+             <nvpair id="{id}-handoff_timeout" name="handoff_timeout" value="1200"/>"#
+        )
+    } else {
+        String::new()
+    };
+    // Under emulation a migration takes over a minute; no timeout of the cluster's is what a test is about.
+    let operations: String = ["start", "stop", "migrate_to", "migrate_from"]
+        .map(|name| format!(r#"<op id="{id}-{name}" name="{name}" interval="0" timeout="1200s"/>"#))
+        .concat();
+    format!(
+        r#"<primitive id="{id}" class="ocf" provider="{provider}" type="Xen">
+   <instance_attributes id="{id}-parameters"><nvpair id="{id}-xmfile" name="xmfile" value="/etc/xen/{id}.cfg"/>{patience}{more}</instance_attributes>
+   <meta_attributes id="{id}-meta"><nvpair id="{id}-stickiness" name="resource-stickiness" value="1000"/></meta_attributes>
+   <operations>{operations}<op id="{id}-monitor" name="monitor" interval="30s" timeout="120s"/></operations>
+  </primitive>"#
     )
 }
 

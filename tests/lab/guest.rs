@@ -34,7 +34,12 @@ pub(crate) struct Witness {
 
 /// Asks x0 once. No answer is an error.
 pub(crate) fn ask() -> Result<Witness> {
-    let body = get("/state", Duration::from_millis(900))?;
+    ask_at(ADDRESS)
+}
+
+/// The same of a domain at another address.
+fn ask_at(address: &str) -> Result<Witness> {
+    let body = get(address, "/state", Duration::from_millis(900))?;
     let at = now();
     let mut words = body.split_whitespace();
     let mut word = || words.next().with_context(|| format!("x0 says {body:?}"));
@@ -42,8 +47,8 @@ pub(crate) fn ask() -> Result<Witness> {
     Ok(Witness { at, boot: word()?.to_string(), tick: word()?.parse()?, uptime: word()?.parse()? })
 }
 
-fn get(path: &str, limit: Duration) -> Result<String> {
-    let address: SocketAddr = format!("{ADDRESS}:80").parse()?;
+fn get(address: &str, path: &str, limit: Duration) -> Result<String> {
+    let address: SocketAddr = format!("{address}:80").parse()?;
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
@@ -54,14 +59,19 @@ fn get(path: &str, limit: Duration) -> Result<String> {
 
 /// From now on x0 takes no notice of being asked to shut down.
 pub(crate) fn make_stubborn() -> Result<()> {
-    let said = get("/cgi-bin/stubborn", Duration::from_secs(20))?;
+    let said = get(ADDRESS, "/cgi-bin/stubborn", Duration::from_secs(20))?;
     ensure!(said.contains("stubborn"), "x0 was to be made stubborn and says {said:?}");
     Ok(())
 }
 
 /// Asks until x0 answers.
 pub(crate) fn wait_for(limit: Duration) -> Result<Witness> {
-    wait::until("x0 to answer", limit, || Ok(ask().ok()))
+    wait_for_at(ADDRESS, limit)
+}
+
+/// Asks until the domain at that address answers.
+pub(crate) fn wait_for_at(address: &str, limit: Duration) -> Result<Witness> {
+    wait::until(format_args!("{address} to answer"), limit, || Ok(ask_at(address).ok()))
 }
 
 /// Asks x0 twice a second, all through a test.

@@ -7,7 +7,7 @@
 //!
 //! What is where: `image` builds the disk, `qemu` drives one machine, `network` is the switch, `layers` keeps
 //! snapshots between runs, `node` runs commands on a node, `cluster` (Pacemaker) or `classic` (Heartbeat), `packages` and
-//! `agent` set it up, `guest` talks to x0, `disk` is its disk, `loaded` makes guests for `bench`,
+//! `agent` set it up, `guest` talks to x0, `disk` is its disk, `second` is x1 beside it, `loaded` makes guests for `bench`,
 //! `audit` watches every test for what must never happen, `story/` are the tests, `inside` keeps all of it in namespaces
 //! that vanish with the run.
 #![allow(
@@ -36,6 +36,7 @@ mod packages;
 mod process;
 mod qemu;
 mod sampler;
+mod second;
 mod story;
 mod wait;
 

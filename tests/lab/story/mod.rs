@@ -7,10 +7,15 @@ mod audited;
 mod broken;
 mod classic;
 mod handoff;
+mod memory;
+mod operator;
 mod ordinary;
 mod poweroff;
+mod saved;
 mod scene;
 mod stock;
+mod terms;
+mod tools;
 mod upgrade;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,6 +90,10 @@ pub(crate) fn all() -> Vec<Story> {
         broken::STORIES,
         ordinary::STORIES,
         stock::STORIES,
+        terms::STORIES,
+        tools::STORIES,
+        saved::STORIES,
+        memory::STORIES,
         upgrade::STORIES,
         classic::STORIES,
     ]

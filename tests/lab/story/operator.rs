@@ -1,0 +1,115 @@
+//! What an operator does on the nodes, beyond moving x0: other parameters, and the tools.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Scene;
+use crate::cluster::{CHANGE, Status};
+use crate::wait::say;
+
+impl Scene<'_> {
+    /// Gives x0 another parameter, or takes it away.
+    pub(crate) fn parameter(&self, name: &str, value: Option<&str>) -> Result<()> {
+        self.parameters(&[(name, value)])
+    }
+
+    /// Gives x0 other parameters without a restart: as `doc/recipes.md` does, while the cluster does not manage it.
+    pub(crate) fn parameters(&self, changes: &[(&str, Option<&str>)]) -> Result<()> {
+        let node = self.node(2)?;
+        node.ok("crm_resource --resource x0 --meta --set-parameter is-managed --parameter-value false")?;
+        for (name, value) in changes {
+            say(format_args!("x0 {name}={}", value.unwrap_or("(none)")));
+            let change = match value {
+                Some(value) => format!("--set-parameter {name} --parameter-value={value}"),
+                None => format!("--delete-parameter {name}"),
+            };
+            node.ok(&format!("crm_resource --resource x0 {change}"))?;
+        }
+        node.ok("crm_resource --refresh --resource x0 2>&1")?;
+        Status::wait(node, "x0 to be found again", |status| {
+            status.resource("x0").is_some_and(|x0| !x0.nodes.is_empty() && x0.pending.is_none())
+        })?;
+        node.ok("crm_resource --resource x0 --meta --delete-parameter is-managed")?;
+        Status::wait(node, "x0 to be the cluster's again", |status| {
+            status.resource("x0").is_some_and(|x0| x0.managed)
+        })
+        .map(drop)
+    }
+
+    /// Gives a command of the tool on a node, whatever comes of it; what it prints is shown.
+    pub(crate) fn tool(&self, node: usize, command: &str) -> Result<(i32, String)> {
+        let output = self.node(node)?.start(&format!("xen-handoff {command}"))?.finish(CHANGE)?;
+        let (code, text) = (output.code(), output.stdout);
+        let complaints = output.stderr;
+        say(format_args!("node{node}# xen-handoff {command}"));
+        text.lines().chain(complaints.lines()).for_each(|line| say(format_args!("    {line}")));
+        Ok((code, text))
+    }
+
+    /// The same of one that has to succeed.
+    pub(crate) fn tool_ok(&self, node: usize, command: &str) -> Result<String> {
+        let (code, text) = self.tool(node, command)?;
+        ensure!(code == 0, "xen-handoff {command} on node{node}: status {code}");
+        Ok(text)
+    }
+
+    /// The moves of x0 that a node has in its log.
+    pub(crate) fn history(&self, node: usize, domain: &str) -> Result<Vec<Moved>> {
+        let text = self.tool_ok(node, &format!("history --json {domain}"))?;
+        text.lines().map(|line| Moved::read(&serde_json::from_str(line)?)).collect()
+    }
+}
+
+/// Is this line of `xl list` that domain's?
+pub(super) fn name_is(line: &str, domain: &str) -> bool {
+    line.split_whitespace().next() == Some(domain)
+}
+
+/// One line of the log of moves.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Moved {
+    /// `moved`, `not-moved`, ...
+    pub(crate) end: String,
+    /// `handoff` or `migration`.
+    pub(crate) why: String,
+    /// What xl, or the agent, said at last.
+    pub(crate) said: String,
+    /// When the stream began, in seconds of the node's clock.
+    pub(crate) began: f64,
+    /// How long it took until it was settled, in seconds.
+    pub(crate) took: f64,
+    /// From the banner of xl's receiver to *ready*, in seconds; none if it did not come to that.
+    pub(crate) streamed: Option<f64>,
+    /// xl's bytes.
+    pub(crate) bytes: u64,
+    /// Those on the connection, where these are others.
+    pub(crate) wire: Option<u64>,
+}
+
+impl Moved {
+    fn read(value: &Value) -> Result<Self> {
+        let text = |name: &str| {
+            value[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {value}"))
+        };
+        let number =
+            |value: &Value, name: &str| value[name].as_f64().with_context(|| format!("no {name} in {value}"));
+        let flow = &value["flow"];
+        let streamed = number(flow, "ready_ms").and_then(|ready| Ok(ready - number(flow, "opened_ms")?));
+        Ok(Self {
+            end: text("end")?,
+            why: text("why")?,
+            said: text("said")?,
+            began: number(value, "began_at")?,
+            took: number(value, "total_ms")? / 1000.0,
+            streamed: streamed.ok().map(|milliseconds| milliseconds / 1000.0),
+            bytes: flow["bytes"].as_u64().with_context(|| format!("no bytes in {value}"))?,
+            wire: flow["wire"].as_u64(),
+        })
+    }
+
+    /// MiB/s over the connection, while the stream went.
+    #[allow(clippy::cast_precision_loss, reason = "a rate")]
+    pub(crate) fn rate(&self) -> Option<f64> {
+        Some(self.wire.unwrap_or(self.bytes) as f64 / f64::from(1 << 20) / self.streamed?)
+    }
+}
