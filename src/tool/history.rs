@@ -27,8 +27,8 @@ pub fn run(root: &Root, domain: Option<&DomainName>, last: usize, json: bool) ->
     }
     writeln!(
         out,
-        "{:<17} {:<20} {:<28} {:<10} {:<10} {:>7} {:>8} {:>7}  END",
-        "UTC", "DOMAIN", "WAY", "", "WHY", "SECONDS", "MIB", "MIB/S"
+        "{:<17} {:<20} {:<28} {:<10} {:<10} {:>7} {:>8} {:>7} {:>6}  END",
+        "UTC", "DOMAIN", "WAY", "", "WHY", "SECONDS", "MIB", "MIB/S", "ROUNDS"
     )?;
     for entry in newest {
         writeln!(out, "{}", line(entry))?;
@@ -98,8 +98,9 @@ fn line(entry: &Move) -> String {
         Ending::Moved | Ending::Gone => end.to_owned(),
     };
     let rate = entry.flow.mib_per_second().map_or("-".to_owned(), |rate| format!("{rate:.0}"));
+    let rounds = entry.flow.rounds.map_or("-".to_owned(), |rounds| rounds.to_string());
     format!(
-        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>5}.{} {:>8} {rate:>7}  {end}",
+        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>5}.{} {:>8} {rate:>7} {rounds:>6}  {end}",
         entry.began_at.minute(),
         entry.domain.as_str(),
         entry.total_ms / 1000,

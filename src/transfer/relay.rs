@@ -107,7 +107,8 @@ pub fn run(root: &Root, order: &Relay) -> anyhow::Result<()> {
     };
     let deadline = Deadline::after(Duration::from_secs(order.limit));
     let suspend_by = order.suspend_by.map(|seconds| Deadline::after(Duration::from_secs(seconds)));
-    let passed = pipe::carry(ends, Carriage { deadline, rate: order.rate, form, suspend_by }, &watcher);
+    let carriage = Carriage { deadline, rate: order.rate, form, suspend_by, follow: true };
+    let passed = pipe::carry(ends, carriage, &watcher);
     log::info!("domain={} relay {passed}", order.domain);
     moves::leave_flow(root, &order.domain, &passed);
     passed.ended.map_or(Ok(()), Err)
