@@ -34,6 +34,8 @@ const CHUNK: usize = 1 << 20;
 /// How much a pipe before or behind us may hold. With the usual 64 KiB xl and we would take turns for each of them: switching from one
 /// process to the other is what a stream costs a small host most. More at once also makes it smaller, where it is compressed.
 const ROOM: usize = frames::MOST;
+/// How much is read where a header is to be looked at: some records without pages, or the beginning of one of 4 MiB with them.
+const LOOK: usize = 64 << 10;
 /// How often *down* looks at the deadline and tells its byte count.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -369,11 +371,11 @@ impl<'a> Down<'a> {
         }
     }
 
-    /// Reads a header of the stream, or a part of it, which is to be written next. False at its end.
+    /// Reads a header of the stream, and what follows it, which is to be written next. Never the header alone: sshd would make a
+    /// packet of it, and a guest's address space can have a thousand records without a page in them. False at its end.
     fn look(&mut self) -> anyhow::Result<bool> {
-        let wants = self.rounds.as_ref().map_or(0, Rounds::wants);
-        self.out.resize(wants, 0);
-        self.written = wants;
+        self.out.resize(LOOK, 0);
+        self.written = LOOK;
         let count = rustix::io::read(&self.from, &mut self.out)?;
         self.out.truncate(count);
         self.written = 0;

@@ -101,7 +101,7 @@ impl Rounds {
     }
 
     /// How many are to be shown after these, at most.
-    pub fn wants(&self) -> usize {
+    fn wants(&self) -> usize {
         self.next.size() - self.seen.len()
     }
 
