@@ -118,6 +118,12 @@ impl Output {
     }
 }
 
+/// The path of an executable as the kernel gives it: one that an upgrade has replaced is called `(deleted)`.
+fn in_its_place(path: PathBuf) -> PathBuf {
+    let replaced = path.to_str().and_then(|text| text.strip_suffix(" (deleted)")).map(PathBuf::from);
+    replaced.filter(|new| new.is_file()).unwrap_or(path)
+}
+
 fn tail(text: &str) -> String {
     let mut start = text.len().saturating_sub(STDERR_TAIL);
     while !text.is_char_boundary(start) {
@@ -140,12 +146,13 @@ impl Tool {
             .ok_or_else(|| CommandError::Missing { name: name.to_owned() })
     }
 
-    /// This very executable, for what must run in a process of its own.
+    /// This very executable, for what must run in a process of its own; or what has taken its place since this process began.
     ///
     /// # Errors
     /// If the kernel cannot say where it lies.
     pub fn ourselves(root: &Root) -> Result<Self, CommandError> {
         let path = std::env::current_exe()
+            .map(in_its_place)
             .map_err(|source| CommandError::Spawn { command: "xen-handoff".to_owned(), source })?;
         Ok(Self { path, root: root.clone(), surroundings: Surroundings::Ours })
     }
@@ -383,6 +390,16 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let tool = Tool::find(&Root::new(folder.path()), "subject").unwrap();
         (folder, tool)
+    }
+
+    #[test]
+    fn an_executable_that_an_upgrade_has_replaced_is_started_in_its_new_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("xen-handoff"), folder.path().join("xen-handoff (deleted)"));
+        assert_eq!(in_its_place(old.clone()), old, "nothing has taken its place");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(in_its_place(old), path);
+        assert_eq!(in_its_place(path.clone()), path);
     }
 
     #[test]

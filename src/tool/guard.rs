@@ -236,6 +236,7 @@ mod tests {
             started_at: UnixTime(1),
             updated_at: UnixTime(2),
             mib_per_second: None,
+            round: None,
             waits: None,
         };
         let (_, line) = line_of(&x0, &record, Some(&progress));

@@ -27,8 +27,8 @@ pub fn run(root: &Root, domain: Option<&DomainName>, last: usize, json: bool) ->
     }
     writeln!(
         out,
-        "{:<17} {:<20} {:<28} {:<10} {:<10} {:>7} {:>6} {:>8} {:>7}  END",
-        "UTC", "DOMAIN", "WAY", "DIRECTION", "WHY", "SECONDS", "PAUSE", "MIB", "MIB/S"
+        "{:<17} {:<20} {:<28} {:<10} {:<10} {:>7} {:>6} {:>8} {:>7} {:>6}  END",
+        "UTC", "DOMAIN", "WAY", "DIRECTION", "WHY", "SECONDS", "PAUSE", "MIB", "MIB/S", "ROUNDS"
     )?;
     for entry in newest {
         writeln!(out, "{}", line(entry))?;
@@ -113,8 +113,9 @@ fn line(entry: &Move) -> String {
     let rate = entry.flow.mib_per_second().map_or("-".to_owned(), shown_rate);
     let tenths = |ms: u64| format!("{}.{}", ms / 1000, ms % 1000 / 100);
     let pause = entry.flow.pause_ms().map_or("-".to_owned(), tenths);
+    let rounds = entry.flow.rounds.map_or("-".to_owned(), |rounds| rounds.to_string());
     format!(
-        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>7} {pause:>6} {:>8} {rate:>7}  {end}{compressed}",
+        "{:<17} {:<20} {way:<28} {direction:<10} {why:<10} {:>7} {pause:>6} {:>8} {rate:>7} {rounds:>6}  {end}{compressed}",
         entry.began_at.minute(),
         entry.domain.as_str(),
         tenths(entry.total_ms),
@@ -132,7 +133,10 @@ mod tests {
         let (opened_ms, ready_ms) = (Some(1000), Some(51_000));
         let flow = Flow { bytes: 130 << 20, wire: Some(9 << 20), opened_ms, ready_ms, ..Flow::default() };
         let line = line(&Move { flow, total_ms: 60_480, ..a_move(1) });
-        assert!(line.ends_with("  60.4      -      130     2.6  moved (9 MiB on the connection)"), "{line}");
+        assert!(
+            line.ends_with("  60.4      -      130     2.6      -  moved (9 MiB on the connection)"),
+            "{line}"
+        );
     }
 
     #[test]

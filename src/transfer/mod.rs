@@ -19,6 +19,7 @@ pub mod progress;
 pub mod rate;
 pub mod receive;
 pub mod relay;
+pub mod rounds;
 pub mod send;
 pub mod settle;
 pub mod slots;

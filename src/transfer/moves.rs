@@ -57,6 +57,9 @@ pub struct Flow {
     /// Bytes on the connection, where these are others: a compressed stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wire: Option<u64>,
+    /// How often the guest's memory was gone through, the last time with the guest suspended; known at the source alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
     /// xl's receiver has shown its banner: the domain's memory begins.
     pub opened_ms: Option<u64>,
     /// The guest was seen suspended, at the source; `None` where nobody could look.
@@ -246,6 +249,7 @@ pub(crate) fn a_move(epoch: u64) -> Move {
         flow: Flow {
             bytes: 256 << 20,
             wire: Some(100 << 20),
+            rounds: Some(3),
             opened_ms: Some(300),
             suspended_ms: Some(3900),
             ready_ms: Some(4300),

@@ -15,7 +15,7 @@ use std::fmt;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -25,6 +25,7 @@ use super::frames::{self, Packer, Unpacker};
 use super::message::{GO, Reader, Stage};
 use super::moves::{Flow, milliseconds};
 use super::rate::Bucket;
+use super::rounds::Rounds;
 use crate::clock::Deadline;
 use crate::command::wait_ready;
 
@@ -33,6 +34,8 @@ const CHUNK: usize = 1 << 20;
 /// How much a pipe before or behind us may hold. With the usual 64 KiB xl and we would take turns for each of them: switching from one
 /// process to the other is what a stream costs a small host most. More at once also makes it smaller, where it is compressed.
 const ROOM: usize = frames::MOST;
+/// How much is read where a header is to be looked at: some records without pages, or the beginning of one of 4 MiB with them.
+const LOOK: usize = 64 << 10;
 /// How often *down* looks at the deadline and tells its byte count.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -67,6 +70,8 @@ pub struct Passing {
     pub bytes: u64,
     /// Bytes on the connection, where these are others.
     pub wire: Option<u64>,
+    /// The round of precopy, where the stream is followed and known.
+    pub round: Option<u32>,
     /// Where the receiver stands.
     pub stage: Stage,
 }
@@ -93,12 +98,14 @@ pub struct Carriage {
     pub form: Form,
     /// When it is broken off if the guest has not been suspended.
     pub suspend_by: Option<Deadline>,
+    /// Whether *down* looks at the stream's headers, to tell its rounds.
+    pub follow: bool,
 }
 
 impl Carriage {
     /// As it is, as fast as it goes.
     pub fn plain(deadline: Deadline) -> Self {
-        Self { deadline, rate: None, form: Form::AsItIs, suspend_by: None }
+        Self { deadline, rate: None, form: Form::AsItIs, suspend_by: None, follow: false }
     }
 }
 
@@ -140,6 +147,8 @@ struct Shared {
     /// On the connection; counted only where these are not the same.
     wire: AtomicU64,
     differs: AtomicBool,
+    /// 0: not known.
+    round: AtomicU32,
     ready: AtomicBool,
     stage: AtomicU8,
     over: AtomicBool,
@@ -163,13 +172,14 @@ impl Shared {
 
     fn flow(&self) -> Flow {
         let points = self.points.lock().map(|points| *points).unwrap_or_default();
-        let Passing { bytes, wire, .. } = self.passing();
-        Flow { bytes, wire, ..points }
+        let Passing { bytes, wire, round: rounds, .. } = self.passing();
+        Flow { bytes, wire, rounds, ..points }
     }
 
     fn passing(&self) -> Passing {
         let wire = self.differs.load(Ordering::SeqCst).then(|| self.wire.load(Ordering::SeqCst));
-        Passing { bytes: self.bytes.load(Ordering::SeqCst), wire, stage: self.stage() }
+        let round = Some(self.round.load(Ordering::SeqCst)).filter(|round| *round > 0);
+        Passing { bytes: self.bytes.load(Ordering::SeqCst), wire, round, stage: self.stage() }
     }
 
     fn stage(&self) -> Stage {
@@ -221,6 +231,7 @@ struct Down<'a> {
     suspend_by: Option<Deadline>,
     work: Work,
     bucket: Option<Bucket>,
+    rounds: Option<Rounds>,
     watcher: &'a dyn Watcher,
     shared: &'a Shared,
     told: Instant,
@@ -261,6 +272,7 @@ impl<'a> Down<'a> {
             suspend_by: carriage.suspend_by,
             work,
             bucket: carriage.rate.map(|rate| Bucket::new(rate, now)),
+            rounds: carriage.follow.then(Rounds::default),
             watcher,
             shared,
             told: now,
@@ -309,7 +321,10 @@ impl<'a> Down<'a> {
             let goes_on = if writes {
                 self.write(may_pass)?
             } else if !ready && matches!(self.work, Work::Nothing) {
-                self.splice(may_pass)?
+                match self.rounds.as_ref().map_or(u64::MAX, Rounds::unseen) {
+                    0 => self.look()?,
+                    unseen => self.splice(may_pass.min(usize::try_from(unseen).unwrap_or(usize::MAX)))?,
+                }
             } else {
                 self.read(ready)?
             };
@@ -356,6 +371,19 @@ impl<'a> Down<'a> {
         }
     }
 
+    /// Reads a header of the stream, and what follows it, which is to be written next. Never the header alone: sshd would make a
+    /// packet of it, and a guest's address space can have a thousand records without a page in them. False at its end.
+    fn look(&mut self) -> anyhow::Result<bool> {
+        self.out.resize(LOOK, 0);
+        self.written = LOOK;
+        let count = rustix::io::read(&self.from, &mut self.out)?;
+        self.out.truncate(count);
+        self.written = 0;
+        self.shared.bytes.fetch_add(count as u64, Ordering::SeqCst);
+        follow(&mut self.rounds, self.shared, &self.out);
+        Ok(count > 0)
+    }
+
     /// Moves some of it without looking at it. False at its end.
     fn splice(&mut self, at_most: usize) -> anyhow::Result<bool> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
@@ -363,6 +391,9 @@ impl<'a> Down<'a> {
             Ok(0) => Ok(false),
             Ok(moved) => {
                 self.shared.bytes.fetch_add(moved as u64, Ordering::SeqCst);
+                if let Some(rounds) = &mut self.rounds {
+                    rounds.passed(moved as u64);
+                }
                 self.went(moved);
                 Ok(true)
             }
@@ -410,6 +441,8 @@ impl<'a> Down<'a> {
         self.shared.bytes.fetch_add(stream.len() as u64, Ordering::SeqCst);
         if ready {
             stream = self.with_leave(stream)?;
+        } else {
+            follow(&mut self.rounds, self.shared, &stream);
         }
         self.out = match &mut self.work {
             Work::Pack(packer) if !stream.is_empty() => packer.pack(&stream)?,
@@ -431,6 +464,14 @@ impl<'a> Down<'a> {
         }
         self.watcher.go(&self.after_ready)?;
         Ok(self.after_ready.clone())
+    }
+}
+
+/// Looks at what passes, where the stream is followed.
+fn follow(rounds: &mut Option<Rounds>, shared: &Shared, bytes: &[u8]) {
+    if let Some(rounds) = rounds {
+        rounds.show(bytes);
+        shared.round.store(rounds.round().unwrap_or(0), Ordering::SeqCst);
     }
 }
 
@@ -680,6 +721,42 @@ mod tests {
         let (go, _) = play_compressed(&Notes::default(), &Notes::default(), &vec![7; 8 << 20], Some(1));
         assert_eq!(go, GO);
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_stream_that_is_followed_arrives_as_it_was_and_its_rounds_are_told() {
+        let known = crate::transfer::rounds::tests::sample();
+        let unknown = [b"no stream of xl's".repeat(99), known.clone()].concat();
+        for (form, rate, body, rounds) in [
+            (Form::AsItIs, None, &known, Some(3)),
+            (Form::AsItIs, Some(64), &known, Some(3)),
+            (Form::Pack, None, &known, Some(3)),
+            (Form::AsItIs, None, &unknown, None),
+        ] {
+            let (mut sender_out, down_from) = pipe();
+            let (down_to, receiver_in) = pipe();
+            let (receiver_out, up_from) = pipe();
+            let (up_to, _sender_in) = pipe();
+            let ends = Ends { down_from, down_to: down_to.into(), up_from, up_to: up_to.into() };
+            let plain = Carriage::plain(Deadline::after(Duration::from_secs(20)));
+            let notes = Notes::default();
+            let (got, passed) = std::thread::scope(|scope| {
+                let carried =
+                    scope.spawn(|| carry(ends, Carriage { form, rate, follow: true, ..plain }, &notes));
+                scope.spawn(move || sender_out.write_all(body).unwrap());
+                let mut got = Vec::new();
+                File::from(receiver_in).read_to_end(&mut got).unwrap();
+                drop(receiver_out);
+                (got, carried.join().unwrap())
+            });
+            let got = if form == Form::Pack { Unpacker::new().unwrap().take(&got).unwrap() } else { got };
+            assert!(got == *body, "{form:?}: {} bytes of {}", got.len(), body.len());
+            assert_eq!(
+                (passed.flow.rounds, passed.flow.bytes),
+                (rounds, body.len() as u64),
+                "{form:?} {rate:?}"
+            );
+        }
     }
 
     #[test]

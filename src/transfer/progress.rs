@@ -71,6 +71,9 @@ pub struct Progress {
     /// MiB/s of xl's stream in the last seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mib_per_second: Option<u64>,
+    /// The round of precopy, from 1 on; the last one is that of the suspended guest. Known at the source alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<u32>,
     /// What it waits for, before it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
@@ -97,6 +100,7 @@ impl fmt::Display for Progress {
         write!(f, "{} MiB in {} s", self.bytes >> 20, self.started_at.age().as_secs())?;
         self.wire.map_or(Ok(()), |wire| write!(f, " ({} MiB on the connection)", wire >> 20))?;
         self.mib_per_second.map_or(Ok(()), |rate| write!(f, ", {rate} MiB/s"))?;
+        self.round.map_or(Ok(()), |round| write!(f, ", round {round}"))?;
         self.percent().map_or(Ok(()), |percent| write!(f, ", {percent} %"))?;
         self.seconds_left().map_or(Ok(()), |left| write!(f, ", about {left} s left"))
     }
@@ -178,7 +182,7 @@ impl Reporter {
 
     /// Tells where it stands. A file that cannot be written costs the transfer nothing.
     pub fn tell(&self, passing: Passing) {
-        let Passing { bytes, wire, stage } = passing;
+        let Passing { bytes, wire, round, stage } = passing;
         let now = Instant::now();
         let Ok(mut seen) = self.seen.lock() else { return };
         let progress = Progress {
@@ -190,6 +194,7 @@ impl Reporter {
             started_at: self.started_at,
             updated_at: UnixTime::now(),
             mib_per_second: seen.rate(bytes, now),
+            round,
             waits: None,
         };
         put(&self.path, &progress);
@@ -233,6 +238,7 @@ impl Waits {
             started_at: self.since,
             updated_at: UnixTime::now(),
             mib_per_second: None,
+            round: None,
             waits: Some(why.to_owned()),
         };
         put(&self.path, &progress);
@@ -284,6 +290,7 @@ mod tests {
                 started_at,
                 updated_at,
                 mib_per_second: None,
+                round: None,
                 waits: None,
             }
             .percent()
@@ -306,6 +313,7 @@ mod tests {
             started_at: UnixTime(100),
             updated_at: UnixTime(100 + seconds),
             mib_per_second: None,
+            round: None,
             waits: None,
         };
         assert_eq!(at(250, 10, Stage::Stream).seconds_left(), Some(30));
@@ -331,10 +339,11 @@ mod tests {
             started_at: UnixTime::now(),
             updated_at: UnixTime::now().plus(Duration::from_secs(10)),
             mib_per_second: Some(25),
+            round: Some(2),
             waits: None,
         };
         let line = progress.to_string();
-        assert!(line.contains(" s (50 MiB on the connection), 25 MiB/s, 25 %, about "), "{line}");
+        assert!(line.contains(" s (50 MiB on the connection), 25 MiB/s, round 2, 25 %, about "), "{line}");
         progress.waits = Some("waits for a slot".to_owned());
         assert_eq!(progress.to_string(), "waits for a slot");
     }

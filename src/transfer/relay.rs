@@ -108,7 +108,7 @@ pub fn run(root: &Root, order: &Relay) -> anyhow::Result<()> {
     };
     let deadline = Deadline::after(Duration::from_secs(order.limit));
     let suspend_by = order.suspend_by.map(|seconds| Deadline::after(Duration::from_secs(seconds)));
-    let carriage = Carriage { deadline, rate: order.rate, form, suspend_by };
+    let carriage = Carriage { deadline, rate: order.rate, form, suspend_by, follow: true };
     let (mut passed, suspended) =
         suspension::watch(root, &order.domain, deadline, || pipe::carry(ends, carriage, &watcher));
     passed.flow.suspended_ms = suspended.map(moves::milliseconds);

@@ -4,7 +4,7 @@
 //! All of it is measured from the tester's place on the cluster's network, as an operator's machine would. What is kept:
 //! `target/bench/NAME/` of each measurement, `target/bench/rtt.json` with a row for each way, `target/bench/rtt.svg`, and the
 //! tables in `doc/results.md`, between marks, with the plots in `doc/plots`. `ARGS=WORD` measures only what has the word in its
-//! name, and renews its row.
+//! name, and renews its row; `ARGS=WORD,WORD` what has one of them. What the nodes logged on the way is in `target/lab/NAME/`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -102,7 +102,7 @@ pub(crate) fn run(word: &str) -> Result<()> {
     let bench = Bench::new(&lab)?;
     for which in [Which::Ours, Which::UnderHeartbeat, Which::Stock] {
         let mut begun = false;
-        for way in WAYS.iter().filter(|way| way.agent == which && way.key.contains(word)) {
+        for way in WAYS.iter().filter(|way| way.agent == which && named(way.key, word)) {
             if !std::mem::replace(&mut begun, true) {
                 lab.ready(&which.agent()?)?;
             }
@@ -115,6 +115,11 @@ pub(crate) fn run(word: &str) -> Result<()> {
         bench.memory(&mut lab, word)?;
     }
     bench.report(&lab)
+}
+
+/// Whether one of the words, with commas between them, is in the name.
+fn named(key: &str, words: &str) -> bool {
+    words.split(',').any(|word| key.contains(word))
 }
 
 impl Which {
@@ -215,6 +220,7 @@ impl Bench {
         })?;
         let wrong = two_running(&scene.audit().timed(scene.lab)?);
         ensure!(wrong.is_empty(), "{}: {}", way.key, wrong.join("; "));
+        say(scene.keep_logs(way.key));
         Ok(())
     }
 

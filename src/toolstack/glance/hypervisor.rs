@@ -50,7 +50,11 @@ struct Domctl {
     info_domain: u16,
     _pad1: u16,
     flags: u32,
-    _pages_and_time: [u64; 7],
+    pages: u64,
+    _max_pages: u64,
+    /// Claimed and not had yet.
+    outstanding: u64,
+    _other_pages_and_time: [u64; 4],
     processors: u32,
     _max_vcpu_id: u32,
     _ssidref: u32,
@@ -69,6 +73,8 @@ pub(super) struct State {
     pub(super) id: DomainId,
     /// Which one that is.
     pub(super) uuid: String,
+    /// Its memory, as xl counts it.
+    pub(super) memory_mib: u64,
     /// Whether it can run: neither dying, shut down, paused nor being created.
     pub(super) runs: bool,
     /// Whether it is suspended, as for the last step of a migration.
@@ -106,6 +112,7 @@ pub(super) fn state(root: &Root, id: DomainId) -> Result<State> {
         // Of an id that is free the hypervisor gives the next domain: the caller compares.
         id: DomainId(domctl.info_domain.into()),
         uuid: uuid(&domctl.handle),
+        memory_mib: domctl.pages.saturating_add(domctl.outstanding) >> 8,
         is_suspended: domctl.flags & SHUT_DOWN != 0 && domctl.flags >> SHUTDOWN_SHIFT & 0xff == SUSPEND,
         runs: domctl.flags & (DYING | SHUT_DOWN | PAUSED) == 0 && domctl.processors > 0,
     })

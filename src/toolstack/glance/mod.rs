@@ -45,6 +45,18 @@ pub enum Doubt {
 /// # Errors
 /// [`Doubt`] in every other case.
 pub fn running(root: &Root, name: &DomainName) -> Result<DomainId, Doubt> {
+    look(root, name).map(|state| state.id)
+}
+
+/// The domain's memory in MiB, if it certainly runs here under its own name.
+///
+/// # Errors
+/// [`Doubt`] in every other case.
+pub fn memory_mib(root: &Root, name: &DomainName) -> Result<u64, Doubt> {
+    look(root, name).map(|state| state.memory_mib)
+}
+
+fn look(root: &Root, name: &DomainName) -> Result<State, Doubt> {
     if !hypervisor::is_known(root) {
         return Err(unclear("a version of Xen that this was not tried on"));
     }
@@ -90,14 +102,14 @@ fn judge(
     store: &mut Store,
     ask: impl FnOnce(DomainId) -> std::io::Result<State>,
     name: &DomainName,
-) -> Result<DomainId, Doubt> {
+) -> Result<State, Doubt> {
     let id = find(store, name)?;
     let uuid = store.read(&[format!("/local/domain/{id}/vm")])?.pop().unwrap_or_default();
     let state = ask(id)?;
     if state.id != id || uuid.strip_prefix("/vm/") != Some(state.uuid.as_str()) {
         return Err(unclear(format!("xenstore's domain {id} is not the hypervisor's")));
     }
-    if state.runs { Ok(id) } else { Err(unclear(format!("domain {id} is not simply running"))) }
+    if state.runs { Ok(state) } else { Err(unclear(format!("domain {id} is not simply running"))) }
 }
 
 /// The id of the one domain of this name.
@@ -158,7 +170,7 @@ mod tests {
         (folder, root)
     }
 
-    fn glance(paths: &[(&str, &str)], state: &State) -> Result<DomainId, Doubt> {
+    fn glance(paths: &[(&str, &str)], state: &State) -> Result<State, Doubt> {
         let (_folder, root) = daemon(paths);
         let mut store = Store::open(&root, Duration::from_millis(300))?;
         judge(&mut store, |_| Ok(state.clone()), &DomainName::new("x0").unwrap())
@@ -173,12 +185,12 @@ mod tests {
     ];
 
     fn runs() -> State {
-        State { id: DomainId(7), uuid: UUID.to_owned(), runs: true, is_suspended: false }
+        State { id: DomainId(7), uuid: UUID.to_owned(), memory_mib: 128, runs: true, is_suspended: false }
     }
 
     #[test]
     fn a_glance_says_that_a_domain_runs_if_store_and_hypervisor_agree() {
-        assert_eq!(glance(&ONE, &runs()).unwrap(), DomainId(7));
+        assert_eq!(glance(&ONE, &runs()).unwrap(), runs());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, Status};
-use crate::wait::{say, until_every};
+use crate::wait::{say, until, until_every};
 
 pub(super) const STORIES: &[Story] = &[
     lab("handoff_when_pacemaker_stops", when_pacemaker_stops),
@@ -70,7 +70,20 @@ fn on_standby(scene: &mut Scene<'_>) -> Result<()> {
 
     scene.cluster_has_x0_on(2, 2)?;
     handed_over(scene)?;
+    rounds_were_told(scene)?;
     scene.x0_was_hardly_silent()
+}
+
+/// The source has followed xl's stream: the whole memory, some rounds of what was written meanwhile, and that of the suspended guest.
+fn rounds_were_told(scene: &Scene<'_>) -> Result<()> {
+    let move_of_x0 = until("node1 to have logged the move", CHANGE, || {
+        let said = scene.node(1)?.ok("xen-handoff history x0 --json")?;
+        Ok(said.lines().last().map(serde_json::from_str::<serde_json::Value>).transpose()?)
+    })?;
+    let rounds = move_of_x0["flow"]["rounds"].as_u64();
+    ensure!(rounds.is_some_and(|rounds| (2..=7).contains(&rounds)), "rounds of this move: {move_of_x0}");
+    say(format_args!("xl went through x0's memory {} times", rounds.unwrap_or_default()));
+    Ok(())
 }
 
 /// node2 is told to start x0 and cannot get it: it has to fail, without a cold boot, and then node1's start finds its

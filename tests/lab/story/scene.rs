@@ -380,7 +380,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Copies the nodes' logs to `target/lab/NAME`, and returns where they are and how they end.
-    fn keep_logs(&self, name: &str) -> String {
+    pub(crate) fn keep_logs(&self, name: &str) -> String {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab").join(name);
         let _ = std::fs::remove_dir_all(&dir);
         if let Err(error) = std::fs::create_dir_all(&dir) {
