@@ -16,6 +16,8 @@ use crate::wait::say;
 pub(crate) const MEMORY: u64 = 96;
 const ADDRESS: &str = "10.77.0.51";
 const HOME: &str = r#"<rsc_location id="x1-home" rsc="x1" node="node1" score="10"/>"#;
+/// Its start asks node2, and an emulated node answers late when this machine is busy.
+const PATIENCE: &str = r#"<nvpair id="x1-peer_timeout" name="handoff_peer_timeout" value="120"/>"#;
 /// How long it may take for an answer.
 const ANSWERING: Duration = Duration::from_secs(60);
 
@@ -45,7 +47,7 @@ impl X1 {
         // In one piece, so that it starts nowhere else first.
         let both = format!(
             "<configuration><resources>{}</resources><constraints>{HOME}</constraints></configuration>",
-            primitive("x1", "handoff", parameters)
+            primitive("x1", "handoff", &format!("{PATIENCE}{parameters}"))
         );
         say("x1 is the cluster's too");
         let modify = "cibadmin --modify --allow-create -o configuration --xml-pipe >/dev/null";
