@@ -130,9 +130,10 @@ lab: rpm-packages $(if $(or $(if $(ARGS),,all),$(findstring upgrade,$(ARGS))),rp
 	@tests/need lab
 	XEN_HANDOFF_LAB=1 XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab -- $(ARGS)
 
-# The part of it that must hold before a change lands: boot, handoff, standby, reclaim.
+# The part of it that must hold before a change lands: boot, a handoff with the owner leaving, one by a standby.
 lab-smoke:
-	@$(MAKE) --no-print-directory lab ARGS=handoff_
+	@$(MAKE) --no-print-directory lab ARGS=handoff_when_pacemaker_stops
+	@$(MAKE) --no-print-directory lab ARGS=handoff_on_standby
 
 lab-heartbeat:
 	@$(MAKE) --no-print-directory lab ARGS=heartbeat_
