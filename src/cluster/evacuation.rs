@@ -59,13 +59,12 @@ pub(super) fn with_standby(cib: &str, node: &NodeName) -> Option<String> {
 
 /// The resources of `managed` that are active on `node`, in the order in which the scheduler's transition touches them.
 pub(super) fn leaving<'a>(
-    simulation: &str,
+    simulation: &Element,
     managed: &'a [ManagedDomain],
     node: &NodeName,
 ) -> Result<Vec<&'a ManagedDomain>, String> {
-    let simulation = Element::parse(simulation)?;
     let before = simulation.child("cluster_status").ok_or("the simulation has no cluster_status")?;
-    let order: Vec<&str> = actions(&simulation).filter_map(|action| action.get("resource")).collect();
+    let order: Vec<&str> = actions(simulation).filter_map(|action| action.get("resource")).collect();
     let is_here = |managed: &ManagedDomain| {
         before
             .every("resource")
@@ -82,14 +81,13 @@ fn actions(simulation: &Element) -> impl Iterator<Item = &Element> {
 }
 
 /// Whether the scheduler migrates `resource` away from `node` by itself.
-pub(super) fn migrates(simulation: &str, resource: &str, node: &NodeName) -> Result<bool, String> {
-    let simulation = Element::parse(simulation)?;
+pub(super) fn migrates(simulation: &Element, resource: &str, node: &NodeName) -> bool {
     let is_its = |action: &Element| {
         action.get("resource") == Some(resource)
             && action.get("op") == Some("migrate_to")
             && action.get("node") == Some(node.as_str())
     };
-    Ok(actions(&simulation).any(is_its))
+    actions(simulation).any(is_its)
 }
 
 /// What becomes of a domain of ours (`ours`) or of the stock agent's, by the plan that follows its stop on `node`; `status` is the

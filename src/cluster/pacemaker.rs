@@ -75,15 +75,14 @@ impl Pacemaker {
             let args = [&["--xml-pipe", "--simulate", "--output-as=xml"][..], more].concat();
             self.run("crm_simulate", &args, Some(&cib), LIMIT)
         };
-        let whole = simulate(&[])?;
-        let state = Element::parse(&whole).map_err(unreadable)?;
+        let state = Element::parse(&simulate(&[])?).map_err(unreadable)?;
         let status =
             state.child("cluster_status").ok_or_else(|| unreadable("no cluster_status".to_owned()))?;
-        evacuation::leaving(&whole, &all, node)
+        evacuation::leaving(&state, &all, node)
             .map_err(unreadable)?
             .into_iter()
             .map(|managed| {
-                let migrates = evacuation::migrates(&whole, &managed.resource, node).map_err(unreadable)?;
+                let migrates = evacuation::migrates(&state, &managed.resource, node);
                 let stopped = format!("{}_stop_0@{node}=0", managed.resource);
                 let after = simulate(&["--op-inject", &stopped])?;
                 let plan = plan::read(&after, &cib, &managed.resource, node).map_err(unreadable)?;

@@ -9,7 +9,7 @@ use crate::domain::DomainName;
 use crate::host::Root;
 use crate::ocf::parameters::Parameters;
 use crate::toolstack;
-use crate::transfer::moves::{self, Ending, Move, expected_seconds};
+use crate::transfer::moves::{self, Ending, Move, expected_seconds, rate_of};
 
 /// How long one move may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ impl Experience {
             log::warn!("the log of moves cannot be read: {error}");
             Vec::new()
         });
-        let rate = moves.iter().rev().find_map(|entry| entry.flow.mib_per_second());
+        let rate = rate_of(&moves);
         Self { root: root.clone(), moves, rate }
     }
 
@@ -97,7 +97,7 @@ mod tests {
         let knows = |moves: &[Move]| Experience {
             root: Root::default(),
             moves: moves.to_vec(),
-            rate: moves.last().and_then(|entry| entry.flow.mib_per_second()),
+            rate: rate_of(moves),
         };
         let memory = || Some(640);
         let expected = |seconds, by| Some(Expected { seconds, by });

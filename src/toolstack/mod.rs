@@ -273,19 +273,35 @@ pub trait Toolstack: std::fmt::Debug {
     ///
     /// # Errors
     /// The toolstack's words.
-    fn devices(&self, name: &DomainName, limit: Duration) -> Result<Vec<PciAddress>, ToolstackError>;
+    fn devices(&self, _name: &DomainName, _limit: Duration) -> Result<Vec<PciAddress>, ToolstackError> {
+        Err(cannot(self.kind(), "detach and attach devices of the host"))
+    }
 
     /// Gives it one.
     ///
     /// # Errors
     /// The toolstack's words, for example that the device is not free.
-    fn attach(&self, name: &DomainName, device: &PciAddress, limit: Duration) -> Result<(), ToolstackError>;
+    fn attach(
+        &self,
+        _name: &DomainName,
+        _device: &PciAddress,
+        _limit: Duration,
+    ) -> Result<(), ToolstackError> {
+        Err(cannot(self.kind(), "detach and attach devices of the host"))
+    }
 
     /// Takes one from it; the guest has to agree.
     ///
     /// # Errors
     /// The toolstack's words.
-    fn detach(&self, name: &DomainName, device: &PciAddress, limit: Duration) -> Result<(), ToolstackError>;
+    fn detach(
+        &self,
+        _name: &DomainName,
+        _device: &PciAddress,
+        _limit: Duration,
+    ) -> Result<(), ToolstackError> {
+        Err(cannot(self.kind(), "detach and attach devices of the host"))
+    }
 
     /// Saves the domain's memory to a file and ends it. If it cannot, the domain goes on; after a time-out it may be left
     /// suspended.
@@ -333,7 +349,14 @@ pub trait Toolstack: std::fmt::Debug {
     ///
     /// # Errors
     /// The toolstack's words; that this toolstack cannot do it.
-    fn resume(&self, id: DomainId, limit: Duration) -> Result<(), ToolstackError>;
+    fn resume(&self, _id: DomainId, _limit: Duration) -> Result<(), ToolstackError> {
+        Err(cannot(self.kind(), "resume a domain that was suspended for a migration"))
+    }
+}
+
+/// What a toolstack says where it has no such thing.
+fn cannot(toolstack: Kind, operation: &'static str) -> ToolstackError {
+    ToolstackError::Cannot { toolstack, operation }
 }
 
 /// A boot without a file, where there must be one.

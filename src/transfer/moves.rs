@@ -197,7 +197,12 @@ pub fn shown_rate(mib_per_second: f64) -> String {
 
 /// How fast the last move of this node that says so went, in MiB/s.
 pub fn measured_rate(root: &Root) -> Option<f64> {
-    read(root).ok()?.iter().rev().find_map(|entry| entry.flow.mib_per_second())
+    rate_of(&read(root).ok()?)
+}
+
+/// How fast the last of these moves that says so went, in MiB/s.
+pub fn rate_of(moves: &[Move]) -> Option<f64> {
+    moves.iter().rev().find_map(|entry| entry.flow.mib_per_second())
 }
 
 /// How long a move of so much memory takes at that rate, in seconds: what the guest writes meanwhile goes again, and the ends have to

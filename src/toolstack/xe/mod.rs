@@ -16,7 +16,7 @@ use super::{
     HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, XenVersion,
 };
 use crate::command::{self, CommandError, Tool};
-use crate::domain::{DomainConfig, DomainId, DomainName, GuestType, PciAddress, Sighting};
+use crate::domain::{DomainConfig, DomainName, GuestType, Sighting};
 use crate::host::Root;
 use crate::settings;
 
@@ -126,7 +126,7 @@ impl Xe {
     }
 
     fn cannot<T>(operation: &'static str) -> Result<T, ToolstackError> {
-        Err(ToolstackError::Cannot { toolstack: Kind::Xe, operation })
+        Err(super::cannot(Kind::Xe, operation))
     }
 }
 
@@ -246,18 +246,6 @@ impl Toolstack for Xe {
         Ok(vm.is_some_and(|vm| vm.is_moving()))
     }
 
-    fn devices(&self, _name: &DomainName, _limit: Duration) -> Result<Vec<PciAddress>, ToolstackError> {
-        Self::cannot("detach and attach devices of the host")
-    }
-
-    fn attach(&self, _: &DomainName, _: &PciAddress, _: Duration) -> Result<(), ToolstackError> {
-        Self::cannot("detach and attach devices of the host")
-    }
-
-    fn detach(&self, _: &DomainName, _: &PciAddress, _: Duration) -> Result<(), ToolstackError> {
-        Self::cannot("detach and attach devices of the host")
-    }
-
     fn save(&self, _name: &DomainName, _to: &Path, _limit: Duration) -> Result<(), ToolstackError> {
         Self::cannot("save a domain to a file: vm-suspend is another thing")
     }
@@ -294,9 +282,5 @@ impl Toolstack for Xe {
 
     fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
         self.on_this_host("vm-unpause", name, &[], limit)
-    }
-
-    fn resume(&self, _id: DomainId, _limit: Duration) -> Result<(), ToolstackError> {
-        Self::cannot("resume a domain that was suspended for a migration")
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::xl::info::parse_info;
 use super::{HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, no_file};
 use crate::command::{self, CommandError, Tool};
-use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Sighting};
+use crate::domain::{DomainConfig, DomainName, Sighting};
 use crate::host::Root;
 
 mod list;
@@ -58,7 +58,7 @@ impl Xm {
     }
 
     fn cannot<T>(operation: &'static str) -> Result<T, ToolstackError> {
-        Err(ToolstackError::Cannot { toolstack: Kind::Xm, operation })
+        Err(super::cannot(Kind::Xm, operation))
     }
 }
 
@@ -152,18 +152,6 @@ impl Toolstack for Xm {
         self.listed(limit, |table| list::is_moving(table, name))
     }
 
-    fn devices(&self, _name: &DomainName, _limit: Duration) -> Result<Vec<PciAddress>, ToolstackError> {
-        Self::cannot("detach and attach devices of the host")
-    }
-
-    fn attach(&self, _: &DomainName, _: &PciAddress, _: Duration) -> Result<(), ToolstackError> {
-        Self::cannot("detach and attach devices of the host")
-    }
-
-    fn detach(&self, _: &DomainName, _: &PciAddress, _: Duration) -> Result<(), ToolstackError> {
-        Self::cannot("detach and attach devices of the host")
-    }
-
     fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError> {
         self.run(&["save".as_ref(), name.as_str().as_ref(), to.as_ref()], limit)?;
         Ok(())
@@ -200,9 +188,5 @@ impl Toolstack for Xm {
     fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
         self.run(&["unpause".as_ref(), name.as_str().as_ref()], limit)?;
         Ok(())
-    }
-
-    fn resume(&self, _id: DomainId, _limit: Duration) -> Result<(), ToolstackError> {
-        Self::cannot("resume a domain that was suspended for a migration")
     }
 }
