@@ -23,6 +23,9 @@ use crate::transport::message::{Answer, Request};
 /// Time for an orderly shutdown where neither parameter nor timeout say one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(60);
 
+/// The pause before a target that could not be reached is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
 /// What a stop did.
 #[derive(Debug)]
 enum Stopped {
@@ -190,19 +193,36 @@ impl Agent {
         Ok(target)
     }
 
-    /// Makes sure, while we still can do something else, that the target will be able to come.
+    /// Makes sure, while we still can do something else, that the target will be able to come. It is tried again for a little while: a
+    /// connection that is lost just then, or a daemon that restarts, is no reason to end a guest.
     fn reach(&self, target: &NodeName) -> Result<Connection, Refusal> {
-        let connect = self.parameters.reach.connect_timeout;
-        let deadline = self.deadline.within(connect * 2 + Duration::from_secs(5));
-        let out_of_reach = |what: String| Refusal::OutOfReach(what);
-        let back = self.transport.address(&self.node).map_err(|error| out_of_reach(error.to_string()))?;
-        let mut connection =
-            self.transport.connect(target, deadline).map_err(|error| out_of_reach(error.to_string()))?;
+        let once = self.parameters.reach.connect_timeout * 2 + Duration::from_secs(5);
+        // What comes to nothing must leave the guest its time for an ordinary shutdown.
+        let enough = self.deadline.within((self.deadline.left() / 3).saturating_sub(once).min(once));
+        let mut last = None;
+        let reached = SystemClock.wait_until(enough, TRY_AGAIN, || {
+            match self.reach_once(target, self.deadline.within(once)) {
+                Ok(connection) => Some(connection),
+                Err(why) => {
+                    if last.as_ref() != Some(&why) && !enough.passed() {
+                        log::info!("domain={} the planned target cannot fetch it yet: {why}", self.domain);
+                    }
+                    last = Some(why);
+                    None
+                }
+            }
+        });
+        reached.ok_or_else(|| Refusal::OutOfReach(last.unwrap_or_default()))
+    }
+
+    fn reach_once(&self, target: &NodeName, deadline: Deadline) -> Result<Connection, String> {
+        let back = self.transport.address(&self.node).map_err(|error| error.to_string())?;
+        let mut connection = self.transport.connect(target, deadline).map_err(|error| error.to_string())?;
         match connection.ask(&Request::Reach { back }, deadline) {
             Ok(Answer::Reached) => Ok(connection),
-            Ok(Answer::Refused { reason, .. }) => Err(out_of_reach(format!("{target} says: {reason}"))),
-            Ok(other) => Err(out_of_reach(format!("{target} answers {other:?}"))),
-            Err(error) => Err(out_of_reach(error.to_string())),
+            Ok(Answer::Refused { reason, .. }) => Err(format!("{target} says: {reason}")),
+            Ok(other) => Err(format!("{target} answers {other:?}")),
+            Err(error) => Err(error.to_string()),
         }
     }
 

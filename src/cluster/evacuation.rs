@@ -65,15 +65,36 @@ pub(super) fn leaving<'a>(
 ) -> Result<Vec<&'a ManagedDomain>, String> {
     let before = simulation.child("cluster_status").ok_or("the simulation has no cluster_status")?;
     let order: Vec<&str> = actions(simulation).filter_map(|action| action.get("resource")).collect();
-    let is_here = |managed: &ManagedDomain| {
-        before
-            .every("resource")
-            .filter(|found| found.get("id") == Some(&managed.resource) && found.get("active") == Some("true"))
-            .any(|found| found.every("node").any(|at| at.get("name") == Some(node.as_str())))
-    };
-    let mut here: Vec<&ManagedDomain> = managed.iter().filter(|managed| is_here(managed)).collect();
+    let is_here = |managed: &&ManagedDomain| active_on(before, &managed.resource).contains(node);
+    let mut here: Vec<&ManagedDomain> = managed.iter().filter(is_here).collect();
     here.sort_by_key(|managed| order.iter().position(|touched| *touched == managed.resource));
     Ok(here)
+}
+
+/// Where the cluster has a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The nodes on which it is active.
+    pub nodes: Vec<NodeName>,
+    /// Whether the cluster has yet to do something with it.
+    pub is_moving: bool,
+}
+
+/// The place of `resource` by what `crm_simulate` says of the cluster as it is.
+pub(super) fn place(simulation: &Element, resource: &str) -> Result<Place, String> {
+    let status = simulation.child("cluster_status").ok_or("the simulation has no cluster_status")?;
+    let is_moving = actions(simulation).any(|action| action.get("resource") == Some(resource));
+    Ok(Place { nodes: active_on(status, resource), is_moving })
+}
+
+/// The nodes on which the cluster has `resource` active, by its own status (`cluster_status` of `crm_simulate`).
+fn active_on(status: &Element, resource: &str) -> Vec<NodeName> {
+    status
+        .every("resource")
+        .filter(|found| found.get("id") == Some(resource) && found.get("active") == Some("true"))
+        .flat_map(|found| found.every("node"))
+        .filter_map(|at| NodeName::new(at.get("name")?).ok())
+        .collect()
 }
 
 fn actions(simulation: &Element) -> impl Iterator<Item = &Element> {

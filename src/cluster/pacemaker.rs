@@ -4,9 +4,10 @@
 //! `attrd_updater`, `stonith_admin`. Never `crm_mon`: it refuses to talk to a pacemakerd that is shutting down.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::evacuation::{self, Departure};
+use super::evacuation::{self, Departure, Place};
 use super::managed::{self, ManagedDomain};
 use super::node_attributes::NodeAttributes;
 use super::xml::Element;
@@ -89,6 +90,20 @@ impl Pacemaker {
                 Ok(evacuation::judge(managed, ours.contains(managed), migrates, &plan, (&tree, status, node)))
             })
             .collect()
+    }
+
+    /// Where it has each of these resources active just now, by name; none is left out.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    pub fn places(&self, resources: &[String]) -> Result<BTreeMap<String, Place>, ClusterError> {
+        let unreadable = |what: String| ClusterError::Unreadable { tool: "crm_simulate", what };
+        let cib = self.cib(LIMIT)?;
+        let args = ["--xml-pipe", "--simulate", "--output-as=xml"];
+        let simulation = Element::parse(&self.run("crm_simulate", &args, Some(&cib), LIMIT)?);
+        let simulation = simulation.map_err(unreadable)?;
+        let place = |name: &String| Ok((name.clone(), evacuation::place(&simulation, name)?));
+        resources.iter().map(place).collect::<Result<_, String>>().map_err(unreadable)
     }
 
     /// Gives one of its commands, as an operator would.

@@ -1,6 +1,7 @@
 //! `xen-handoff drain`: which domains would leave a node, how, and what is to blame where that means a reboot; and the doing of
 //! it, watched until the node is empty.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde::Serialize;
 use super::domain_of;
 use super::expected::{By, Expected, Experience, in_all};
 use crate::clock::{Clock, Deadline, SystemClock};
-use crate::cluster::evacuation::{Departure, How};
+use crate::cluster::evacuation::{Departure, How, Place};
 use crate::cluster::managed::ManagedDomain;
 use crate::cluster::pacemaker::Pacemaker;
 use crate::cluster::{ClusterView, detect};
@@ -25,6 +26,8 @@ use crate::transport::ssh::Ssh;
 
 /// How often the node is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long the cluster may take, once the node is empty, to have started again what has left it.
+const TO_SETTLE: Duration = Duration::from_secs(60);
 /// Limit of one look.
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
@@ -116,12 +119,15 @@ pub fn drain(root: &Root, node: &NodeName, limit: Duration) -> anyhow::Result<bo
     let pacemaker = Pacemaker::new(root);
     let managed = pacemaker.domains()?;
     let words = ["crm_standby", "--node", node.as_str(), "--update", "on"].map(str::to_owned);
+    // Before the order: what is elsewhere by then may have been here.
+    let here = on(&pacemaker, node, &managed)?;
     pacemaker.order(&words)?;
     let began = std::time::Instant::now();
     let mut out = std::io::stdout();
     writeln!(out, "{node} is in standby; crm_standby --node {node} --delete brings it back")?;
     let (me, mut said) = (pacemaker.own_name(), String::new());
-    let empty = SystemClock.wait_until(Deadline::after(limit), LOOK_AGAIN, || {
+    let deadline = Deadline::after(limit);
+    let empty = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
         let mut left = Vec::new();
         for domain in &managed {
             match look(root, node, &me, domain) {
@@ -142,8 +148,41 @@ pub fn drain(root: &Root, node: &NodeName, limit: Duration) -> anyhow::Result<bo
     });
     if empty.is_none() {
         writeln!(out, "still there after {} s; see xen-handoff status on {node}", limit.as_secs())?;
+        return Ok(false);
     }
-    Ok(empty.is_some())
+    for (resource, place) in settled(&pacemaker, &here, deadline.within(TO_SETTLE))? {
+        writeln!(out, "{resource}: {}", place_in_words(&place))?;
+    }
+    Ok(true)
+}
+
+/// The resources of these that the cluster has on `node`.
+fn on(pacemaker: &Pacemaker, node: &NodeName, managed: &[ManagedDomain]) -> anyhow::Result<Vec<String>> {
+    let all: Vec<String> = managed.iter().map(|managed| managed.resource.clone()).collect();
+    let places = pacemaker.places(&all)?;
+    Ok(places.into_iter().filter(|(_, place)| place.nodes.contains(node)).map(|(name, _)| name).collect())
+}
+
+/// Where these are when the cluster has nothing more to do with them: it hears of a start only when the action has ended, and a reboot
+/// takes a while longer.
+fn settled(
+    pacemaker: &Pacemaker,
+    left: &[String],
+    deadline: Deadline,
+) -> anyhow::Result<BTreeMap<String, Place>> {
+    let at_rest = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
+        pacemaker.places(left).ok().filter(|places| places.values().all(|place| !place.is_moving))
+    });
+    at_rest.map_or_else(|| Ok(pacemaker.places(left)?), Ok)
+}
+
+fn place_in_words(place: &Place) -> String {
+    let nodes: Vec<&str> = place.nodes.iter().map(NodeName::as_str).collect();
+    match (nodes.as_slice(), place.is_moving) {
+        ([], true) => "on no node yet; the cluster is about to start it".to_owned(),
+        ([], false) => "on no node: the cluster has no place for it".to_owned(),
+        (nodes, _) => format!("on {}", nodes.join(" and ")),
+    }
 }
 
 /// Where a domain stands on the node that is to be emptied.
@@ -163,6 +202,17 @@ fn look(root: &Root, node: &NodeName, me: &NodeName, managed: &ManagedDomain) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_each_domain_went_is_told_and_that_one_has_no_place() {
+        let place = |nodes: &[&str], is_moving| {
+            let nodes = nodes.iter().map(|name| NodeName::new(*name).unwrap()).collect();
+            place_in_words(&Place { nodes, is_moving })
+        };
+        assert_eq!(place(&["n2"], false), "on n2");
+        assert!(place(&[], true).contains("about to start"));
+        assert!(place(&[], false).contains("no place"));
+    }
 
     #[test]
     fn the_time_that_all_moves_take_is_told_as_far_as_it_is_known() {

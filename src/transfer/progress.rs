@@ -99,7 +99,11 @@ impl fmt::Display for Progress {
         }
         write!(f, "{} MiB in {} s", self.bytes >> 20, self.started_at.age().as_secs())?;
         self.wire.map_or(Ok(()), |wire| write!(f, " ({} MiB on the connection)", wire >> 20))?;
-        self.mib_per_second.map_or(Ok(()), |rate| write!(f, ", {rate} MiB/s"))?;
+        match self.mib_per_second {
+            None => {}
+            Some(0) => f.write_str(", less than 1 MiB/s")?,
+            Some(rate) => write!(f, ", {rate} MiB/s")?,
+        }
         self.round.map_or(Ok(()), |round| write!(f, ", round {round}"))?;
         self.percent().map_or(Ok(()), |percent| write!(f, ", {percent} %"))?;
         self.seconds_left().map_or(Ok(()), |left| write!(f, ", about {left} s left"))

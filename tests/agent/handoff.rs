@@ -76,6 +76,18 @@ fn p3_without_a_ledger_or_a_target_that_answers_stop_is_an_ordinary_one() {
 }
 
 #[test]
+fn p3_a_connection_that_fails_once_ends_no_guest() {
+    let world = x0_on_n1();
+    world.host("n2").cut_once();
+    let stop = world.host("n1").act("stop", &[("OCF_RESKEY_migration_connect_timeout", "5")]);
+    assert_eq!(stop.code, 0, "{}", stop.reason);
+    assert!(world.host("n1").runs_x0(), "{}", world.log());
+    assert!(world.log().contains("cannot fetch it yet"), "{}", world.log());
+    world.host("n2").succeeds("start");
+    assert!(world.host("n2").runs_x0() && world.host("n1").domains().is_empty());
+}
+
+#[test]
 fn p1_start_refuses_while_another_node_runs_it() {
     let world = x0_on_n1();
     let start = world.host("n2").act("start", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);

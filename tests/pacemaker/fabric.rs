@@ -35,6 +35,15 @@ impl Cable {
             Cable::Migration => (format!("m{node}"), "eth1"),
         }
     }
+
+    /// The hardware address at its end in the node with this place among the nodes.
+    fn card(self, place: usize) -> String {
+        let network = match self {
+            Cable::Cluster => 1,
+            Cable::Migration => 2,
+        };
+        format!("02:77:00:00:{network:02x}:{:02x}", 11 + place)
+    }
 }
 
 /// The switch, the shared folder, and the nodes on them.
@@ -103,8 +112,11 @@ impl Fabric {
     }
 
     pub(crate) fn address(&self, name: &str) -> String {
-        let place = self.names.iter().position(|n| n == name).unwrap_or_else(|| panic!("no node {name}"));
-        format!("10.77.1.{}", 11 + place)
+        format!("10.77.1.{}", 11 + self.place(name))
+    }
+
+    fn place(&self, name: &str) -> usize {
+        self.names.iter().position(|n| n == name).unwrap_or_else(|| panic!("no node {name}"))
     }
 
     fn migration_address(&self, name: &str) -> String {
@@ -143,7 +155,13 @@ impl Fabric {
         let target = init.to_string();
         for (cable, bridge) in Cable::ALL.into_iter().zip(["br0", "br1"]) {
             let (here, there) = cable.ends(name);
-            self.on_switch(&["link", "add", &here, "type", "veth", "peer", "name", there, "netns", &target]);
+            // A node that comes back has the card that it had: others remember its address for a while.
+            let card = cable.card(self.place(name));
+            self.on_switch(&[
+                &["link", "add", &here, "type", "veth", "peer", "name", there][..],
+                &["address", &card, "netns", &target],
+            ]
+            .concat());
             self.on_switch(&["link", "set", &here, "master", bridge, "up"]);
         }
         fs::write(work.join("node/wired"), "").expect("wiring the node");
@@ -166,9 +184,14 @@ impl Fabric {
         let _status = node.holder.wait();
         let work = self.work.path().join(name).join("node");
         fs::remove_dir_all(work).expect("removing the node's folder");
-        // the cables go with the node's namespace, a little later
-        let is_there = |cable: Cable| self.switch_command(&["link", "show", &cable.ends(name).0]).ok();
-        until(UP, || !Cable::ALL.into_iter().any(is_there)).expect("the cables to vanish");
+        // the kernel takes them away with the node's namespace, on a busy machine much later
+        let ends = Cable::ALL.map(|cable| cable.ends(name).0);
+        for end in &ends {
+            // Gone already, or now.
+            let _ = self.switch_command(&["link", "delete", end]);
+        }
+        let is_there = |end: &String| self.switch_command(&["link", "show", end]).ok();
+        until(UP, || !ends.iter().any(is_there)).expect("the cables to vanish");
     }
 
     /// Pulls the node's network cables.

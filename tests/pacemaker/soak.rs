@@ -28,6 +28,8 @@ const HEALED: Duration = Duration::from_secs(180);
 /// How often the operator cleans up what has failed meanwhile.
 const CLEAN_UP: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(90);
+/// How much of the agents' log is printed when a promise is broken; all of it is in the file.
+const LAST_LINES: usize = 60;
 const DOMAINS: [&str; 4] = ["x0", "x1", "x2", "x3"];
 /// Whom a storm kills.
 const ROLES: [&str; 10] =
@@ -558,6 +560,11 @@ impl<'a> Lane<'a> {
         if let Err(error) = written {
             eprintln!("{}: {error}", file.display());
         }
+        // the end of it also where only what was printed is kept
+        let agents = self.story.agents();
+        let said: Vec<&str> = agents.lines().collect();
+        let end = said.get(said.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
+        end.iter().for_each(|line| println!("soak: {line}"));
         broken.push(format!("lane {}, seed {}: {what}; see {}", self.number, self.seed, file.display()));
         panic!("{what}");
     }

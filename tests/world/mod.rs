@@ -33,6 +33,7 @@ pub struct Call {
 const SSH: &str = r#"#!/bin/sh
 # The host is the last argument but one.
 for argument; do host=$before; before=$argument; done
+rm "SHARED/$host/cut-once" 2>/dev/null && { echo "ssh: connect to host $host: Connection timed out" >&2; exit 255; }
 [ -e "SHARED/$host/cut" ] && { echo "ssh: connect to host $host: No route to host" >&2; exit 255; }
 [ -e "SHARED/$host/serves" ] || { echo "ssh: Could not resolve hostname $host" >&2; exit 255; }
 exec 3<&0
@@ -366,6 +367,11 @@ impl Host {
                 rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
             }
         }
+    }
+
+    /// The next connection to this host fails, and no other.
+    pub fn cut_once(&self) {
+        std::fs::write(self.root.join("cut-once"), "").unwrap();
     }
 
     /// From now on this host cannot be reached, or can again.

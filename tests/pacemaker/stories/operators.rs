@@ -72,7 +72,12 @@ fn drain(cluster: &Cluster) {
     assert_eq!(story.running_on("x0"), ["n1"], "a plan moves nothing");
     // The stock agent's domain is none of ours to watch; the others are.
     let said = tool(&["--timeout", "60"]);
-    assert!(said.ok() && said.stdout.trim_end().ends_with("empty"), "{}{}", said.stdout, said.stderr);
+    assert!(said.ok(), "{}{}", said.stdout, said.stderr);
+    let (watched, left) = said.stdout.split_once("empty\n").unwrap_or_else(|| panic!("{}", said.stdout));
+    assert!(watched.contains("n1 is in standby"), "{watched}");
+    let left: Vec<&str> = left.lines().collect();
+    let nowhere = "x3: on no node: the cluster has no place for it";
+    assert_eq!(left, ["x0: on n2", "x1: on n2", "x2: on n2", nowhere], "where each of them went");
     for name in ["x0", "x1", "x2", "x4"] {
         story.runs(name, "n2");
     }
