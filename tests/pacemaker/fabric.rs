@@ -157,11 +157,13 @@ impl Fabric {
             let (here, there) = cable.ends(name);
             // A node that comes back has the card that it had: others remember its address for a while.
             let card = cable.card(self.place(name));
-            self.on_switch(&[
-                &["link", "add", &here, "type", "veth", "peer", "name", there][..],
-                &["address", &card, "netns", &target],
-            ]
-            .concat());
+            self.on_switch(
+                &[
+                    &["link", "add", &here, "type", "veth", "peer", "name", there][..],
+                    &["address", &card, "netns", &target],
+                ]
+                .concat(),
+            );
             self.on_switch(&["link", "set", &here, "master", bridge, "up"]);
         }
         fs::write(work.join("node/wired"), "").expect("wiring the node");
