@@ -41,11 +41,11 @@ fn leave(scene: &mut Scene<'_>, from: usize, to: usize) -> Result<()> {
     scene.cluster_has_x0_on(2, to).map(drop)
 }
 
-/// An emulated node sends two or three MiB/s where it may; half of x0's memory is taken from it first, so that this ends sooner, and a
+/// An emulated node sends two or three MiB/s where it may; a quarter of x0's memory is taken from it first, so that this ends sooner, and a
 /// guest that was ballooned down moves too.
 fn rate(scene: &mut Scene<'_>) -> Result<()> {
     scene.parameter("migration_rate", Some("1"))?;
-    scene.node(1)?.ok("xl mem-set x0 80m")?;
+    scene.node(1)?.ok("xl mem-set x0 96m")?;
     leave(scene, 1, 2)?;
     handed_over(scene)?;
     for node in [1, 2] {

@@ -92,6 +92,11 @@ fn bridge(scene: &mut Scene<'_>) -> Result<()> {
     ensure!(moves.iter().all(|moved| moved.why != "migration"), "{moves:?}");
     scene.x0_arrives_on(2)?;
     scene.cluster_has_x0_on(2, 2)?;
+    // The scripts of two interfaces take a while to clear the old copy away.
+    until_every(LOOK, "node1 to have nothing left of x0", CHANGE, || {
+        let last = scene.lab.samples.last(1);
+        Ok(last.is_some_and(|sample| sample.copies.is_empty()).then_some(()))
+    })?;
     scene.x0_was_hardly_silent()
 }
 

@@ -3,6 +3,7 @@
 
 mod handoffs;
 mod operators;
+mod quick_start;
 mod real_stops;
 mod recipes;
 mod starts;
@@ -16,9 +17,15 @@ use libtest_mimic::Trial;
 type Test = fn(&Cluster);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let with_agent =
-        [handoffs::STORIES, operators::STORIES, real_stops::STORIES, recipes::STORIES, starts::STORIES]
-            .concat();
+    let with_agent = [
+        handoffs::STORIES,
+        operators::STORIES,
+        quick_start::STORIES,
+        real_stops::STORIES,
+        recipes::STORIES,
+        starts::STORIES,
+    ]
+    .concat();
     let mut trials: Vec<Trial> = vec![
         skip(trial("stock_agent_reboots_the_guest", stock_agent_reboots_the_guest), false),
         skip(trial("audit_sees_two_copies", audit_sees_two_copies), false),
