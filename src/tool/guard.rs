@@ -15,14 +15,17 @@ use super::keep::epoch_on_offer;
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::command::{self, Tool};
 use crate::domain::DomainName;
-use crate::handoff::Phase;
 use crate::handoff::record::{Record, Store};
+use crate::handoff::{Epoch, Phase};
 use crate::host::Root;
 use crate::transfer::progress::{self, Progress};
 use crate::transfer::settle;
 
 /// How often the records are looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long an offer may be without a keeper before it gets one from here: its stop has just begun one, which on a slow host needs a
+/// moment to come up.
+const KEEPER_COMES: Duration = Duration::from_secs(5);
 /// How often a line that has not changed but for its numbers is said again.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// How long one try to settle a broken transfer may take.
@@ -114,13 +117,15 @@ struct Watch<'a> {
     root: &'a Root,
     store: Store,
     keepers: Vec<Child>,
+    /// The offers that have no keeper, and since when.
+    unkept: BTreeMap<DomainName, (Epoch, Instant)>,
     settling: BTreeMap<DomainName, JoinHandle<()>>,
 }
 
 impl<'a> Watch<'a> {
     fn new(root: &'a Root) -> Self {
         let store = Store::new(root.state_folder());
-        Self { root, store, keepers: Vec::new(), settling: BTreeMap::new() }
+        Self { root, store, keepers: Vec::new(), unkept: BTreeMap::new(), settling: BTreeMap::new() }
     }
 
     /// Sees to it that every offer has a keeper and that every broken transfer is being settled.
@@ -136,7 +141,9 @@ impl<'a> Watch<'a> {
     }
 
     fn tend_one(&mut self, domain: &DomainName) -> anyhow::Result<()> {
-        if epoch_on_offer(&self.store, domain)?.is_some() && self.store.begin_keeping(domain)?.is_some() {
+        if self.is_unkept(domain)? {
+            // The new one needs its moment, too.
+            self.unkept.remove(domain);
             log::warn!("domain={domain} its offer has no keeper: starting one");
             let (keeper, _its_stdout) = command::detach(self.root, &["keep", "--domain", domain.as_str()])?;
             self.keepers.push(keeper);
@@ -152,6 +159,22 @@ impl<'a> Watch<'a> {
             self.settling.insert(domain.clone(), std::thread::spawn(settle));
         }
         Ok(())
+    }
+
+    /// Whether the domain is on offer and has been without a keeper for longer than one needs to come.
+    fn is_unkept(&mut self, domain: &DomainName) -> anyhow::Result<bool> {
+        let epoch = match epoch_on_offer(&self.store, domain)? {
+            Some(epoch) if self.store.begin_keeping(domain)?.is_some() => epoch,
+            _ => {
+                self.unkept.remove(domain);
+                return Ok(false);
+            }
+        };
+        let (of, since) = self.unkept.entry(domain.clone()).or_insert((epoch, Instant::now()));
+        if *of != epoch {
+            (*of, *since) = (epoch, Instant::now());
+        }
+        Ok(since.elapsed() >= KEEPER_COMES)
     }
 
     /// The domains that a shutdown must wait for.
@@ -254,5 +277,23 @@ mod tests {
         assert!(watch.open().unwrap().is_empty(), "its stop has not reported success");
         watch.store.advance(&x0, "test", Event::OfferNotRecorded).unwrap();
         assert_eq!(watch.open().unwrap().len(), 1, "withdrawn, and not gone yet");
+    }
+
+    #[test]
+    fn p5_an_offer_without_a_keeper_gets_one_but_not_while_its_own_is_coming_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let mut watch = Watch::new(&root);
+        let x0 = DomainName::new("x0").unwrap();
+        watch.store.advance(&x0, "test", Event::OfferMade(offer(UnixTime(1)))).unwrap();
+        watch.store.advance(&x0, "test", Event::OfferNotRecorded).unwrap();
+        assert!(!watch.is_unkept(&x0).unwrap(), "its stop has only just begun one");
+        let long_ago = Instant::now().checked_sub(KEEPER_COMES).unwrap();
+        watch.unkept.get_mut(&x0).unwrap().1 = long_ago;
+        assert!(watch.is_unkept(&x0).unwrap());
+        let keeping = watch.store.begin_keeping(&x0).unwrap();
+        assert!(keeping.is_some() && !watch.is_unkept(&x0).unwrap() && watch.unkept.is_empty());
+        drop(keeping);
+        assert!(!watch.is_unkept(&x0).unwrap(), "a keeper that has just died has its moment, too");
     }
 }
