@@ -72,11 +72,7 @@ impl Pacemaker {
         let tree = Element::parse(&cib).map_err(unreadable)?;
         let (ours, stock) = (managed::read(&tree, "handoff"), managed::read(&tree, "heartbeat"));
         let all = [ours.clone(), stock].concat();
-        let simulate = |more: &[&str]| {
-            let args = [&["--xml-pipe", "--simulate", "--output-as=xml"][..], more].concat();
-            self.run("crm_simulate", &args, Some(&cib), LIMIT)
-        };
-        let state = Element::parse(&simulate(&[])?).map_err(unreadable)?;
+        let state = Element::parse(&self.simulate(&cib, &[], LIMIT)?).map_err(unreadable)?;
         let status =
             state.child("cluster_status").ok_or_else(|| unreadable("no cluster_status".to_owned()))?;
         evacuation::leaving(&state, &all, node)
@@ -85,7 +81,7 @@ impl Pacemaker {
             .map(|managed| {
                 let migrates = evacuation::migrates(&state, &managed.resource, node);
                 let stopped = format!("{}_stop_0@{node}=0", managed.resource);
-                let after = simulate(&["--op-inject", &stopped])?;
+                let after = self.simulate(&cib, &["--op-inject", &stopped], LIMIT)?;
                 let plan = plan::read(&after, &cib, &managed.resource, node).map_err(unreadable)?;
                 Ok(evacuation::judge(managed, ours.contains(managed), migrates, &plan, (&tree, status, node)))
             })
@@ -99,9 +95,7 @@ impl Pacemaker {
     pub fn places(&self, resources: &[String]) -> Result<BTreeMap<String, Place>, ClusterError> {
         let unreadable = |what: String| ClusterError::Unreadable { tool: "crm_simulate", what };
         let cib = self.cib(LIMIT)?;
-        let args = ["--xml-pipe", "--simulate", "--output-as=xml"];
-        let simulation = Element::parse(&self.run("crm_simulate", &args, Some(&cib), LIMIT)?);
-        let simulation = simulation.map_err(unreadable)?;
+        let simulation = Element::parse(&self.simulate(&cib, &[], LIMIT)?).map_err(unreadable)?;
         let place = |name: &String| Ok((name.clone(), evacuation::place(&simulation, name)?));
         resources.iter().map(place).collect::<Result<_, String>>().map_err(unreadable)
     }
@@ -114,6 +108,12 @@ impl Pacemaker {
         let (tool, args) = words.split_first().ok_or(ClusterError::NotRunning)?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         self.run(tool, &args, None, ORDER_LIMIT).map(drop)
+    }
+
+    /// What the scheduler would do with this CIB, in its own XML; `more` says what is to be assumed.
+    fn simulate(&self, cib: &str, more: &[&str], limit: Duration) -> Result<String, ClusterError> {
+        let args = [&["--xml-pipe", "--simulate", "--output-as=xml"][..], more].concat();
+        self.run("crm_simulate", &args, Some(cib), limit)
     }
 
     fn cib(&self, limit: Duration) -> Result<String, ClusterError> {
@@ -138,8 +138,7 @@ impl ClusterView for Pacemaker {
         // One snapshot for both questions, rather than crm_simulate's own look at a CIB that may have moved on.
         let cib = self.cib(limit)?;
         let stopped = format!("{resource}_stop_0@{node}=0");
-        let args = ["--xml-pipe", "--simulate", "--op-inject", &stopped, "--output-as=xml"];
-        let simulation = self.run("crm_simulate", &args, Some(&cib), deadline.left())?;
+        let simulation = self.simulate(&cib, &["--op-inject", &stopped], deadline.left())?;
         plan::read(&simulation, &cib, resource, node)
             .map_err(|what| ClusterError::Unreadable { tool: "crm_simulate", what })
     }

@@ -274,7 +274,7 @@ pub trait Toolstack: std::fmt::Debug {
     /// # Errors
     /// The toolstack's words.
     fn devices(&self, _name: &DomainName, _limit: Duration) -> Result<Vec<PciAddress>, ToolstackError> {
-        Err(cannot(self.kind(), "detach and attach devices of the host"))
+        Err(no_devices(self.kind()))
     }
 
     /// Gives it one.
@@ -287,7 +287,7 @@ pub trait Toolstack: std::fmt::Debug {
         _device: &PciAddress,
         _limit: Duration,
     ) -> Result<(), ToolstackError> {
-        Err(cannot(self.kind(), "detach and attach devices of the host"))
+        Err(no_devices(self.kind()))
     }
 
     /// Takes one from it; the guest has to agree.
@@ -300,7 +300,7 @@ pub trait Toolstack: std::fmt::Debug {
         _device: &PciAddress,
         _limit: Duration,
     ) -> Result<(), ToolstackError> {
-        Err(cannot(self.kind(), "detach and attach devices of the host"))
+        Err(no_devices(self.kind()))
     }
 
     /// Saves the domain's memory to a file and ends it. If it cannot, the domain goes on; after a time-out it may be left
@@ -352,6 +352,11 @@ pub trait Toolstack: std::fmt::Debug {
     fn resume(&self, _id: DomainId, _limit: Duration) -> Result<(), ToolstackError> {
         Err(cannot(self.kind(), "resume a domain that was suspended for a migration"))
     }
+}
+
+/// What a toolstack says that gives and takes no devices of the host.
+fn no_devices(toolstack: Kind) -> ToolstackError {
+    cannot(toolstack, "detach and attach devices of the host")
 }
 
 /// What a toolstack says where it has no such thing.

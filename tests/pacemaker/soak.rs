@@ -561,7 +561,7 @@ impl<'a> Lane<'a> {
             eprintln!("{}: {error}", file.display());
         }
         // the end of it also where only what was printed is kept
-        let agents = self.story.agents();
+        let agents = self.cluster.story_of_logs();
         let said: Vec<&str> = agents.lines().collect();
         let end = said.get(said.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
         end.iter().for_each(|line| println!("soak: {line}"));

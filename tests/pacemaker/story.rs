@@ -334,11 +334,6 @@ impl<'a> Story<'a> {
         found
     }
 
-    /// The agents' log lines of every node, in order of time.
-    pub(crate) fn agents(&self) -> String {
-        self.cluster.story_of_logs()
-    }
-
     /// All that one needs to understand what happened.
     pub(crate) fn report(&self) -> String {
         let events =

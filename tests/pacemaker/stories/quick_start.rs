@@ -26,19 +26,22 @@ fn by_crm(cluster: &Cluster) {
 fn quick_start(cluster: &Cluster, line: &str, delete: &str) {
     let story = Story::begin(cluster);
     story.given_config(&Domain::new("x0"));
+    // The one node on which the cluster has it, and on which it runs.
+    let place = |story: &Story<'_>| {
+        let [node] = cluster.believed("x0").try_into().unwrap_or_else(|nodes| panic!("x0 is on {nodes:?}"));
+        story.runs("x0", &node);
+        node
+    };
     cluster.fabric.sh("n1", box_after(line));
     cluster.settle();
-    let [node] = cluster.believed("x0").try_into().unwrap_or_else(|nodes| panic!("x0 is on {nodes:?}"));
-    story.runs("x0", &node);
+    let node = place(&story);
     let resource = cluster.fabric.sh("n1", "cibadmin -Q -o resources");
     for wanted in ["provider=\"handoff\"", "timeout=\"300s\"", "timeout=\"180s\"", "interval=\"10s\""] {
         assert!(resource.contains(wanted), "{wanted}: {resource}");
     }
     cluster.fabric.sh("n1", &format!("pcs node standby {node}"));
     cluster.settle();
-    let [other] = cluster.believed("x0").try_into().unwrap_or_else(|nodes| panic!("x0 is on {nodes:?}"));
-    assert_ne!(other, node, "{}", story.report());
-    story.runs("x0", &other);
+    assert_ne!(place(&story), node, "{}", story.report());
     story.audit("x0", 1);
     cluster.fabric.sh("n1", delete);
     cluster.settle();
