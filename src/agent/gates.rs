@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::obstacle::Obstacle;
 use super::{Agent, LOOK_AGAIN};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Destination, Plan};
@@ -117,21 +118,19 @@ pub(super) fn limit(agent: &Agent) -> Duration {
 pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
     let limit = limit(agent);
     let enough = agent.deadline.within(limit.min(ASK_AGAIN));
-    let mut last = String::new();
+    let mut obstacle = Obstacle::default();
     let plan = SystemClock.wait_until(enough, LOOK_AGAIN, || {
         match agent.cluster.plan_after_stop(&agent.resource, &agent.node, limit) {
             Ok(plan) => Some(Some(plan)),
             Err(error) => {
-                let why = error.to_string();
-                if why != last {
+                obstacle.is(error.to_string(), |why| {
                     log::info!("domain={} the plan cannot be told: {why}", agent.domain);
-                }
-                last = why;
+                });
                 matches!(error, ClusterError::NotRunning).then_some(None)
             }
         }
     });
-    judge(plan.flatten().ok_or(Refusal::PlanUnknown(last))?, &agent.node, phase)
+    judge(plan.flatten().ok_or(Refusal::PlanUnknown(obstacle.to_string()))?, &agent.node, phase)
 }
 
 fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {

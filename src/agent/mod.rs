@@ -31,6 +31,7 @@ pub mod meta_data;
 pub mod migrate_from;
 pub mod migrate_to;
 pub mod monitor;
+mod obstacle;
 mod room;
 pub mod shutdown;
 mod snapshot;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::line::slot_here;
 use super::monitor::RESTARTS;
+use super::obstacle::Obstacle;
 use super::{Agent, LIST_LIMIT, LOOK_AGAIN, Outcome};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
@@ -101,17 +102,16 @@ impl Agent {
     /// `Generic` with what stood in the way at the deadline; `NotInstalled` or `Configured` for what no waiting cures.
     pub(super) fn start(&self) -> Result<ExitCode, Failure> {
         self.config_file()?;
-        let mut said = String::new();
+        let mut obstacle = Obstacle::default();
         let mut silence = Silence::default();
         // A round that could not reach anybody for lack of time would hide what the round before it found out.
         let last_round = self.deadline.less(self.parameters.reach.connect_timeout);
         let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round(&mut silence) {
             Ok(Round::Done(started)) => Some(Ok(started)),
             Ok(Round::Again(why) | Round::NoSlot(why)) => {
-                if why != said {
+                obstacle.is(why, |why| {
                     log::warn!("domain={} node={} start waits: {why}", self.domain, self.node);
-                    said = why;
-                }
+                });
                 None
             }
             Err(failure) => Some(Err(failure)),
@@ -128,7 +128,7 @@ impl Agent {
                 Ok(ExitCode::Success)
             }
             Some(Err(failure)) => Err(failure),
-            None => Err(self.generic(format!("{said}; it was not started here"))),
+            None => Err(self.generic(format!("{obstacle}; it was not started here"))),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::gates::{self, Refusal};
+use super::obstacle::Obstacle;
 use super::shutdown::{self, How};
 use super::{Agent, LOOK_AGAIN};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
@@ -133,9 +134,10 @@ impl Agent {
     /// A listing that says something, if one comes before most of the time is gone.
     fn first_sure_look(&self) -> Presence {
         let enough = Deadline::after(self.deadline.left() / 2);
+        let mut obstacle = Obstacle::default();
         let sure = SystemClock.wait_until(enough, LOOK_AGAIN, || match self.presence() {
             Presence::Unknown(why) => {
-                log::warn!("domain={} {why}", self.domain);
+                obstacle.is(why, |why| log::warn!("domain={} {why}", self.domain));
                 None
             }
             presence => Some(presence),
@@ -199,20 +201,24 @@ impl Agent {
         let once = self.parameters.reach.connect_timeout * 2 + Duration::from_secs(5);
         // What comes to nothing must leave the guest its time for an ordinary shutdown.
         let enough = self.deadline.within((self.deadline.left() / 3).saturating_sub(once).min(once));
-        let mut last = None;
+        let mut obstacle = Obstacle::default();
         let reached = SystemClock.wait_until(enough, TRY_AGAIN, || {
             match self.reach_once(target, self.deadline.within(once)) {
                 Ok(connection) => Some(connection),
                 Err(why) => {
-                    if last.as_ref() != Some(&why) && !enough.passed() {
-                        log::info!("domain={} the planned target cannot fetch it yet: {why}", self.domain);
-                    }
-                    last = Some(why);
+                    obstacle.is(why, |why| {
+                        if !enough.passed() {
+                            log::info!(
+                                "domain={} the planned target cannot fetch it yet: {why}",
+                                self.domain
+                            );
+                        }
+                    });
                     None
                 }
             }
         });
-        reached.ok_or_else(|| Refusal::OutOfReach(last.unwrap_or_default()))
+        reached.ok_or_else(|| Refusal::OutOfReach(obstacle.to_string()))
     }
 
     fn reach_once(&self, target: &NodeName, deadline: Deadline) -> Result<Connection, String> {

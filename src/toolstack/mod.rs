@@ -18,6 +18,7 @@ pub mod choice;
 pub mod fake;
 pub mod glance;
 pub mod libxl;
+mod verbs;
 pub mod xe;
 pub mod xl;
 pub mod xm;

@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::verbs::Verbs;
 use super::{
     GuestMemory, HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, glance,
     no_file,
@@ -33,13 +34,13 @@ const DOM0_FLOOR_MIB: u64 = 128;
 /// `xl` of this node.
 #[derive(Debug, Clone)]
 pub struct Xl {
-    root: Root,
+    verbs: Verbs,
 }
 
 impl Xl {
     /// The `xl` below `root`. Whether there is one shows at the first call.
     pub fn new(root: &Root) -> Self {
-        Self { root: root.clone() }
+        Self { verbs: Verbs::of(root, "xl") }
     }
 
     /// The executable, for the sender and the receiver of a migration, which need its streams.
@@ -47,15 +48,15 @@ impl Xl {
     /// # Errors
     /// [`CommandError::Missing`].
     pub fn tool(&self) -> Result<Tool, CommandError> {
-        Tool::find(&self.root, "xl")
+        self.verbs.tool()
     }
 
     /// The memory of the domain of this exact name, in MiB; `None` if that cannot be told. At a glance, where it runs.
     pub fn memory_mib(&self, name: &DomainName, limit: Duration) -> Option<u64> {
-        if let Ok(mib) = glance::memory_mib(&self.root, name) {
+        if let Ok(mib) = glance::memory_mib(self.verbs.root(), name) {
             return Some(mib);
         }
-        let table = self.run(&["list".as_ref()], limit).ok()?.stdout;
+        let table = self.verbs.run(&["list".as_ref()], limit).ok()?.stdout;
         table.lines().skip(1).filter_map(parse_line).find(|line| line.name == name.as_str())?.memory_mib
     }
 
@@ -64,7 +65,7 @@ impl Xl {
     /// # Errors
     /// [`CommandError`], in xl's words.
     pub fn listing(&self, limit: Duration) -> Result<String, CommandError> {
-        Ok(self.run(&["list".as_ref()], limit)?.stdout)
+        Ok(self.verbs.run(&["list".as_ref()], limit)?.stdout)
     }
 
     /// What `xl info` says of the host, as it says it.
@@ -72,11 +73,7 @@ impl Xl {
     /// # Errors
     /// [`CommandError`], in xl's words.
     pub fn info(&self, limit: Duration) -> Result<String, CommandError> {
-        Ok(self.run(&["info".as_ref()], limit)?.stdout)
-    }
-
-    fn run(&self, args: &[&OsStr], limit: Duration) -> Result<command::Output, CommandError> {
-        command::run(&self.tool()?, args, None, limit)?.success()
+        Ok(self.verbs.run(&["info".as_ref()], limit)?.stdout)
     }
 }
 
@@ -90,20 +87,20 @@ impl Toolstack for Xl {
     }
 
     fn sight(&self, name: &DomainName, limit: Duration) -> Result<Sighting, ToolstackError> {
-        let output = self.run(&["list".as_ref()], limit)?;
+        let output = self.verbs.run(&["list".as_ref()], limit)?;
         parse_list(&output.stdout, name)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
     }
 
     fn glance(&self, name: &DomainName) -> Option<DomainId> {
-        glance::running(&self.root, name)
+        glance::running(self.verbs.root(), name)
             .inspect_err(|doubt| log::debug!("domain={name} no glance: {doubt}"))
             .ok()
     }
 
     fn is_attended(&self, name: &DomainName) -> bool {
         // The daemon of a domain that has arrived by migration keeps the name that the domain had on its way.
-        let log = |name: &str| self.root.join(DAEMON_LOG_FOLDER).join(format!("xl-{name}.log"));
+        let log = |name: &str| self.verbs.root().join(DAEMON_LOG_FOLDER).join(format!("xl-{name}.log"));
         any_process_writes_to(&[log(name.as_str()), log(&name.incoming())])
     }
 
@@ -124,19 +121,19 @@ impl Toolstack for Xl {
     }
 
     fn running_config(&self, name: &DomainName, limit: Duration) -> Result<DomainConfig, ToolstackError> {
-        let output = self.run(&["list".as_ref(), "--long".as_ref(), name.as_str().as_ref()], limit)?;
+        let output = self.verbs.run(&["list".as_ref(), "--long".as_ref(), name.as_str().as_ref()], limit)?;
         config::parse_long_list(&output.stdout)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
     }
 
     fn host_info(&self, limit: Duration) -> Result<HostInfo, ToolstackError> {
-        let output = self.run(&["info".as_ref()], limit)?;
+        let output = self.verbs.run(&["info".as_ref()], limit)?;
         info::parse_info(&output.stdout)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
     }
 
     fn size(&self, name: &DomainName, limit: Duration) -> Result<Size, ToolstackError> {
-        let output = self.run(&["list".as_ref()], limit)?;
+        let output = self.verbs.run(&["list".as_ref()], limit)?;
         let line =
             output.stdout.lines().skip(1).filter_map(parse_line).find(|line| line.name == name.as_str());
         let size =
@@ -146,11 +143,11 @@ impl Toolstack for Xl {
     }
 
     fn dom0_can_spare_mib(&self, info: &HostInfo, limit: Duration) -> Result<u64, ToolstackError> {
-        let settings = std::fs::read_to_string(self.root.join(SETTINGS)).unwrap_or_default();
+        let settings = std::fs::read_to_string(self.verbs.root().join(SETTINGS)).unwrap_or_default();
         if !info::autoballoons(&settings, info.dom0_is_fixed) {
             return Ok(0);
         }
-        let output = self.run(&["list".as_ref()], limit)?;
+        let output = self.verbs.run(&["list".as_ref()], limit)?;
         let mut lines = output.stdout.lines().skip(1).filter_map(parse_line);
         let dom0 = lines.find(|line| line.copy.id == DomainId(0)).and_then(|line| line.memory_mib);
         let what = || "no memory of Domain-0 in it".to_owned();
@@ -161,9 +158,9 @@ impl Toolstack for Xl {
 
     fn memory(&self, limit: Duration) -> Result<HostMemory, ToolstackError> {
         let info = self.host_info(limit)?;
-        let settings = std::fs::read_to_string(self.root.join(SETTINGS)).unwrap_or_default();
-        let table = self.run(&["list".as_ref()], limit)?;
-        let details = self.run(&["list".as_ref(), "--long".as_ref()], limit)?;
+        let settings = std::fs::read_to_string(self.verbs.root().join(SETTINGS)).unwrap_or_default();
+        let table = self.verbs.run(&["list".as_ref()], limit)?;
+        let details = self.verbs.run(&["list".as_ref(), "--long".as_ref()], limit)?;
         let unreadable = |what: String| ToolstackError::Unreadable { command: table.command.clone(), what };
         let targets = config::parse_targets(&details.stdout).map_err(unreadable)?;
         let mut dom0_mib = None;
@@ -189,7 +186,7 @@ impl Toolstack for Xl {
     fn set_memory(&self, name: &DomainName, mib: u64, limit: Duration) -> Result<(), ToolstackError> {
         // With a unit: the manual and the code of xl do not agree on what it is without.
         let mib = format!("{mib}m");
-        self.run(&["mem-set".as_ref(), name.as_str().as_ref(), mib.as_ref()], limit)?;
+        self.verbs.run(&["mem-set".as_ref(), name.as_str().as_ref(), mib.as_ref()], limit)?;
         Ok(())
     }
 
@@ -197,34 +194,32 @@ impl Toolstack for Xl {
         let path = path.ok_or_else(|| no_file(name))?;
         // Quoted as xl.cfg(5) wants it; the name's character set has no quote in it.
         let name = format!("name=\"{name}\"");
-        self.run(&["create".as_ref(), "--quiet".as_ref(), path.as_ref(), name.as_ref()], limit)?;
+        self.verbs.run(&["create".as_ref(), "--quiet".as_ref(), path.as_ref(), name.as_ref()], limit)?;
         Ok(())
     }
 
     fn devices(&self, name: &DomainName, limit: Duration) -> Result<Vec<PciAddress>, ToolstackError> {
-        let output = self.run(&["pci-list".as_ref(), name.as_str().as_ref()], limit)?;
+        let output = self.verbs.run(&["pci-list".as_ref(), name.as_str().as_ref()], limit)?;
         list::parse_devices(&output.stdout)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
     }
 
     fn attach(&self, name: &DomainName, device: &PciAddress, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["pci-attach".as_ref(), name.as_str().as_ref(), device.as_str().as_ref()], limit)?;
+        self.verbs.run(&["pci-attach".as_ref(), name.as_str().as_ref(), device.as_str().as_ref()], limit)?;
         Ok(())
     }
 
     fn detach(&self, name: &DomainName, device: &PciAddress, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["pci-detach".as_ref(), name.as_str().as_ref(), device.as_str().as_ref()], limit)?;
+        self.verbs.run(&["pci-detach".as_ref(), name.as_str().as_ref(), device.as_str().as_ref()], limit)?;
         Ok(())
     }
 
     fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["save".as_ref(), name.as_str().as_ref(), to.as_ref()], limit)?;
-        Ok(())
+        Ok(self.verbs.save(name, to, limit)?)
     }
 
     fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["restore".as_ref(), from.as_ref()], limit)?;
-        Ok(())
+        Ok(self.verbs.restore(from, limit)?)
     }
 
     fn request_shutdown(
@@ -233,36 +228,30 @@ impl Toolstack for Xl {
         how: ShutdownRequest,
         limit: Duration,
     ) -> Result<(), ToolstackError> {
-        let name: &OsStr = name.as_str().as_ref();
-        match how {
-            ShutdownRequest::Drivers => self.run(&["shutdown".as_ref(), name], limit)?,
-            ShutdownRequest::PowerButton => self.run(&["trigger".as_ref(), name, "power".as_ref()], limit)?,
-        };
-        Ok(())
+        Ok(self.verbs.request_shutdown(name, how, limit)?)
     }
 
     fn destroy(&self, exact_name: &str, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["destroy".as_ref(), exact_name.as_ref()], limit)?;
-        Ok(())
+        Ok(self.verbs.destroy(exact_name, limit)?)
     }
 
     fn rename(&self, from: &str, to: &str, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["rename".as_ref(), from.as_ref(), to.as_ref()], limit)?;
+        self.verbs.run(&["rename".as_ref(), from.as_ref(), to.as_ref()], limit)?;
         Ok(())
     }
 
     fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["unpause".as_ref(), name.as_str().as_ref()], limit)?;
-        Ok(())
+        Ok(self.verbs.unpause(name, limit)?)
     }
 
     /// `xl resume` is there from Xen 4.20 on. Before, the same call of libxenlight is made without xl, in a process of
     /// its own: see [`super::libxl`].
     fn resume(&self, id: DomainId, limit: Duration) -> Result<(), ToolstackError> {
         let id = id.to_string();
-        let Err(by_xl) = self.run(&["resume".as_ref(), id.as_ref()], limit) else { return Ok(()) };
+        let Err(by_xl) = self.verbs.run(&["resume".as_ref(), id.as_ref()], limit) else { return Ok(()) };
         log::info!("domid={id} xl cannot resume it ({by_xl}); asking libxenlight");
-        command::run(&Tool::ourselves(&self.root)?, &["thaw", "--domid", &id], None, limit)?.success()?;
+        command::run(&Tool::ourselves(self.verbs.root())?, &["thaw", "--domid", &id], None, limit)?
+            .success()?;
         Ok(())
     }
 }

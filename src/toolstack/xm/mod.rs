@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::verbs::Verbs;
 use super::xl::info::parse_info;
 use super::{HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, no_file};
 use crate::command::{self, CommandError, Tool};
@@ -26,17 +27,13 @@ const LOOK_LIMIT: Duration = Duration::from_secs(10);
 /// `xm` of this node.
 #[derive(Debug, Clone)]
 pub struct Xm {
-    root: Root,
+    verbs: Verbs,
 }
 
 impl Xm {
     /// The `xm` below `root`. Whether there is one shows at the first call.
     pub fn new(root: &Root) -> Self {
-        Self { root: root.clone() }
-    }
-
-    fn run(&self, args: &[&OsStr], limit: Duration) -> Result<command::Output, CommandError> {
-        command::run(&Tool::find(&self.root, "xm")?, args, None, limit)?.success()
+        Self { verbs: Verbs::of(root, "xm") }
     }
 
     /// One listing, read by `read`.
@@ -45,13 +42,13 @@ impl Xm {
         limit: Duration,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, ToolstackError> {
-        let output = self.run(&["list".as_ref()], limit)?;
+        let output = self.verbs.run(&["list".as_ref()], limit)?;
         read(&output.stdout).map_err(|what| ToolstackError::Unreadable { command: output.command, what })
     }
 
     /// Whether xend's mark of a restart is there.
     fn restarts(&self, name: &DomainName) -> Result<bool, ToolstackError> {
-        let tool = Tool::find(&self.root, "xenstore-ls")?;
+        let tool = Tool::find(self.verbs.root(), "xenstore-ls")?;
         let output = command::run(&tool, &["/vm"], None, LOOK_LIMIT)?.success()?;
         list::restarts(&output.stdout, name)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
@@ -69,7 +66,7 @@ impl Toolstack for Xm {
 
     fn installed(&self) -> Result<(), ToolstackError> {
         for name in ["xm", "xenstore-ls"] {
-            Tool::find(&self.root, name)?;
+            Tool::find(self.verbs.root(), name)?;
         }
         Ok(())
     }
@@ -92,7 +89,7 @@ impl Toolstack for Xm {
     fn read_config(&self, path: &Path, limit: Duration) -> Result<DomainConfig, ToolstackError> {
         let refused = |what: String| ToolstackError::Config { path: path.display().to_string(), what };
         let args: [&OsStr; 4] = ["create".as_ref(), "--dryrun".as_ref(), "-f".as_ref(), path.as_ref()];
-        match self.run(&args, limit) {
+        match self.verbs.run(&args, limit) {
             Ok(output) => sxp::parse_config(&output.stdout).map_err(refused),
             Err(CommandError::Failed { stderr, .. }) if !stderr.contains("connect to xend") => {
                 Err(refused(format!("xm refuses it: {}", stderr.trim().replace('\n', "; "))))
@@ -102,13 +99,13 @@ impl Toolstack for Xm {
     }
 
     fn running_config(&self, name: &DomainName, limit: Duration) -> Result<DomainConfig, ToolstackError> {
-        let output = self.run(&["list".as_ref(), "--long".as_ref(), name.as_str().as_ref()], limit)?;
+        let output = self.verbs.run(&["list".as_ref(), "--long".as_ref(), name.as_str().as_ref()], limit)?;
         sxp::parse_config(&output.stdout)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
     }
 
     fn host_info(&self, limit: Duration) -> Result<HostInfo, ToolstackError> {
-        let output = self.run(&["info".as_ref()], limit)?;
+        let output = self.verbs.run(&["info".as_ref()], limit)?;
         parse_info(&output.stdout)
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
     }
@@ -138,13 +135,13 @@ impl Toolstack for Xm {
         let path = path.ok_or_else(|| no_file(name))?;
         // xm takes the value as it is, without quotes.
         let name = format!("name={name}");
-        self.run(&["create".as_ref(), "-f".as_ref(), path.as_ref(), name.as_ref()], limit)?;
+        self.verbs.run(&["create".as_ref(), "-f".as_ref(), path.as_ref(), name.as_ref()], limit)?;
         Ok(())
     }
 
     fn migrate(&self, name: &DomainName, to: Towards<'_>, limit: Duration) -> Result<(), ToolstackError> {
         let (name, address) = (name.as_str().as_ref(), to.address.as_str().as_ref());
-        self.run(&["migrate".as_ref(), "--live".as_ref(), name, address], limit)?;
+        self.verbs.run(&["migrate".as_ref(), "--live".as_ref(), name, address], limit)?;
         Ok(())
     }
 
@@ -153,13 +150,11 @@ impl Toolstack for Xm {
     }
 
     fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["save".as_ref(), name.as_str().as_ref(), to.as_ref()], limit)?;
-        Ok(())
+        Ok(self.verbs.save(name, to, limit)?)
     }
 
     fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["restore".as_ref(), from.as_ref()], limit)?;
-        Ok(())
+        Ok(self.verbs.restore(from, limit)?)
     }
 
     fn request_shutdown(
@@ -168,17 +163,11 @@ impl Toolstack for Xm {
         how: ShutdownRequest,
         limit: Duration,
     ) -> Result<(), ToolstackError> {
-        let name: &OsStr = name.as_str().as_ref();
-        match how {
-            ShutdownRequest::Drivers => self.run(&["shutdown".as_ref(), name], limit)?,
-            ShutdownRequest::PowerButton => self.run(&["trigger".as_ref(), name, "power".as_ref()], limit)?,
-        };
-        Ok(())
+        Ok(self.verbs.request_shutdown(name, how, limit)?)
     }
 
     fn destroy(&self, exact_name: &str, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["destroy".as_ref(), exact_name.as_ref()], limit)?;
-        Ok(())
+        Ok(self.verbs.destroy(exact_name, limit)?)
     }
 
     fn rename(&self, _from: &str, _to: &str, _limit: Duration) -> Result<(), ToolstackError> {
@@ -186,7 +175,6 @@ impl Toolstack for Xm {
     }
 
     fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
-        self.run(&["unpause".as_ref(), name.as_str().as_ref()], limit)?;
-        Ok(())
+        Ok(self.verbs.unpause(name, limit)?)
     }
 }
