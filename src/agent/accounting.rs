@@ -4,7 +4,9 @@
 //! Pacemaker 2.1.5 can forget the target of a migration that was interrupted after `migrate_to`: it then stops and starts
 //! the domain on the source alone, and a second copy goes on over there.
 
-use super::Agent;
+use super::obstacle::Obstacle;
+use super::{Agent, TRY_AGAIN};
+use crate::clock::{Clock, SystemClock};
 use crate::cluster::Destination;
 use crate::domain::Presence;
 use crate::handoff::{Event, Push, Transfer};
@@ -25,13 +27,12 @@ impl Agent {
             // has said that it runs there.
             return self.accounted();
         }
-        let request = Request::Presence { domain: self.domain.clone() };
-        let answer = self.transport.ask(target, &request, self.deadline.within(self.parameters.peer_timeout));
-        match answer {
-            Ok(Answer::Stands { presence: Presence::Absent, phase, .. }) if !phase.is_in_transfer() => {
+        match self.ask_the_target(transfer)? {
+            None => self.accounted_and_gone(transfer),
+            Some(Answer::Stands { presence: Presence::Absent, phase, .. }) if !phase.is_in_transfer() => {
                 self.accounted_and_gone(transfer)
             }
-            Ok(Answer::Stands { presence, .. }) => {
+            Some(Answer::Stands { presence, .. }) => {
                 log::warn!(
                     "domain={} was sent to {target}, is {presence} there, and the cluster does not plan to have it there; \
                      it will not be started here before that is settled",
@@ -39,10 +40,36 @@ impl Agent {
                 );
                 Ok(())
             }
-            Ok(other) => Err(self.unaccounted(transfer, &format!("it answers {other:?}"))),
-            Err(_) if self.was_lost_since(transfer) => self.accounted_and_gone(transfer),
-            Err(error) => Err(self.unaccounted(transfer, &error.to_string())),
+            Some(other) => Err(self.unaccounted(transfer, &format!("it answers {other:?}"))),
         }
+    }
+
+    /// What the target says of the domain; `None` if it was fenced since. A stop that fails has this node fenced, so a connection that
+    /// is lost, or an answer that comes late, is not the last word.
+    ///
+    /// # Errors
+    /// If it stays silent.
+    fn ask_the_target(&self, transfer: &Transfer) -> Result<Option<Answer>, Failure> {
+        let target = &transfer.target;
+        let request = Request::Presence { domain: self.domain.clone() };
+        let enough = self.long_enough();
+        let mut obstacle = Obstacle::default();
+        let answer = SystemClock.wait_until(enough, TRY_AGAIN, || {
+            match self.transport.ask(target, &request, enough) {
+                Ok(answer) => Some(Some(answer)),
+                Err(_) if self.was_lost_since(transfer) => Some(None),
+                Err(error) => {
+                    obstacle.is(error.to_string(), |why| {
+                        log::info!(
+                            "domain={} what {target} has of it cannot be told yet: {why}",
+                            self.domain
+                        );
+                    });
+                    None
+                }
+            }
+        });
+        answer.ok_or_else(|| self.unaccounted(transfer, &obstacle.to_string()))
     }
 
     /// Whether the target was fenced after the copy went there.

@@ -4,15 +4,14 @@
 
 use std::time::Duration;
 
-use super::{Agent, LIST_LIMIT};
+use super::obstacle::Obstacle;
+use super::{Agent, LIST_LIMIT, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::{DomainName, PciAddress};
 use crate::host::Root;
 use crate::ocf::exit_code::Failure;
 use crate::toolstack::Toolstack;
 
-/// How often a device that could not be attached is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Limit of attaching or detaching one: the guest has a say in it.
 const DEVICE_LIMIT: Duration = Duration::from_secs(20);
 /// Where the kernel shows the devices that may be given to domains (`xen-pciback`).
@@ -96,20 +95,17 @@ impl Agent {
         if !self.parameters.detach_pci || named.is_empty() {
             return Ok(());
         }
-        let mut last = String::new();
+        let mut obstacle = Obstacle::default();
         let attached = SystemClock.wait_until(self.deadline, TRY_AGAIN, || {
             match attach(self.toolstack.as_ref(), &self.domain, &named) {
                 Ok(()) => Some(()),
                 Err(why) => {
-                    if why != last {
-                        log::warn!("domain={} {why}", self.domain);
-                    }
-                    last = why;
+                    obstacle.is(why, |why| log::warn!("domain={} {why}", self.domain));
                     None
                 }
             }
         });
-        attached.ok_or_else(|| self.generic(format!("it runs here without a device of its own: {last}")))
+        attached.ok_or_else(|| self.generic(format!("it runs here without a device of its own: {obstacle}")))
     }
 }
 

@@ -53,6 +53,9 @@ const NOTHING_CHANGED: &str = "nothing was changed";
 /// How often a state that is about to change is looked at again.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// The pause before something that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// What the cluster may ask of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -248,6 +251,12 @@ impl Agent {
     fn presence(&self) -> Presence {
         self.toolstack
             .presence(&self.domain, self.deadline.left().min(LIST_LIMIT).max(Duration::from_secs(1)))
+    }
+
+    /// The limit of a question whose missing answer has a price: `handoff_peer_timeout`, or a quarter of what the action has left where
+    /// that is more.
+    fn long_enough(&self) -> Deadline {
+        self.deadline.within(self.parameters.peer_timeout.max(self.deadline.left() / 4))
     }
 
     /// The configuration file, which must be there where the toolstack has files.

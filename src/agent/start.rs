@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::line::slot_here;
 use super::monitor::RESTARTS;
 use super::obstacle::Obstacle;
-use super::{Agent, LIST_LIMIT, LOOK_AGAIN, Outcome};
+use super::{Agent, LIST_LIMIT, LOOK_AGAIN, Outcome, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
 use crate::domain::{DomainId, Presence};
@@ -24,8 +24,6 @@ use crate::preflight::facts::troubles;
 use crate::transfer::progress::Direction;
 use crate::transport::message::{Answer, Request};
 
-/// The pause before something that failed is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Time that must be left when there is no slot.
 const SLOT_LEAVES: Duration = Duration::from_secs(2);
 /// Time that must be left for a boot to be begun.
@@ -69,6 +67,8 @@ struct Silence {
     of: Option<(NodeName, Instant)>,
     /// A node that the cluster has lost is asked to be fenced once: without a fencing device it will not be.
     asked_for_the_lost: bool,
+    /// In how many rounds some node has not answered.
+    rounds: u32,
 }
 
 /// What one round came to.
@@ -205,9 +205,10 @@ impl Agent {
                 Round::Again(why) => log::info!("domain={} {why}", self.domain),
             }
         }
-        match self.prove(heard, sent_to.as_ref())? {
+        match self.prove(heard, sent_to.as_ref(), self.patience(silence.rounds))? {
             Verdict::Settled(round) => Ok(round),
             Verdict::Silent { doubt, source } => {
+                silence.rounds += 1;
                 self.about_a_silent_source(source.as_ref(), silence);
                 Ok(Round::Again(doubt.to_string()))
             }
@@ -220,7 +221,12 @@ impl Agent {
     /// the cluster knows of the others, then the ledger: an offer is in it before its stop tells the cluster anything. Then
     /// the others themselves; and, where a push is open, once more, since a copy may have gone from one to the other
     /// between two answers.
-    fn prove(&self, heard: Vec<PeerReport>, sent_to: Option<&NodeName>) -> Result<Verdict, Failure> {
+    fn prove(
+        &self,
+        heard: Vec<PeerReport>,
+        sent_to: Option<&NodeName>,
+        patience: Duration,
+    ) -> Result<Verdict, Failure> {
         let not_yet = |why: &str| Ok(Verdict::Settled(Round::Again(why.to_owned())));
         // No stream to here can begin meanwhile.
         let Some(_lock) = self.store.begin_transfer(&self.domain).map_err(|error| self.generic(error))?
@@ -242,11 +248,11 @@ impl Agent {
                 sent_to,
             })
         };
-        let mut weighed = weigh(&self.ask(&known, heard));
+        let mut weighed = weigh(&self.ask(&known, heard, patience));
         let none = Entries::default();
         let entries = if let LedgerSays::Entries { entries, .. } = &ledger { entries } else { &none };
         if weighed.is_ok() && !entries.pushes.is_empty() {
-            weighed = weigh(&self.ask(&known, Vec::new()));
+            weighed = weigh(&self.ask(&known, Vec::new(), patience));
         }
         match weighed {
             Ok(nobody) => {
@@ -417,14 +423,20 @@ impl Agent {
         }
     }
 
+    /// How long the next question may take: twice as long for each round in which a node was silent. A host under load that
+    /// takes longer than `handoff_peer_timeout` would be silent for ever.
+    fn patience(&self, silent_rounds: u32) -> Duration {
+        let first = self.parameters.peer_timeout;
+        (first * (1 << silent_rounds.min(8))).min(self.deadline.left() / 3).max(first)
+    }
+
     /// Asks every other node that has not said it already.
-    fn ask(&self, known: &[Peer], heard: Vec<PeerReport>) -> Vec<PeerReport> {
+    fn ask(&self, known: &[Peer], heard: Vec<PeerReport>, patience: Duration) -> Vec<PeerReport> {
         let open: Vec<&Peer> =
             known.iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
         let nodes: Vec<NodeName> = open.iter().map(|peer| peer.node.clone()).collect();
         let request = Request::Presence { domain: self.domain.clone() };
-        let answers =
-            self.transport.ask_all(&nodes, &request, self.deadline.within(self.parameters.peer_timeout));
+        let answers = self.transport.ask_all(&nodes, &request, self.deadline.within(patience));
         let asked = open.into_iter().zip(answers).map(|(peer, answer)| {
             let says = match (answer, peer.fenced_at) {
                 (Ok(Answer::Stands { presence, phase, ended }), _) => {

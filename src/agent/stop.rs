@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::gates::{self, Refusal};
 use super::obstacle::Obstacle;
 use super::shutdown::{self, How};
-use super::{Agent, LOOK_AGAIN};
+use super::{Agent, LOOK_AGAIN, TRY_AGAIN};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::cluster::Plan;
 use crate::command;
@@ -23,9 +23,6 @@ use crate::transport::message::{Answer, Request};
 
 /// Time for an orderly shutdown where neither parameter nor timeout say one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(60);
-
-/// The pause before a target that could not be reached is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a stop did.
 #[derive(Debug)]

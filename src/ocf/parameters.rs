@@ -326,7 +326,8 @@ pub const PARAMETERS: [Parameter; 25] = [
         unique: false,
         short: "Limit of a question to another node",
         long: "How long start waits for each other node's answer to the question whether the domain runs there, in \
-               seconds, 1 to 300.",
+               seconds, 1 to 300. Where a node has not answered, the next question may take twice as long, up to a third \
+               of what the start has left. A stop that has to ask takes a quarter of its time where that is more.",
     },
 ];
 

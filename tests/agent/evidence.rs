@@ -122,6 +122,47 @@ fn p2_what_a_push_left_on_a_silent_node_is_never_booted_elsewhere() {
     n3.succeeds("start");
 }
 
+/// A host under load: each answer takes longer than `handoff_peer_timeout`.
+#[test]
+fn a_node_that_always_answers_late_does_not_hold_up_a_boot_for_ever() {
+    let world = World::new(&["n1", "n2"]);
+    let n1 = world.host("n1");
+    world.old_ledger(&["n1"]);
+    let ssh = n1.root.join("usr/sbin/ssh");
+    std::fs::rename(&ssh, n1.root.join("usr/sbin/ssh.quick")).unwrap();
+    n1.put_script("usr/sbin/ssh", "sleep 3; exec \"$0.quick\" \"$@\"");
+    let start = n1.act("start", &[("OCF_RESKEY_handoff_peer_timeout", "1")]);
+    assert_eq!(start.code, 0, "{}{}", start.reason, world.log());
+    assert!(n1.runs_x0() && world.log().contains("start waits: n2 may be running it"), "{}", world.log());
+}
+
+/// The stop of a source whose migration was forgotten by the cluster: a stop that fails has its node fenced.
+#[test]
+fn a_connection_that_fails_once_does_not_fail_the_stop_that_asks_what_became_of_a_push() {
+    let world = World::new(&["n1", "n2"]);
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("start");
+    let ends = [("OCF_RESKEY_CRM_meta_migrate_source", "n1"), ("OCF_RESKEY_CRM_meta_migrate_target", "n2")];
+    assert_eq!(n1.act("migrate_to", &ends).code, 0);
+    world.plan(&["n1", "n2"], Some("n1"));
+    n2.cut_once();
+    let stop = n1.act("stop", &[]);
+    assert_eq!(stop.code, 0, "{}", stop.reason);
+    assert!(world.log().contains("what n2 has of it cannot be told yet"), "{}", world.log());
+    assert!(n2.runs_x0() && n1.domains().is_empty());
+    // Silent to the end, it is no success.
+    let left = World::new(&["n1", "n2"]);
+    let (n1, n2) = (left.host("n1"), left.host("n2"));
+    n1.succeeds("start");
+    assert_eq!(n1.act("migrate_to", &ends).code, 0);
+    left.plan(&["n1", "n2"], Some("n1"));
+    n2.cut(true);
+    let stop =
+        n1.act("stop", &[("OCF_RESKEY_CRM_meta_timeout", "8000"), ("OCF_RESKEY_handoff_peer_timeout", "1")]);
+    assert_eq!(stop.code, 1);
+    assert!(stop.reason.contains("may run there, but that cannot be told"), "{}", stop.reason);
+}
+
 #[test]
 fn p2_a_push_that_the_target_cannot_read_in_its_ledger_is_not_begun() {
     let world = x0_on_n1();
