@@ -249,8 +249,11 @@ impl Agent {
     }
 
     fn presence(&self) -> Presence {
-        self.toolstack
-            .presence(&self.domain, self.deadline.left().min(LIST_LIMIT).max(Duration::from_secs(1)))
+        self.toolstack.presence(&self.domain, self.list_limit())
+    }
+
+    fn list_limit(&self) -> Duration {
+        self.deadline.left().min(LIST_LIMIT).max(Duration::from_secs(1))
     }
 
     /// The limit of a question whose missing answer has a price: `handoff_peer_timeout`, or a quarter of what the action has left where

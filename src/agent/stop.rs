@@ -128,16 +128,19 @@ impl Agent {
         Ok(Stopped::AlreadyAbsent)
     }
 
-    /// A listing that says something, if one comes before most of the time is gone.
+    /// A listing that says something, if one comes before half of the time is gone. No glance: where the toolstack does not work, the
+    /// domain can neither be fetched nor be shut down, and a stop that offers it all the same would be a success that nobody can use.
     fn first_sure_look(&self) -> Presence {
         let enough = Deadline::after(self.deadline.left() / 2);
         let mut obstacle = Obstacle::default();
-        let sure = SystemClock.wait_until(enough, LOOK_AGAIN, || match self.presence() {
-            Presence::Unknown(why) => {
-                obstacle.is(why, |why| log::warn!("domain={} {why}", self.domain));
-                None
+        let sure = SystemClock.wait_until(enough, LOOK_AGAIN, || {
+            match self.toolstack.listed(&self.domain, self.list_limit()) {
+                Presence::Unknown(why) => {
+                    obstacle.is(why, |why| log::warn!("domain={} {why}", self.domain));
+                    None
+                }
+                presence => Some(presence),
             }
-            presence => Some(presence),
         });
         sure.unwrap_or_else(|| Presence::Unknown("the toolstack did not answer".to_owned()))
     }

@@ -15,6 +15,8 @@ pub struct Fake {
     pub sightings: RefCell<VecDeque<Result<Sighting, String>>>,
     /// What was asked for, in order.
     pub calls: RefCell<Vec<String>>,
+    /// What a glance shows.
+    pub glance: Option<DomainId>,
     /// Whether a daemon attends the domain.
     pub attended: bool,
 }
@@ -50,6 +52,10 @@ impl Toolstack for Fake {
         let next = if sightings.len() > 1 { sightings.pop_front() } else { sightings.front().cloned() };
         next.unwrap_or(Ok(Sighting::default()))
             .map_err(|what| ToolstackError::Unreadable { command: "xl list".to_owned(), what })
+    }
+
+    fn glance(&self, _name: &DomainName) -> Option<DomainId> {
+        self.glance
     }
 
     fn is_attended(&self, _name: &DomainName) -> bool {

@@ -182,9 +182,12 @@ pub trait Toolstack: std::fmt::Debug {
     /// Where `name` stands, with every failure to find out as [`Presence::Unknown`]. At a glance where that says that it runs;
     /// everything else is read from a listing.
     fn presence(&self, name: &DomainName, limit: Duration) -> Presence {
-        if let Some(id) = self.glance(name) {
-            return Presence::Running(id);
-        }
+        self.glance(name).map_or_else(|| self.listed(name, limit), Presence::Running)
+    }
+
+    /// The same from a listing, also where a glance would do: for what is to be done next with the toolstack itself, of which a
+    /// glance says nothing.
+    fn listed(&self, name: &DomainName, limit: Duration) -> Presence {
         match self.sight(name, limit) {
             Ok(sighting) => sighting.presence(),
             Err(error) => Presence::Unknown(error.to_string()),
@@ -368,4 +371,19 @@ fn cannot(toolstack: Kind, operation: &'static str) -> ToolstackError {
 /// A boot without a file, where there must be one.
 fn no_file(name: &DomainName) -> ToolstackError {
     ToolstackError::Config { path: format!("of {name}"), what: "there is none".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::Fake;
+    use super::*;
+
+    #[test]
+    fn a_glance_never_stands_for_a_listing_that_fails() {
+        let xl_is_broken = Fake { glance: Some(DomainId(7)), ..Fake::showing([Err("cut short".to_owned())]) };
+        let (name, limit) = (DomainName::new("x0").unwrap(), Duration::from_secs(1));
+        assert_eq!(xl_is_broken.presence(&name, limit), Presence::Running(DomainId(7)));
+        assert!(xl_is_broken.calls.borrow().is_empty(), "a glance would have done");
+        assert!(matches!(xl_is_broken.listed(&name, limit), Presence::Unknown(_)));
+    }
 }
