@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::process;
 
@@ -59,6 +59,15 @@ pub(crate) fn up(nodes: usize) -> Result<()> {
 pub(crate) fn more(tap: &str) -> Result<()> {
     ip(&format!("tuntap add {tap} mode tap"))?;
     ip(&format!("link set {tap} master {NODES} up"))
+}
+
+/// What a node has sent on one of the bridges so far, in bytes.
+pub(crate) fn sent(bridge: &str, index: usize) -> Result<u64> {
+    let tap = tap(bridge, index);
+    let json = process::run("ip", &["-j", "-s", "link", "show", "dev", &tap], Duration::from_secs(10))?;
+    let links: serde_json::Value = serde_json::from_str(&json)?;
+    // What the tap has received.
+    links[0]["stats64"]["rx"]["bytes"].as_u64().with_context(|| format!("no statistics of {tap}: {json}"))
 }
 
 /// Forgets which address was seen where: after a restore the domain is on another port again.

@@ -15,6 +15,7 @@ mod saved;
 mod scene;
 mod stock;
 mod terms;
+mod told;
 mod tools;
 mod upgrade;
 
@@ -91,6 +92,7 @@ pub(crate) fn all() -> Vec<Story> {
         ordinary::STORIES,
         stock::STORIES,
         terms::STORIES,
+        told::STORIES,
         tools::STORIES,
         saved::STORIES,
         memory::STORIES,

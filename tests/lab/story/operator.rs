@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Scene;
 use crate::cluster::{CHANGE, Status};
+use crate::node::Node;
 use crate::wait::say;
 
 impl Scene<'_> {
@@ -13,18 +14,37 @@ impl Scene<'_> {
         self.parameters(&[(name, value)])
     }
 
-    /// Gives x0 other parameters without a restart: as `doc/recipes.md` does, while the cluster does not manage it.
+    /// Gives x0 other parameters without a restart.
     pub(crate) fn parameters(&self, changes: &[(&str, Option<&str>)]) -> Result<()> {
+        self.while_unmanaged(|node| {
+            for (name, value) in changes {
+                say(format_args!("x0 {name}={}", value.unwrap_or("(none)")));
+                let change = match value {
+                    Some(value) => format!("--set-parameter {name} --parameter-value={value}"),
+                    None => format!("--delete-parameter {name}"),
+                };
+                node.ok(&format!("crm_resource --resource x0 {change}"))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Turns x0's resource into one of the stock agent's, while x0 runs: `doc/recipes.md`, "Undoing everything". What only ours
+    /// knows stays, since a story goes on with it; the stock agent does not look at it.
+    pub(crate) fn back_to_the_stock_agent(&self) -> Result<()> {
+        say("x0 is given to ocf:heartbeat:Xen");
+        self.while_unmanaged(|node| {
+            let primitive = r#"<primitive id="x0" provider="heartbeat"/>"#;
+            node.ok(&format!(r#"cibadmin --modify --xpath '//primitive[@id="x0"]' --xml-text '{primitive}'"#))
+                .map(drop)
+        })
+    }
+
+    /// Changes x0's resource as `doc/recipes.md` does: while the cluster does not manage it, since it would restart x0 otherwise.
+    fn while_unmanaged(&self, change: impl FnOnce(&Node) -> Result<()>) -> Result<()> {
         let node = self.node(2)?;
         node.ok("crm_resource --resource x0 --meta --set-parameter is-managed --parameter-value false")?;
-        for (name, value) in changes {
-            say(format_args!("x0 {name}={}", value.unwrap_or("(none)")));
-            let change = match value {
-                Some(value) => format!("--set-parameter {name} --parameter-value={value}"),
-                None => format!("--delete-parameter {name}"),
-            };
-            node.ok(&format!("crm_resource --resource x0 {change}"))?;
-        }
+        change(node)?;
         node.ok("crm_resource --refresh --resource x0 2>&1")?;
         Status::wait(node, "x0 to be found again", |status| {
             status.resource("x0").is_some_and(|x0| !x0.nodes.is_empty() && x0.pending.is_none())

@@ -1,13 +1,11 @@
 //! Where there is nothing to hand over: a real stop, Pacemaker's own migration, a domain that is nobody's business.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, Status};
 use crate::node::Node;
-use crate::wait::{say, until};
+use crate::wait::say;
 
 pub(super) const STORIES: &[Story] = &[
     lab("migration_of_pacemakers_own_with_allow_migrate", migration),
@@ -73,12 +71,7 @@ fn stands_on(scene: &mut Scene<'_>) -> Result<()> {
     scene.x0_arrives_on(2)?;
 
     scene.cluster_has_x0_on(2, 2)?;
-    // So that the new guest is seen, and counted, before the story ends.
-    let before = scene.audit().witnesses();
-    let old = before.first().map(|witness| witness.boot.clone());
-    until("the new x0 to answer", Duration::from_secs(60), || {
-        Ok(scene.audit().witnesses().last().filter(|now| Some(&now.boot) != old.as_ref()).map(drop))
-    })?;
+    scene.x0_has_booted_anew()?;
     scene.x0_had("stop@node1 start@node2")?;
     shut_down_in_order(scene)?;
     let line = scene.agent_said(1, "no handoff:")?;

@@ -28,6 +28,9 @@ const PING: Duration = Duration::from_millis(100);
 /// How long x0 may take for its next records; a migration's last phase may lie in it.
 const WRITING: Duration = Duration::from_secs(60);
 
+/// How long x0 may take to boot and to answer.
+const BOOTING: Duration = Duration::from_secs(60);
+
 /// A test in progress.
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
@@ -241,6 +244,14 @@ impl<'a> Scene<'a> {
         let name = format!("node{node}");
         let what = format!("the cluster to have x0 on {name}");
         Status::wait(self.node(asked)?, &what, |status| status.runs("x0", &name))
+    }
+
+    /// Waits until another boot of x0 answers than the one at the beginning, so that it is seen, and counted, before the story ends.
+    pub(crate) fn x0_has_booted_anew(&self) -> Result<()> {
+        let old = self.audit.witnesses().first().map(|witness| witness.boot.clone());
+        wait::until("the new x0 to answer", BOOTING, || {
+            Ok(self.audit.witnesses().last().filter(|now| Some(&now.boot) != old.as_ref()).map(drop))
+        })
     }
 
     /// Waits until x0 is suspended on that node, which a migration does for its last phase.

@@ -1,4 +1,4 @@
-//! What a move may take: its rate, its compression, its deadline, its slot. On xl's real stream.
+//! What a move may take: its rate, its compression, its deadline, its slot, its network. On xl's real stream.
 
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use super::handoff::handed_over;
 use super::operator::Moved;
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, Status};
+use crate::network::{self, NODES, RING};
+use crate::node::Node;
 use crate::second::X1;
 use crate::wait::{say, until_every};
 
@@ -16,6 +18,7 @@ pub(super) const STORIES: &[Story] = &[
     lab("compressed_x0_moves_by_a_handoff_and_by_the_clusters_own_migration", compressed),
     lab("deadline_that_is_too_short_breaks_a_move_off_and_x0_runs_on", deadline),
     lab("slots_let_x0_and_x1_leave_one_after_the_other", slots),
+    lab("network_of_its_own_carries_the_move_and_the_domains_network_next_to_nothing", network_of_its_own),
 ];
 
 /// The last move in a node's log.
@@ -138,5 +141,27 @@ fn slots(scene: &mut Scene<'_>) -> Result<()> {
     say(format_args!("the first one ended {ended:.1}, the second one began {began:.1}"));
     ensure!(began >= ended - 1.0, "two moves at once, where one was allowed: {moves:?}");
     x1.is_the_same()?;
+    scene.x0_was_hardly_silent()
+}
+
+/// `doc/recipes.md`, "A dedicated migration network", by the names of the nodes on the network that else is the cluster manager's.
+fn network_of_its_own(scene: &mut Scene<'_>) -> Result<()> {
+    let name = |node: &Node| format!("{} {}-mig\n", network::ring_address(node.index), node.name);
+    let hosts: String = scene.lab.nodes.iter().map(name).collect();
+    for node in &scene.lab.nodes {
+        node.feed("cat >>/etc/hosts", hosts.as_bytes())?;
+    }
+    scene.tool_ok(1, "reach --network-suffix=-mig node2")?;
+    scene.tool_ok(2, "reach --network-suffix=-mig node1")?;
+    scene.parameter("migration_network_suffix", Some("-mig"))?;
+
+    let before = [network::sent(RING, 1)?, network::sent(NODES, 1)?];
+    leave(scene, 1, 2)?;
+    let [over_it, beside_it] = [network::sent(RING, 1)? - before[0], network::sent(NODES, 1)? - before[1]];
+    handed_over(scene)?;
+    let moved = last(scene, 1)?;
+    say(format_args!("node1 sent {over_it} bytes over its migration network and {beside_it} over the other"));
+    ensure!(moved.end == "moved" && over_it >= moved.bytes, "{over_it} bytes of {moved:?}");
+    ensure!(beside_it < moved.bytes / 10, "{beside_it} bytes beside it, of {moved:?}");
     scene.x0_was_hardly_silent()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::handoff::handed_over;
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, primitive};
 use crate::second;
@@ -14,6 +15,7 @@ pub(super) const STORIES: &[Story] = &[
     lab("drain_takes_x0_to_node2_as_its_plan_said", drain),
     lab("preflight_names_a_bridge_that_is_missing_and_no_byte_is_sent", bridge),
     lab("adopt_says_what_it_would_do", adopt),
+    lab("adopt_takes_x0_from_the_stock_agent_as_it_runs_and_it_is_handed_over", adopted),
 ];
 
 /// How often the nodes are looked at: each look costs them some.
@@ -113,4 +115,27 @@ fn adopt(scene: &mut Scene<'_>) -> Result<()> {
     let still = node.ok("cibadmin -Q -o resources")?;
     ensure!(still.contains("provider=\"heartbeat\""), "a dry run has changed something: {still}");
     scene.x0_had("").map(drop)
+}
+
+/// The first hour of a cluster that had the stock agent, and the way back before it: x0 runs on through both.
+fn adopted(scene: &mut Scene<'_>) -> Result<()> {
+    scene.give_x0_a_disk()?;
+    scene.back_to_the_stock_agent()?;
+    let status = scene.node(2)?.ok("crm_mon -1 -r")?;
+    ensure!(status.contains("ocf:heartbeat:Xen") && !status.contains("ocf:handoff:Xen"), "{status}");
+
+    let said = scene.tool_ok(2, "adopt x0")?;
+    ensure!(said.contains("provider=\"handoff\""), "{said}");
+    scene.cluster_has_x0_on(2, 1)?;
+    let status = scene.node(2)?.ok("crm_mon -1 -r")?;
+    ensure!(status.contains("ocf:handoff:Xen") && !status.contains("ocf:heartbeat:Xen"), "{status}");
+    scene.x0_had("")?;
+    scene.x0_runs_on(1)?;
+
+    scene.expected.runs_on = Some(2);
+    scene.standby(1, true)?;
+    scene.x0_arrives_on(2)?;
+    scene.cluster_has_x0_on(2, 2)?;
+    handed_over(scene)?;
+    scene.x0_was_hardly_silent()
 }
