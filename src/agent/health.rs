@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::obstacle::Obstacle;
 use super::{Agent, LOOK_AGAIN};
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::command::{self, Tool};
@@ -20,18 +21,15 @@ impl Agent {
     /// # Errors
     /// `Generic` with the scripts that do not pass by the action's deadline.
     pub(super) fn wait_until_healthy(&self) -> Result<(), Failure> {
-        let mut last = String::new();
+        let mut obstacle = Obstacle::default();
         let healthy = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.check_health() {
             Ok(()) => Some(()),
             Err(why) => {
-                if why != last {
-                    log::info!("domain={} not healthy yet: {why}", self.domain);
-                }
-                last = why;
+                obstacle.is(why, |why| log::info!("domain={} not healthy yet: {why}", self.domain));
                 None
             }
         });
-        healthy.ok_or_else(|| self.generic(format!("it runs here, but {last}")))
+        healthy.ok_or_else(|| self.generic(format!("it runs here, but {obstacle}")))
     }
 
     /// Runs every script once.

@@ -89,7 +89,7 @@ impl Agent {
         }
     }
 
-    /// Every node's mark now.
+    /// Every node's mark now. A node that does not say it costs the guest its memory.
     fn marks(&self) -> Result<Heard, String> {
         let peers = match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => peers,
@@ -98,14 +98,14 @@ impl Agent {
         };
         let nodes: Vec<NodeName> = peers.into_iter().map(|peer| peer.node).collect();
         let request = Request::LastRun { domain: self.domain.clone() };
-        let answers = self.transport.ask_all(&nodes, &request, self.long_enough()).into_iter().map(
-            |answer| match answer {
+        let limit = self.long_enough();
+        let answers =
+            self.transport.ask_all(&nodes, &request, limit).into_iter().map(|answer| match answer {
                 Ok(Answer::LastRun { mark }) => Ok(mark),
                 Ok(Answer::Refused { reason, .. }) => Err(reason),
                 Ok(other) => Err(format!("it answers {other:?}")),
                 Err(error) => Err(error.to_string()),
-            },
-        );
+            });
         let mut marks: Heard = nodes.iter().cloned().zip(answers).collect();
         marks.insert(self.node.clone(), snapshot::mark(self.root(), &self.domain));
         Ok(marks)

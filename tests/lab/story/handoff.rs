@@ -63,12 +63,7 @@ fn the_pause_is_in_the_log_of_moves(scene: &mut Scene<'_>) -> Result<()> {
 }
 
 fn on_standby(scene: &mut Scene<'_>) -> Result<()> {
-    scene.expected.runs_on = Some(2);
-
-    scene.standby(1, true)?;
-    scene.x0_arrives_on(2)?;
-
-    scene.cluster_has_x0_on(2, 2)?;
+    scene.leave(1, 2)?;
     handed_over(scene)?;
     rounds_were_told(scene)?;
     scene.x0_was_hardly_silent()

@@ -17,12 +17,7 @@ pub(super) const STORIES: &[Story] = &[
 
 fn migration(scene: &mut Scene<'_>) -> Result<()> {
     scene.meta("allow-migrate", "true")?;
-    scene.expected.runs_on = Some(2);
-
-    scene.standby(1, true)?;
-    scene.x0_arrives_on(2)?;
-
-    scene.cluster_has_x0_on(2, 2)?;
+    scene.leave(1, 2)?;
     let operations = scene.x0_had("migrate_to@node1 migrate_from@node2 stop@node1")?;
     for operation in operations {
         let took = operation.ended().unwrap_or_default() - operation.began;
@@ -64,13 +59,9 @@ fn stands_on(scene: &mut Scene<'_>) -> Result<()> {
     scene.configure("constraints", r#"<rsc_order id="store-then-x0" first="store" then="x0"/>"#)?;
     let with_store = r#"<rsc_colocation id="x0-with-store" rsc="x0" with-rsc="store" score="INFINITY"/>"#;
     scene.configure("constraints", with_store)?;
-    scene.expected.runs_on = Some(2);
     scene.expected.reboots = 1;
 
-    scene.standby(1, true)?;
-    scene.x0_arrives_on(2)?;
-
-    scene.cluster_has_x0_on(2, 2)?;
+    scene.leave(1, 2)?;
     scene.x0_has_booted_anew()?;
     scene.x0_had("stop@node1 start@node2")?;
     shut_down_in_order(scene)?;

@@ -221,6 +221,14 @@ impl<'a> Scene<'a> {
         self.node(2)?.ok(&format!("crm_attribute -t nodes -N node{node} -n standby -v {value}")).map(drop)
     }
 
+    /// Sends the node that has x0 into standby, and waits for x0 on the other.
+    pub(crate) fn leave(&mut self, from: usize, to: usize) -> Result<()> {
+        self.expected.runs_on = Some(to);
+        self.standby(from, true)?;
+        self.x0_arrives_on(to)?;
+        self.cluster_has_x0_on(2, to).map(drop)
+    }
+
     /// Sets a meta attribute of x0.
     pub(crate) fn meta(&self, name: &str, value: &str) -> Result<()> {
         say(format_args!("x0 meta {name}={value}"));

@@ -36,20 +36,12 @@ fn last(scene: &Scene<'_>, node: usize) -> Result<Moved> {
     Ok(moved)
 }
 
-/// Sends the node that has x0 into standby, and waits for x0 on the other.
-fn leave(scene: &mut Scene<'_>, from: usize, to: usize) -> Result<()> {
-    scene.expected.runs_on = Some(to);
-    scene.standby(from, true)?;
-    scene.x0_arrives_on(to)?;
-    scene.cluster_has_x0_on(2, to).map(drop)
-}
-
 /// An emulated node sends two or three MiB/s where it may; a quarter of x0's memory is taken from it first, so that this ends sooner, and a
 /// guest that was ballooned down moves too.
 fn rate(scene: &mut Scene<'_>) -> Result<()> {
     scene.parameter("migration_rate", Some("1"))?;
     scene.node(1)?.ok("xl mem-set x0 96m")?;
-    leave(scene, 1, 2)?;
+    scene.leave(1, 2)?;
     handed_over(scene)?;
     for node in [1, 2] {
         let moved = last(scene, node)?;
@@ -64,13 +56,13 @@ fn rate(scene: &mut Scene<'_>) -> Result<()> {
 fn compressed(scene: &mut Scene<'_>) -> Result<()> {
     scene.give_x0_a_disk()?;
     scene.parameter("migration_compression", Some("zstd"))?;
-    leave(scene, 1, 2)?;
+    scene.leave(1, 2)?;
     handed_over(scene)?;
     let by_handoff = last(scene, 1)?;
 
     scene.standby(1, false)?;
     scene.meta("allow-migrate", "true")?;
-    leave(scene, 2, 1)?;
+    scene.leave(2, 1)?;
     let by_migration = last(scene, 2)?;
     scene.x0_had("stop@node1 start@node2 migrate_to@node2 migrate_from@node1 stop@node2")?;
 
@@ -156,7 +148,7 @@ fn network_of_its_own(scene: &mut Scene<'_>) -> Result<()> {
     scene.parameter("migration_network_suffix", Some("-mig"))?;
 
     let before = [network::sent(RING, 1)?, network::sent(NODES, 1)?];
-    leave(scene, 1, 2)?;
+    scene.leave(1, 2)?;
     let [over_it, beside_it] = [network::sent(RING, 1)? - before[0], network::sent(NODES, 1)? - before[1]];
     handed_over(scene)?;
     let moved = last(scene, 1)?;

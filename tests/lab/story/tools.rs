@@ -132,10 +132,7 @@ fn adopted(scene: &mut Scene<'_>) -> Result<()> {
     scene.x0_had("")?;
     scene.x0_runs_on(1)?;
 
-    scene.expected.runs_on = Some(2);
-    scene.standby(1, true)?;
-    scene.x0_arrives_on(2)?;
-    scene.cluster_has_x0_on(2, 2)?;
+    scene.leave(1, 2)?;
     handed_over(scene)?;
     scene.x0_was_hardly_silent()
 }
