@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::obstacle::Obstacle;
 use super::{Agent, LOOK_AGAIN};
 use crate::clock::{Clock, SystemClock};
-use crate::cluster::{ClusterError, Destination, Plan};
+use crate::cluster::{ClusterError, Destination, Loss, Plan};
 use crate::domain::Presence;
 use crate::handoff::Phase;
 use crate::host::NodeName;
@@ -36,12 +36,12 @@ pub enum Refusal {
     Devices(String),
     /// There is no key for the transport.
     NoKey(String),
-    /// What the cluster plans cannot be told.
+    /// What the cluster plans could not be found out.
     PlanUnknown(String),
     /// The cluster will not start it elsewhere.
     NotElsewhere(Destination),
-    /// What it stands on is taken away here.
-    Losing(Vec<String>),
+    /// A resource that it depends on is taken away here.
+    Losing(Vec<Loss>),
     /// The stop is the first half of a recovery.
     Recovery(String),
     /// The planned target did not say that it can reach this node.
@@ -62,14 +62,17 @@ impl fmt::Display for Refusal {
             Self::Unwell(how) => write!(f, "the domain is {how}"),
             Self::Devices(why) => f.write_str(why),
             Self::NoKey(path) => write!(f, "no key {path}: run xen-handoff keys"),
-            Self::PlanUnknown(why) => write!(f, "what the cluster plans cannot be told: {why}"),
+            Self::PlanUnknown(why) => write!(f, "what the cluster plans could not be found out: {why}"),
             Self::NotElsewhere(Destination::Nowhere) => {
                 f.write_str("the cluster will not start it on another node")
             }
             Self::NotElsewhere(Destination::Node(_)) => {
                 f.write_str("the cluster will start it on this node again")
             }
-            Self::Losing(what) => write!(f, "it stands on what the cluster stops here: {}", what.join(", ")),
+            Self::Losing(what) => {
+                let what: Vec<String> = what.iter().map(ToString::to_string).collect();
+                write!(f, "a resource that it depends on is leaving this node: {}", what.join(", "))
+            }
             Self::Recovery(why) => write!(f, "the stop is part of a recovery: {why}"),
             Self::OutOfReach(why) => write!(f, "the planned target cannot fetch it: {why}"),
             Self::NotRecorded(why) => write!(f, "the offer could not be recorded: {why}"),
@@ -124,7 +127,7 @@ pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Ref
             Ok(plan) => Some(Some(plan)),
             Err(error) => {
                 obstacle.is(error.to_string(), |why| {
-                    log::info!("domain={} the plan cannot be told: {why}", agent.domain);
+                    log::info!("domain={} what the cluster plans is not known yet: {why}", agent.domain);
                 });
                 matches!(error, ClusterError::NotRunning).then_some(None)
             }
@@ -176,7 +179,10 @@ mod tests {
     #[test]
     fn nothing_is_handed_over_that_stands_on_what_goes_or_that_has_failed() {
         let elsewhere = plan_to(Destination::Node(node("n2")));
-        let losing = Plan { losing: vec!["fs".to_owned()], ..elsewhere.clone() };
+        let losing = Plan {
+            losing: vec![Loss { resource: "fs".to_owned(), what: "stop".to_owned() }],
+            ..elsewhere.clone()
+        };
         assert!(matches!(judge(losing, &node("n1"), &Phase::Idle), Err(Refusal::Losing(_))));
         let failed = Plan { failed: Some("monitor".to_owned()), ..elsewhere };
         assert!(matches!(judge(failed, &node("n1"), &Phase::Idle), Err(Refusal::Recovery(_))));
@@ -191,7 +197,10 @@ mod tests {
         let transfer = Transfer { epoch: Epoch(1), source: node("n2"), target: node("n1") };
         let arrived = Phase::Arrived { transfer };
         assert_eq!(judge(failed.clone(), &node("n1"), &arrived).unwrap().0, node("n3"));
-        let losing = Plan { losing: vec!["fs".to_owned()], ..failed.clone() };
+        let losing = Plan {
+            losing: vec![Loss { resource: "fs".to_owned(), what: "stop".to_owned() }],
+            ..failed.clone()
+        };
         assert!(matches!(judge(losing, &node("n1"), &arrived), Err(Refusal::Losing(_))));
         let here_again = Plan { destination: Destination::Node(node("n1")), ..failed.clone() };
         assert_eq!(judge(here_again, &node("n1"), &arrived).unwrap().0, node("n1"));

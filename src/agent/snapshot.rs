@@ -69,7 +69,7 @@ impl Agent {
         }
         let plan = match self.cluster.plan_after_stop(&self.resource, &self.node, gates::limit(self)) {
             Ok(plan) => plan,
-            Err(error) => return Err(format!("what the cluster plans cannot be told: {error}")),
+            Err(error) => return Err(format!("what the cluster plans could not be found out: {error}")),
         };
         if let Some(why) = plan.failed {
             return Err(format!("the stop is part of a recovery: {why}"));

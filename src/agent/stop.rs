@@ -104,7 +104,12 @@ impl Agent {
         }
         match self.hand_over(&presence, &phase) {
             Ok(to) => return Ok(Stopped::HandedOver { to }),
-            Err(refusal) => log::info!("domain={} node={} no handoff: {refusal}", self.domain, self.node),
+            Err(refusal) => {
+                // That one is nobody's decision: without a mend, every stop of this cluster is a reboot.
+                let is_fault = matches!(refusal, Refusal::PlanUnknown(_));
+                let level = if is_fault { log::Level::Warn } else { log::Level::Info };
+                log::log!(level, "domain={} node={} no handoff: {refusal}", self.domain, self.node);
+            }
         }
         self.end(&presence)
     }

@@ -1,7 +1,9 @@
 //! What is to blame when a domain cannot be moved alive, and the command that would change it. Pure functions over the CIB and
 //! the scheduler's state; they name what the configuration says, and decide nothing.
 
-use super::plan::{losing_order, members_before, with_enclosing};
+use std::collections::BTreeSet;
+
+use super::graph::Loss;
 use super::xml::Element;
 
 /// Who is to blame.
@@ -13,10 +15,12 @@ pub(super) struct Blame {
     pub(super) advice: String,
 }
 
-/// The ordering or group by which `resource` stands on one of `losing`, each the id of a resource and what becomes of it.
-pub(super) fn of_losing(cib: &Element, resource: &str, losing: &[String]) -> Blame {
-    let because = format!("it stands on {}", losing.join(", "));
-    let lost: Vec<&str> = losing.iter().filter_map(|lost| lost.split(' ').next()).collect();
+/// The ordering or group by which `resource` depends on one of `losing`. It is looked for in the forms that are most used; that
+/// there is one has been the scheduler's word.
+pub(super) fn of_losing(cib: &Element, resource: &str, losing: &[Loss]) -> Blame {
+    let words: Vec<String> = losing.iter().map(ToString::to_string).collect();
+    let because = format!("it depends on {}, which leaves this node in the same plan", words.join(", "));
+    let lost: Vec<&str> = losing.iter().map(|lost| lost.resource.as_str()).collect();
     let advice =
         by_order(cib, resource, &lost).or_else(|| by_group(cib, resource, &lost)).unwrap_or_else(|| {
             format!("crm_resource --constraints --resource {resource} shows what is between them")
@@ -45,6 +49,78 @@ fn by_group(cib: &Element, resource: &str, lost: &[&str]) -> Option<String> {
     let is_in = |group: &&Element| group.every("primitive").any(|member| member.get("id") == Some(resource));
     let group = groups.find(is_in)?.get("id")?;
     Some(format!("pcs resource group remove {group} {resource}"))
+}
+
+/// The ids under which orderings may speak of this primitive: its own, and those of the groups and clones around it.
+fn with_enclosing(resources: &Element, id: &str) -> BTreeSet<String> {
+    resources
+        .all()
+        .into_iter()
+        .filter(|element| element.every("primitive").any(|primitive| primitive.get("id") == Some(id)))
+        .filter_map(|element| element.get("id").map(str::to_owned))
+        .chain([id.to_owned()])
+        .collect()
+}
+
+fn members_before(resources: &Element, id: &str) -> Vec<String> {
+    for group in resources.every("group") {
+        let members: Vec<_> = group.children.iter().filter(|child| child.name == "primitive").collect();
+        if let Some(at) = members.iter().position(|member| member.get("id") == Some(id)) {
+            return members[..at].iter().filter_map(|member| member.get("id").map(str::to_owned)).collect();
+        }
+    }
+    Vec::new()
+}
+
+/// What this ordering puts before any of `names`.
+fn ordered_before(order: &Element, names: &BTreeSet<String>) -> Vec<String> {
+    if let (Some(first), Some(then)) = (order.get("first"), order.get("then")) {
+        return if names.contains(then) { vec![first.to_owned()] } else { Vec::new() };
+    }
+    // Sets: one after the other, and within a set one member after the other unless it says sequential=false.
+    let mut before: Vec<String> = Vec::new();
+    for set in order.children.iter().filter(|child| child.name == "resource_set") {
+        let sequential = set.get("sequential") != Some("false");
+        let mut here: Vec<String> = Vec::new();
+        for id in set.every("resource_ref").filter_map(|reference| reference.get("id")) {
+            if names.contains(id) {
+                if sequential {
+                    before.extend(here);
+                }
+                return before;
+            }
+            here.push(id.to_owned());
+        }
+        before.extend(here);
+    }
+    Vec::new()
+}
+
+/// The first of `orders` that puts one of `lost` before `resource`, and which of them.
+fn losing_order<'a>(
+    resources: &Element,
+    mut orders: impl Iterator<Item = &'a Element>,
+    resource: &str,
+    lost: &[&str],
+) -> Option<(String, String)> {
+    let names = with_enclosing(resources, resource);
+    orders.find_map(|order| {
+        let before = ordered_before(order, &names);
+        let below = before.iter().flat_map(|id| primitives_of(resources, id));
+        let first = below.into_iter().find(|id| lost.contains(&id.as_str()))?;
+        Some((order.get("id")?.to_owned(), first))
+    })
+}
+
+fn primitives_of(resources: &Element, id: &str) -> Vec<String> {
+    resources
+        .all()
+        .into_iter()
+        .find(|element| element.get("id") == Some(id))
+        .map(|element| {
+            element.every("primitive").filter_map(|one| one.get("id").map(str::to_owned)).collect()
+        })
+        .unwrap_or_default()
 }
 
 /// Why no node but `leaving` may run `resource`. `status`: the scheduler's state of the cluster.
@@ -154,7 +230,7 @@ mod tests {
     #[test]
     fn each_ordering_or_group_that_forbids_a_handoff_is_named_with_the_command_that_ends_it() {
         let two = r#"<primitive id="fs"/><primitive id="x0"/>"#;
-        let lost = ["fs (stop here in the same plan)".to_owned()];
+        let lost = [Loss { resource: "fs".to_owned(), what: "stop".to_owned() }];
         for (resources, constraints, advice) in [
             (
                 two,

@@ -2,6 +2,7 @@
 //! what the scheduler makes of it.
 
 use super::blame;
+use super::graph::Graph;
 use super::managed::ManagedDomain;
 use super::xml::Element;
 use super::{Destination, Plan};
@@ -57,18 +58,18 @@ pub(super) fn with_standby(cib: &str, node: &NodeName) -> Option<String> {
     })
 }
 
-/// The resources of `managed` that are active on `node`, in the order in which the scheduler's transition touches them.
+/// The resources of `managed` that are active on `node`, in the order in which the scheduler's transition touches them. `state`: the
+/// cluster as it is.
 pub(super) fn leaving<'a>(
-    simulation: &Element,
+    state: &Element,
+    graph: &Graph,
     managed: &'a [ManagedDomain],
     node: &NodeName,
-) -> Result<Vec<&'a ManagedDomain>, String> {
-    let before = simulation.child("cluster_status").ok_or("the simulation has no cluster_status")?;
-    let order: Vec<&str> = actions(simulation).filter_map(|action| action.get("resource")).collect();
-    let is_here = |managed: &&ManagedDomain| active_on(before, &managed.resource).contains(node);
+) -> Vec<&'a ManagedDomain> {
+    let is_here = |managed: &&ManagedDomain| active_on(state, &managed.resource).contains(node);
     let mut here: Vec<&ManagedDomain> = managed.iter().filter(is_here).collect();
-    here.sort_by_key(|managed| order.iter().position(|touched| *touched == managed.resource));
-    Ok(here)
+    here.sort_by_key(|managed| graph.first_touches(&managed.resource).unwrap_or(usize::MAX));
+    here
 }
 
 /// Where the cluster has a resource.
@@ -80,35 +81,21 @@ pub struct Place {
     pub is_moving: bool,
 }
 
-/// The place of `resource` by what `crm_simulate` says of the cluster as it is.
-pub(super) fn place(simulation: &Element, resource: &str) -> Result<Place, String> {
-    let status = simulation.child("cluster_status").ok_or("the simulation has no cluster_status")?;
-    let is_moving = actions(simulation).any(|action| action.get("resource") == Some(resource));
-    Ok(Place { nodes: active_on(status, resource), is_moving })
+/// The place of `resource`: `state` is the cluster as it is, `graph` what the scheduler would do with it.
+pub(super) fn place(state: &Element, graph: &Graph, resource: &str) -> Place {
+    Place { nodes: active_on(state, resource), is_moving: graph.first_touches(resource).is_some() }
 }
 
-/// The nodes on which the cluster has `resource` active, by its own status (`cluster_status` of `crm_simulate`).
-fn active_on(status: &Element, resource: &str) -> Vec<NodeName> {
-    status
-        .every("resource")
+/// The nodes on which the cluster has `resource` active (`crm_mon`).
+fn active_on(state: &Element, resource: &str) -> Vec<NodeName> {
+    state
+        .child("resources")
+        .into_iter()
+        .flat_map(|resources| resources.every("resource"))
         .filter(|found| found.get("id") == Some(resource) && found.get("active") == Some("true"))
         .flat_map(|found| found.every("node"))
         .filter_map(|at| NodeName::new(at.get("name")?).ok())
         .collect()
-}
-
-fn actions(simulation: &Element) -> impl Iterator<Item = &Element> {
-    simulation.child("transition").into_iter().flat_map(|list| list.every("rsc_action"))
-}
-
-/// Whether the scheduler migrates `resource` away from `node` by itself.
-pub(super) fn migrates(simulation: &Element, resource: &str, node: &NodeName) -> bool {
-    let is_its = |action: &Element| {
-        action.get("resource") == Some(resource)
-            && action.get("op") == Some("migrate_to")
-            && action.get("node") == Some(node.as_str())
-    };
-    actions(simulation).any(is_its)
 }
 
 /// What becomes of a domain of ours (`ours`) or of the stock agent's, by the plan that follows its stop on `node`; `status` is the
@@ -156,6 +143,7 @@ pub(super) fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Loss;
 
     fn node(name: &str) -> NodeName {
         NodeName::new(name).unwrap()
@@ -198,7 +186,8 @@ mod tests {
         assert_eq!(how(true, true, &there()).how, How::Migrates);
         assert_eq!(how(true, false, &plan(Destination::Nowhere)).how, How::Stops);
         assert!(how(false, false, &there()).advice.contains("adopt x0"));
-        let losing = Plan { losing: vec!["fs (stop here in the same plan)".to_owned()], ..there() };
+        let losing = vec![Loss { resource: "fs".to_owned(), what: "stop".to_owned() }];
+        let losing = Plan { losing, ..there() };
         let reboots = how(true, false, &losing);
         assert_eq!(reboots.how, How::Reboots);
         assert!(reboots.because.contains("fs (stop") && reboots.advice.contains("fs-then-x0"), "{reboots:?}");

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::managed::ManagedDomain;
 use super::peer_files::PeerFiles;
-use super::{ClusterError, ClusterView, Destination, Peer, Plan};
+use super::{ClusterError, ClusterView, Destination, Loss, Peer, Plan};
 use crate::clock::UnixTime;
 use crate::command::{self, Tool};
 use crate::handoff::ledger::Ledger;
@@ -85,7 +85,9 @@ impl ClusterView for Heartbeat {
                 survivors.push(peer);
             }
         }
-        let losing = before_on_its_line(&self.read(HARESOURCES)?, resource);
+        let before = before_on_its_line(&self.read(HARESOURCES)?, resource);
+        let loss = |resource| Loss { resource, what: "before it on its line of haresources".to_owned() };
+        let losing = before.into_iter().map(loss).collect();
         let destination = survivors.first().cloned().map_or(Destination::Nowhere, Destination::Node);
         Ok(Plan { destination, losing, failed: None, survivors })
     }

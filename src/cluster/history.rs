@@ -56,6 +56,18 @@ fn is_never_looked_for(cib: &Element, resource: &str, node: &NodeName) -> bool {
         || (exclusive && !of_resource().any(|place| here(place) && discovery(place, "exclusive")))
 }
 
+/// Whether the node of this state is a member right now, with a controller that answers.
+pub(super) fn is_online(state: &Element) -> bool {
+    is_member(state.get("in_ccm")) && is_member(state.get("crmd"))
+}
+
+/// `true` and `online` up to feature set 3.17, a time other than 0 after it.
+fn is_member(value: Option<&str>) -> bool {
+    value.is_some_and(|value| {
+        matches!(value, "true" | "online") || value.parse::<u64>().is_ok_and(|since| since > 0)
+    })
+}
+
 /// Whether the cluster expects `node` to be a member: it has neither left in order nor been fenced.
 pub(super) fn is_expected(cib: &Element, node: &NodeName) -> bool {
     state_of(cib, node).is_some_and(|state| state.get("expected") == Some("member"))
@@ -130,6 +142,12 @@ mod tests {
         format!(
             r#"<lrm_rsc_op operation="{operation}" call-id="{call}" rc-code="{rc}" interval="0" op-status="0"/>"#
         )
+    }
+
+    #[test]
+    fn a_member_is_known_in_the_words_of_old_and_new_feature_sets() {
+        assert!(is_member(Some("true")) && is_member(Some("online")) && is_member(Some("1795344067")));
+        assert!(!is_member(Some("false")) && !is_member(Some("0")) && !is_member(None));
     }
 
     #[test]

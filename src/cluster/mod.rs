@@ -11,10 +11,12 @@ use crate::handoff::Effect;
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
 use crate::ocf::parameters::Reach;
+pub use graph::Loss;
 use managed::ManagedDomain;
 
 mod blame;
 pub mod evacuation;
+mod graph;
 pub mod heartbeat;
 mod history;
 pub mod managed;
@@ -23,6 +25,7 @@ pub mod none;
 pub mod pacemaker;
 pub mod peer_files;
 mod plan;
+mod scheduler;
 mod xml;
 
 /// Why the cluster manager gave no usable answer.
@@ -67,9 +70,9 @@ impl fmt::Display for Destination {
 pub struct Plan {
     /// Where the resource ends up.
     pub destination: Destination,
-    /// What the resource stands on (is ordered after, or follows in a group) and that is active on this node now, but
-    /// is stopped, demoted or restarted here by the same plan. The cluster would take it away under a running guest.
-    pub losing: Vec<String>,
+    /// What the resource depends on and that is stopped, demoted or moved away here by the same plan: the cluster would take it
+    /// away under a running guest.
+    pub losing: Vec<Loss>,
     /// Why the guest counts as failed here, if it does: the plan is a recovery then.
     pub failed: Option<String>,
     /// The other nodes that are online.

@@ -1,7 +1,8 @@
-//! Pacemaker (2.1.5 is what was run; its command line tools are stable across 2.x).
+//! Pacemaker, through its own command line tools (README, "Support", has the versions that were run).
 //!
 //! Asked only through tools that work during a node's shutdown: `cibadmin`, `crm_simulate`, `crm_attribute`,
-//! `attrd_updater`, `stonith_admin`. Never `crm_mon`: it refuses to talk to a pacemakerd that is shutting down.
+//! `attrd_updater`, `stonith_admin`. Never `crm_mon` about the running cluster: it refuses to talk to a pacemakerd that is
+//! shutting down. About a CIB in a file it says what it means, whatever runs.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use super::evacuation::{self, Departure, Place};
 use super::managed::{self, ManagedDomain};
 use super::node_attributes::NodeAttributes;
+use super::plan::{self, Said};
+use super::scheduler::{Assume, Scheduler};
 use super::xml::Element;
-use super::{ClusterError, ClusterView, Peer, Plan, history, plan};
+use super::{ClusterError, ClusterView, Peer, Plan, history};
 use crate::clock::{Deadline, UnixTime};
 use crate::command::{self, Tool};
 use crate::handoff::ledger::Ledger;
@@ -64,7 +67,7 @@ impl Pacemaker {
     /// What would become of the domains on `node`, of our agent and of the stock one, if it went into standby now; in the order in which they would leave.
     ///
     /// # Errors
-    /// If that cannot be told.
+    /// If that could not be found out.
     pub fn evacuation(&self, node: &NodeName) -> Result<Vec<Departure>, ClusterError> {
         let unreadable = |what: String| ClusterError::Unreadable { tool: "crm_simulate", what };
         let cib = evacuation::with_standby(&self.cib(LIMIT)?, node)
@@ -72,18 +75,19 @@ impl Pacemaker {
         let tree = Element::parse(&cib).map_err(unreadable)?;
         let (ours, stock) = (managed::read(&tree, "handoff"), managed::read(&tree, "heartbeat"));
         let all = [ours.clone(), stock].concat();
-        let state = Element::parse(&self.simulate(&cib, &[], LIMIT)?).map_err(unreadable)?;
-        let status =
-            state.child("cluster_status").ok_or_else(|| unreadable("no cluster_status".to_owned()))?;
-        evacuation::leaving(&state, &all, node)
-            .map_err(unreadable)?
+        let ask = || Scheduler::new(&self.root, Deadline::after(LIMIT));
+        let (state, graph) = (ask().state(&cib)?, ask().graph(&cib, None)?);
+        evacuation::leaving(&state, &graph, &all, node)
             .into_iter()
             .map(|managed| {
-                let migrates = evacuation::migrates(&state, &managed.resource, node);
-                let stopped = format!("{}_stop_0@{node}=0", managed.resource);
-                let after = self.simulate(&cib, &["--op-inject", &stopped], LIMIT)?;
-                let plan = plan::read(&after, &cib, &managed.resource, node).map_err(unreadable)?;
-                Ok(evacuation::judge(managed, ours.contains(managed), migrates, &plan, (&tree, status, node)))
+                let assume = Assume { task: "stop", resource: &managed.resource, node };
+                let stopped = ask().outcome(&cib, Some(assume))?;
+                let said =
+                    Said { after: &stopped.after, once_stopped: &stopped.graph, before: &graph, cib: &tree };
+                let plan = plan::read(&said, &managed.resource, node).map_err(unreadable)?;
+                let migrates = graph.migrates(&managed.resource, node);
+                let is_ours = ours.contains(managed);
+                Ok(evacuation::judge(managed, is_ours, migrates, &plan, (&tree, &state, node)))
             })
             .collect()
     }
@@ -91,13 +95,12 @@ impl Pacemaker {
     /// Where it has each of these resources active just now, by name; none is left out.
     ///
     /// # Errors
-    /// If that cannot be told.
+    /// If that could not be found out.
     pub fn places(&self, resources: &[String]) -> Result<BTreeMap<String, Place>, ClusterError> {
-        let unreadable = |what: String| ClusterError::Unreadable { tool: "crm_simulate", what };
         let cib = self.cib(LIMIT)?;
-        let simulation = Element::parse(&self.simulate(&cib, &[], LIMIT)?).map_err(unreadable)?;
-        let place = |name: &String| Ok((name.clone(), evacuation::place(&simulation, name)?));
-        resources.iter().map(place).collect::<Result<_, String>>().map_err(unreadable)
+        let ask = Scheduler::new(&self.root, Deadline::after(LIMIT));
+        let (state, graph) = (ask.state(&cib)?, ask.graph(&cib, None)?);
+        Ok(resources.iter().map(|name| (name.clone(), evacuation::place(&state, &graph, name))).collect())
     }
 
     /// Gives one of its commands, as an operator would.
@@ -108,12 +111,6 @@ impl Pacemaker {
         let (tool, args) = words.split_first().ok_or(ClusterError::NotRunning)?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         self.run(tool, &args, None, ORDER_LIMIT).map(drop)
-    }
-
-    /// What the scheduler would do with this CIB, in its own XML; `more` says what is to be assumed.
-    fn simulate(&self, cib: &str, more: &[&str], limit: Duration) -> Result<String, ClusterError> {
-        let args = [&["--xml-pipe", "--simulate", "--output-as=xml"][..], more].concat();
-        self.run("crm_simulate", &args, Some(cib), limit)
     }
 
     fn cib(&self, limit: Duration) -> Result<String, ClusterError> {
@@ -135,11 +132,15 @@ impl ClusterView for Pacemaker {
         limit: Duration,
     ) -> Result<Plan, ClusterError> {
         let deadline = Deadline::after(limit);
-        // One snapshot for both questions, rather than crm_simulate's own look at a CIB that may have moved on.
-        let cib = self.cib(limit)?;
-        let stopped = format!("{resource}_stop_0@{node}=0");
-        let simulation = self.simulate(&cib, &["--op-inject", &stopped], deadline.left())?;
-        plan::read(&simulation, &cib, resource, node)
+        // One snapshot for all questions, rather than crm_simulate's own look at a CIB that may have moved on.
+        let text = self.cib(limit)?;
+        let cib =
+            Element::parse(&text).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })?;
+        let ask = Scheduler::new(&self.root, deadline);
+        let stopped = ask.outcome(&text, Some(Assume { task: "stop", resource, node }))?;
+        let before = ask.graph(&text, Some(Assume { task: "start", resource, node }))?;
+        let said = Said { after: &stopped.after, once_stopped: &stopped.graph, before: &before, cib: &cib };
+        plan::read(&said, resource, node)
             .map_err(|what| ClusterError::Unreadable { tool: "crm_simulate", what })
     }
 
@@ -226,20 +227,13 @@ fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<Peer>,
             let online = status
                 .every("node_state")
                 .find(|state| state.get("uname") == Some(name))
-                .is_some_and(|state| is_member(state.get("in_ccm")) && is_member(state.get("crmd")));
+                .is_some_and(history::is_online);
             let node = NodeName::new(name).map_err(|error| error.to_string())?;
             let cleared = history::clears(cib, resource, &node, online);
             let lost = !online && history::is_expected(cib, &node);
             Ok(Peer { node, online, fenced_at: None, cleared, lost })
         })
         .collect()
-}
-
-/// `true` and `online` up to feature set 3.17, a time other than 0 after it.
-fn is_member(value: Option<&str>) -> bool {
-    value.is_some_and(|value| {
-        matches!(value, "true" | "online") || value.parse::<u64>().is_ok_and(|since| since > 0)
-    })
 }
 
 /// When `node` was last fenced with success, by the fencer's clock.
@@ -304,7 +298,6 @@ mod tests {
         let peers = read_peers(&cib, &NodeName::new("n1").unwrap(), "x0").unwrap();
         let seen: Vec<_> = peers.iter().map(|peer| (peer.node.as_str(), peer.online)).collect();
         assert_eq!(seen, [("n2", true), ("n3", false)]);
-        assert!(is_member(Some("1795344067")) && !is_member(Some("0")) && !is_member(None));
     }
 
     #[test]

@@ -54,7 +54,15 @@ for f in "SHARED/attrs/$name"/*; do echo "name=\"$name\" host=\"${f##*/}\" value
 "#;
 
 const CIBADMIN: &str = "#!/bin/sh\ncat SHARED/cib.xml\n";
-const SIMULATE: &str = "#!/bin/sh\ncat >/dev/null\ncat SHARED/plan.xml\n";
+/// Writes what [`World::plan`] has put there to the files that it is told.
+const SIMULATE: &str = r#"#!/bin/sh
+cat >/dev/null
+while [ $# -gt 0 ]; do case $1 in
+  --save-output) cp SHARED/plan.xml "$2"; shift;;
+  --save-graph) cp SHARED/graph.xml "$2"; shift;;
+esac; shift; done
+"#;
+const CRM_MON: &str = "#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\ncat \"$1\"\n";
 const STONITH: &str = "#!/bin/sh\ncat SHARED/fencing.xml\n";
 const CRM_NODE: &str = "#!/bin/sh\necho NAME\n";
 
@@ -76,6 +84,7 @@ impl World {
                 ("attrd_updater", ATTRD),
                 ("cibadmin", CIBADMIN),
                 ("crm_simulate", SIMULATE),
+                ("crm_mon", CRM_MON),
                 ("stonith_admin", STONITH),
                 ("crm_node", CRM_NODE),
             ] {
@@ -155,10 +164,8 @@ impl World {
                 )
             },
         );
-        let plan = format!(
-            "<r><cluster_status><nodes>{nodes}</nodes><resources/></cluster_status><revised_cluster_status><resources>\
-             {place}</resources></revised_cluster_status><status code=\"0\"/></r>"
-        );
+        let plan = format!("<r><nodes>{nodes}</nodes><resources>{place}</resources></r>");
+        std::fs::write(self.folder.path().join("graph.xml"), "<transition_graph/>").unwrap();
         std::fs::write(self.folder.path().join("plan.xml"), plan).unwrap();
     }
 
