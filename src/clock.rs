@@ -10,10 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
+/// The farthest that a deadline lies ahead: what is further away is nobody's wait, and a number from outside may be any.
+const FARTHEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 impl Deadline {
-    /// The point `from_now` ahead of this moment.
+    /// The point `from_now` ahead of this moment; at most ten years.
     pub fn after(from_now: Duration) -> Self {
-        Self(Instant::now() + from_now)
+        let now = Instant::now();
+        Self(now.checked_add(from_now.min(FARTHEST)).unwrap_or(now))
     }
 
     /// Time left; zero once it has passed.
@@ -42,8 +46,27 @@ impl Deadline {
 /// Wall-clock time in whole seconds since 1970 (UTC), as it goes into records and ledgers that two nodes compare.
 /// Two nodes' wall clocks are assumed to agree within seconds (NTP), as Corosync and TLS assume too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct UnixTime(pub u64);
+
+/// The end of the year 9999. A file or a peer that names a later time has it wrong.
+const LATEST: u64 = 253_402_300_799;
+
+impl TryFrom<u64> for UnixTime {
+    type Error = String;
+    fn try_from(seconds: u64) -> Result<Self, String> {
+        if seconds > LATEST {
+            return Err(format!("{seconds} s after 1970 is no time before the year 10000"));
+        }
+        Ok(Self(seconds))
+    }
+}
+
+impl From<UnixTime> for u64 {
+    fn from(time: UnixTime) -> Self {
+        time.0
+    }
+}
 
 impl UnixTime {
     /// This moment.
@@ -153,5 +176,22 @@ mod tests {
         );
         assert_eq!(answer, None);
         assert!(asked.get() >= 2, "asked only {} times", asked.get());
+    }
+
+    #[test]
+    fn no_number_of_seconds_makes_a_deadline_panic() {
+        for far in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 62)] {
+            let deadline = Deadline::after(far);
+            assert!(!deadline.passed() && !deadline.within(far).passed());
+            assert!(!deadline.less(Duration::from_secs(1)).passed());
+        }
+        assert!(Deadline::after(Duration::ZERO).less(Duration::MAX).passed());
+    }
+
+    #[test]
+    fn a_time_beyond_the_year_9999_is_no_time() {
+        assert_eq!(serde_json::from_str::<UnixTime>("1795344067").unwrap(), UnixTime(1_795_344_067));
+        assert!(serde_json::from_str::<UnixTime>(&u64::MAX.to_string()).is_err());
+        assert_eq!(serde_json::to_string(&UnixTime(7)).unwrap(), "7");
     }
 }

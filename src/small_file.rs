@@ -2,8 +2,8 @@
 //! so does whoever comes after a crash.
 
 use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{Error, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Makes `folder`, for this user alone, unless it is there already.
@@ -28,6 +28,42 @@ pub fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Opens a regular file or a block device for reading. It is looked at before it is opened, since to open some devices (a watchdog, a
+/// tape) is to use them, and opened so that nothing can make us wait.
+///
+/// # Errors
+/// If it is anything else, or what the system says.
+pub fn open_plain(path: &Path) -> std::io::Result<File> {
+    let is_plain =
+        |metadata: &std::fs::Metadata| metadata.is_file() || metadata.file_type().is_block_device();
+    let other = || Error::other("no block device and no file");
+    if !is_plain(&std::fs::metadata(path)?) {
+        return Err(other());
+    }
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).map_err(Error::other)?;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // It may have become another one in between.
+    if is_plain(&file.metadata()?) { Ok(file) } else { Err(other()) }
+}
+
+/// All of a regular file of at most `most` bytes.
+///
+/// # Errors
+/// If it is no such file, or is larger, or what the system says.
+pub fn read(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let file = open_plain(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Error::other("no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(Error::other(format!("more than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +82,25 @@ mod tests {
         let left: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left.len(), 2, "nothing half-written stays: {left:?}");
+    }
+
+    #[test]
+    fn only_regular_files_and_block_devices_are_opened_and_no_more_than_allowed_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("file"), [7; 100]).unwrap();
+        assert_eq!(read(&path("file"), 100).unwrap().len(), 100);
+        assert!(read(&path("file"), 99).unwrap_err().to_string().contains("more than 99 bytes"));
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path("fifo"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        for other in [path("fifo"), "/dev/zero".into(), folder.path().to_owned()] {
+            assert!(open_plain(&other).is_err() && read(&other, 10).is_err(), "{}", other.display());
+        }
     }
 }

@@ -64,6 +64,10 @@ impl Environment {
     /// Reads these variables.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut all: BTreeMap<String, String> = pairs.into_iter().collect();
+        // sshd runs us as a forced command, and may pass on what the far end has set (`AcceptEnv`): none of it is ours to obey.
+        if all.contains_key("SSH_ORIGINAL_COMMAND") {
+            all.clear();
+        }
         let parameters = all
             .iter()
             .filter_map(|(name, value)| Some((name.strip_prefix("OCF_RESKEY_")?, value)))
@@ -121,6 +125,18 @@ mod tests {
         assert_eq!(nothing.resource, None);
         assert_eq!(nothing.root, Root::default());
         assert!(nothing.is_probe());
+    }
+
+    #[test]
+    fn nothing_that_another_node_sets_over_ssh_is_obeyed() {
+        let set = environment(&[
+            ("SSH_ORIGINAL_COMMAND", "/usr/sbin/xen-handoff serve"),
+            ("XEN_HANDOFF_ROOT", "/tmp/theirs"),
+            ("HA_LOGFILE", "/etc/passwd"),
+            ("OCF_RESKEY_CRM_meta_on_node", "n1"),
+        ]);
+        assert_eq!((set.root.clone(), set.log_file.clone()), (Root::default(), None));
+        assert!(!set.is_called_by_a_cluster());
     }
 
     #[test]

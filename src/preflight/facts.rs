@@ -1,7 +1,6 @@
 //! What a node says of itself when it is asked whether it could take a domain. Changes nothing.
 
 use std::fmt::{self, Write};
-use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +9,15 @@ use sha2::{Digest, Sha256};
 use super::{FileDigest, Needs};
 use crate::domain::{DomainConfig, Presence};
 use crate::host::{LocalPath, Root};
+use crate::small_file;
 use crate::toolstack::{Toolstack, XenVersion};
 use crate::transport::forced_command::stands;
 
 /// Limit of one word of the toolstack.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// The largest configuration file that is compared, in bytes: a peer may name any file.
+const LARGEST_CONFIGURATION: u64 = 1 << 20;
 
 /// What a node says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,13 +133,7 @@ fn is_interface(root: &Root, name: &str) -> bool {
 
 /// Opens it and closes it again. Not for writing: that would have udev look at a block device anew.
 fn look_at(root: &Root, disk: &LocalPath) -> Result<(), String> {
-    let file = std::fs::File::open(root.join(disk.as_str())).map_err(|error| error.to_string())?;
-    let kind = file.metadata().map_err(|error| error.to_string())?.file_type();
-    if kind.is_block_device() || kind.is_file() {
-        Ok(())
-    } else {
-        Err("no block device and no file".to_owned())
-    }
+    small_file::open_plain(&root.join(disk.as_str())).map(drop).map_err(|error| error.to_string())
 }
 
 /// The digest of a configuration file of this node.
@@ -144,7 +141,7 @@ fn look_at(root: &Root, disk: &LocalPath) -> Result<(), String> {
 /// # Errors
 /// What the system says.
 pub fn digest(root: &Root, path: &LocalPath) -> std::io::Result<FileDigest> {
-    let text = std::fs::read(root.join(path.as_str()))?;
+    let text = small_file::read(&root.join(path.as_str()), LARGEST_CONFIGURATION)?;
     let sha256 = Sha256::digest(&text).iter().fold(String::new(), |mut digits, byte| {
         // Writing to a string cannot fail.
         let _ = write!(digits, "{byte:02x}");

@@ -69,30 +69,35 @@ impl Unpacker {
         Ok(Self { zstd: Decompressor::new()?, seen: Vec::new() })
     }
 
-    /// The stream's bytes in what has come whole by now.
+    /// Takes in what has come over the connection. Whoever does not take the frames out with [`Self::frame`] before more comes has to
+    /// hold it all.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.seen.extend_from_slice(bytes);
+    }
+
+    /// The stream's bytes in the next frame, at most [`MOST`], if it is here as a whole. One at a time: a few bytes of zstd can stand
+    /// for a MiB.
     ///
     /// # Errors
-    /// If these are no frames.
-    pub fn take(&mut self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-        self.seen.extend_from_slice(bytes);
-        let (mut whole, mut at) = (Vec::new(), 0);
-        while let Some((header, rest)) = self.seen[at..].split_first_chunk::<HEADER>() {
-            let word = u32::from_le_bytes(*header);
-            let length = (word & !STORED) as usize;
-            if length > MOST {
-                return Err(std::io::Error::other(format!("a frame of {length} bytes")));
-            }
-            let Some(body) = rest.get(..length) else { break };
-            if word & STORED == 0 {
-                whole.append(&mut self.zstd.decompress(body, MOST)?);
-            } else {
-                whole.extend_from_slice(body);
-            }
-            at += HEADER + length;
+    /// If this is no frame.
+    pub fn frame(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let Some((header, rest)) = self.seen.split_first_chunk::<HEADER>() else { return Ok(None) };
+        let word = u32::from_le_bytes(*header);
+        let length = (word & !STORED) as usize;
+        if length > MOST {
+            return Err(std::io::Error::other(format!("a frame of {length} bytes")));
         }
-        self.seen.drain(..at);
-        Ok(whole)
+        let Some(body) = rest.get(..length) else { return Ok(None) };
+        let stream = if word & STORED == 0 { self.zstd.decompress(body, MOST)? } else { body.to_vec() };
+        self.seen.drain(..HEADER + length);
+        Ok(Some(stream))
     }
+}
+
+#[cfg(test)]
+pub(super) fn all_of(unpacker: &mut Unpacker, bytes: &[u8]) -> Vec<u8> {
+    unpacker.push(bytes);
+    std::iter::from_fn(|| unpacker.frame().ok().flatten()).flatten().collect()
 }
 
 #[cfg(test)]
@@ -111,7 +116,7 @@ mod tests {
         let wire = frames.concat();
         for cut in [1, 3, 4096, wire.len()] {
             let mut unpacker = Unpacker::new().unwrap();
-            let out: Vec<u8> = wire.chunks(cut).flat_map(|part| unpacker.take(part).unwrap()).collect();
+            let out: Vec<u8> = wire.chunks(cut).flat_map(|part| all_of(&mut unpacker, part)).collect();
             assert!(out == parts.concat(), "cut every {cut} bytes");
         }
     }
@@ -120,16 +125,30 @@ mod tests {
     fn a_frame_can_be_used_as_soon_as_its_last_byte_is_here() {
         let frame = Packer::new().unwrap().pack(&[7; 5000]).unwrap();
         let mut unpacker = Unpacker::new().unwrap();
-        assert!(unpacker.take(&frame[..frame.len() - 1]).unwrap().is_empty());
-        assert_eq!(unpacker.take(&frame[frame.len() - 1..]).unwrap(), [7; 5000]);
+        assert!(all_of(&mut unpacker, &frame[..frame.len() - 1]).is_empty());
+        assert_eq!(all_of(&mut unpacker, &frame[frame.len() - 1..]), [7; 5000]);
     }
 
     #[test]
     fn what_is_no_frame_is_an_error_and_costs_no_memory() {
         let mut unpacker = Unpacker::new().unwrap();
-        assert!(unpacker.take(b"Xen saved domain, xl format").is_err());
+        unpacker.push(b"Xen saved domain, xl format");
+        assert!(unpacker.frame().is_err());
         let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
         let frame = [&u32::try_from(bomb.len()).unwrap().to_le_bytes()[..], &bomb].concat();
-        assert!(Unpacker::new().unwrap().take(&frame).is_err());
+        let mut unpacker = Unpacker::new().unwrap();
+        unpacker.push(&frame);
+        assert!(unpacker.frame().is_err());
+    }
+
+    #[test]
+    fn many_small_frames_that_stand_for_much_are_expanded_one_at_a_time() {
+        let frame = Packer::new().unwrap().pack(&[0; MOST]).unwrap();
+        let mut unpacker = Unpacker::new().unwrap();
+        unpacker.push(&frame.repeat(40));
+        for _ in 0..40 {
+            assert_eq!(unpacker.frame().unwrap().map(|stream| stream.len()), Some(MOST));
+        }
+        assert_eq!(unpacker.frame().unwrap(), None);
     }
 }

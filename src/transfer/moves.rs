@@ -160,9 +160,11 @@ fn note(root: &Root, entry: &Move) {
 }
 
 fn append(path: &Path, entry: &Move) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        small_file::make_folder(folder)?;
-    }
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+    small_file::make_folder(folder)?;
+    // Two that rotate it at once would lose lines. Held until the end of this function.
+    let lock = std::fs::File::open(folder)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
     if std::fs::metadata(path).is_ok_and(|meta| meta.len() >= ROTATE_AT) {
         std::fs::rename(path, path.with_extension("jsonl.1"))?;
     }
@@ -294,6 +296,24 @@ mod tests {
         note(&root, &a_move(3));
         assert_eq!(read(&root).unwrap().iter().map(|entry| entry.epoch.0).collect::<Vec<_>>(), [2, 3]);
         assert!(std::fs::metadata(path).unwrap().len() < 2048);
+    }
+
+    #[test]
+    fn moves_that_end_together_while_the_log_turns_lose_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        small_file::make_folder(log_file(&root).parent().unwrap()).unwrap();
+        let almost = usize::try_from(ROTATE_AT).unwrap() - 4096;
+        std::fs::write(log_file(&root), format!("{}\n", "x".repeat(almost))).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let root = &root;
+                scope.spawn(move || (0..20).for_each(|n| note(root, &a_move(thread * 20 + n))));
+            }
+        });
+        let mut epochs: Vec<u64> = read(&root).unwrap().iter().map(|entry| entry.epoch.0).collect();
+        epochs.sort_unstable();
+        assert_eq!(epochs, (0..160).collect::<Vec<_>>());
     }
 
     #[test]

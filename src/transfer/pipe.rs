@@ -286,6 +286,13 @@ impl<'a> Down<'a> {
     fn carry(mut self) -> anyhow::Result<()> {
         loop {
             let writes = self.written < self.out.len();
+            if !writes
+                && let Work::Unpack(unpacker) = &mut self.work
+                && let Some(stream) = unpacker.frame()?
+            {
+                self.pass(stream, self.shared.ready.load(Ordering::SeqCst))?;
+                continue;
+            }
             let may_pass = self.may_pass();
             // Waits for what can be done next: to write, to read, or, where the rate is used up, for time to pass, and for
             // the other end to go.
@@ -423,7 +430,7 @@ impl<'a> Down<'a> {
         }
     }
 
-    /// Reads some of it and makes of it what is to be written next. False at its end.
+    /// Reads some of it. False at its end.
     fn read(&mut self, ready: bool) -> anyhow::Result<bool> {
         self.buffer.resize(frames::MOST, 0);
         let count = rustix::io::read(&self.from, &mut self.buffer)?;
@@ -431,13 +438,19 @@ impl<'a> Down<'a> {
             return Ok(false);
         }
         let bytes = &self.buffer[..count];
-        let mut stream = match &mut self.work {
-            Work::Unpack(unpacker) => {
-                self.shared.wire.fetch_add(count as u64, Ordering::SeqCst);
-                unpacker.take(bytes)?
-            }
-            Work::Nothing | Work::Pack(_) => bytes.to_vec(),
-        };
+        if let Work::Unpack(unpacker) = &mut self.work {
+            // What is whole of it comes next, one frame at a time.
+            self.shared.wire.fetch_add(count as u64, Ordering::SeqCst);
+            unpacker.push(bytes);
+        } else {
+            let stream = bytes.to_vec();
+            self.pass(stream, ready)?;
+        }
+        Ok(true)
+    }
+
+    /// Makes of a part of the stream what is to be written next.
+    fn pass(&mut self, mut stream: Vec<u8>, ready: bool) -> anyhow::Result<()> {
         self.shared.bytes.fetch_add(stream.len() as u64, Ordering::SeqCst);
         if ready {
             stream = self.with_leave(stream)?;
@@ -449,7 +462,7 @@ impl<'a> Down<'a> {
             _ => stream,
         };
         self.written = 0;
-        Ok(true)
+        Ok(())
     }
 
     /// After *ready*: collects GO whole, asks for leave, and then lets it pass. Gives what may pass now.
@@ -749,7 +762,8 @@ mod tests {
                 drop(receiver_out);
                 (got, carried.join().unwrap())
             });
-            let got = if form == Form::Pack { Unpacker::new().unwrap().take(&got).unwrap() } else { got };
+            let got =
+                if form == Form::Pack { frames::all_of(&mut Unpacker::new().unwrap(), &got) } else { got };
             assert!(got == *body, "{form:?}: {} bytes of {}", got.len(), body.len());
             assert_eq!(
                 (passed.flow.rounds, passed.flow.bytes),

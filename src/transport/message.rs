@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::{DomainName, PciAddress, Presence};
 use crate::handoff::ledger::Entries;
@@ -79,7 +79,25 @@ pub struct Address {
     /// sshd's port there.
     pub port: u16,
     /// Limit of one connection attempt, in seconds.
+    #[serde(deserialize_with = "at_most::<_, LONGEST_CONNECT_SECONDS>")]
     pub connect_seconds: u64,
+}
+
+/// The longest limit of one connection attempt, in seconds.
+pub const LONGEST_CONNECT_SECONDS: u64 = 60 * 60;
+/// Longer than any action, in seconds.
+const WEEK: u64 = 7 * 24 * 60 * 60;
+/// More than any host has, in MiB: 16 EiB would be a sum that wraps.
+const MEMORY: u64 = 1 << 34;
+
+/// A number that comes from another node, or from a file that it had us write, is not used beyond its bound: whoever adds it to a time
+/// or to another number need not think of what it may be.
+fn at_most<'de, D: Deserializer<'de>, const MOST: u64>(from: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(from)?;
+    if number > MOST {
+        return Err(serde::de::Error::custom(format!("{number} is more than {MOST}")));
+    }
+    Ok(number)
 }
 
 impl Address {
@@ -94,8 +112,10 @@ impl Address {
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// How much, in MiB.
+    #[serde(deserialize_with = "at_most::<_, MEMORY>")]
     pub mib: u64,
     /// What dom0 keeps, in MiB.
+    #[serde(deserialize_with = "at_most::<_, MEMORY>")]
     pub dom0_keeps_mib: u64,
 }
 
@@ -151,8 +171,10 @@ pub enum Request {
         /// Devices of yours that it will be given.
         devices: Vec<PciAddress>,
         /// Seconds that you may take for it.
+        #[serde(deserialize_with = "at_most::<_, WEEK>")]
         limit: u64,
         /// Seconds until the stream will have ended, at the latest.
+        #[serde(deserialize_with = "at_most::<_, WEEK>")]
         comes_in: u64,
     },
     /// When did you last begin to run this domain? ([`LAST_RUN`])
@@ -171,6 +193,7 @@ pub enum Request {
         /// Its priority in the line; `None`: I shall not wait.
         priority: Option<i64>,
         /// How long I shall, in seconds, and how long the slot is to be kept for me.
+        #[serde(deserialize_with = "at_most::<_, WEEK>")]
         limit: u64,
     },
     /// Let me fetch this domain. I have no copy of it.
@@ -184,6 +207,7 @@ pub enum Request {
         /// How the last stream of it that came to me ended.
         ended: Option<Ended>,
         /// Seconds until the stream is to be broken off if it has not come to the point of no return.
+        #[serde(deserialize_with = "at_most::<_, WEEK>")]
         limit: u64,
         /// What the stream may use; you have said that you know of it.
         #[serde(default, skip_serializing_if = "Terms::is_plain")]
@@ -196,6 +220,7 @@ pub enum Request {
         /// The push's epoch, me, and you.
         transfer: Transfer,
         /// As in `Claim`.
+        #[serde(deserialize_with = "at_most::<_, WEEK>")]
         limit: u64,
         /// How the stream will look; you have said that you know of it.
         #[serde(default, skip_serializing_if = "Compression::is_none")]
@@ -275,4 +300,34 @@ pub enum Answer {
         /// How the domain stands here, where that was asked.
         stands: Option<(Presence, Phase)>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_beyond_its_bound_is_no_request() {
+        let slot = |limit: &str| {
+            format!(
+                r#"{{"verb":"slot","domain":"x0","direction":"incoming","priority":null,"limit":{limit}}}"#
+            )
+        };
+        assert!(serde_json::from_str::<Request>(&slot("600")).is_ok());
+        assert!(serde_json::from_str::<Request>(&slot("1000000000000")).is_err());
+        let reach = |seconds: &str| {
+            format!(
+                r#"{{"verb":"reach","back":{{"node":"n1","host":"n1","user":"root","port":22,"connect_seconds":{seconds}}}}}"#
+            )
+        };
+        assert!(serde_json::from_str::<Request>(&reach("10")).is_ok());
+        assert!(serde_json::from_str::<Request>(&reach("18446744073709551615")).is_err());
+        let prepare = |mib: &str| {
+            format!(
+                r#"{{"verb":"prepare","domain":"x0","room":{{"mib":{mib},"dom0_keeps_mib":512}},"devices":[],"limit":60,"comes_in":60}}"#
+            )
+        };
+        assert!(serde_json::from_str::<Request>(&prepare("4096")).is_ok());
+        assert!(serde_json::from_str::<Request>(&prepare("18446744073709551615")).is_err());
+    }
 }

@@ -23,6 +23,10 @@ use message::{Address, Answer, Greeting, PROTOCOL, Request};
 
 /// The longest line that is read, in bytes. Answers are a few hundred.
 const LINE_LIMIT: usize = 64 * 1024;
+/// What ssh may print while it carries a connection, in bytes: a few lines, where all is well.
+const WORDS_LIMIT: u64 = 1 << 20;
+/// How much of it is repeated, in bytes: its end.
+const LAST_WORDS: u64 = 2048;
 
 /// Why a question got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -96,13 +100,27 @@ pub struct Session {
 }
 
 impl Session {
-    /// Its last words, once it has ended or is about to.
+    /// The session of this process, whose stderr is `words`. A peer can have ssh print what it likes there; ssh is ended when that
+    /// becomes more than [`WORDS_LIMIT`].
+    fn new(child: Child, words: std::fs::File) -> Self {
+        let limit = rustix::process::Rlimit { current: Some(WORDS_LIMIT), maximum: Some(WORDS_LIMIT) };
+        let pid = rustix::process::Pid::from_child(&child);
+        if let Err(errno) = rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, limit) {
+            log::debug!("what ssh prints has no limit: {errno}");
+        }
+        Self { child, words }
+    }
+
+    /// Its last words, once it has ended or is about to: the end of them, on one line.
     fn last_words(&mut self) -> String {
-        use std::io::{Read, Seek};
-        let mut text = String::new();
+        use std::io::{Read, Seek, SeekFrom};
+        let mut bytes = Vec::new();
+        let end = self.words.seek(SeekFrom::End(0)).unwrap_or(0);
+        let from = SeekFrom::Start(end.saturating_sub(LAST_WORDS));
         // What ssh said is a help, not a need.
-        let _ = self.words.rewind().and_then(|()| self.words.read_to_string(&mut text));
-        text.trim().lines().map(str::trim).collect::<Vec<_>>().join("; ")
+        let _ = self.words.seek(from).and_then(|_| (&self.words).take(LAST_WORDS).read_to_end(&mut bytes));
+        let text = String::from_utf8_lossy(&bytes);
+        plain(&text.trim().lines().map(str::trim).collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -201,7 +219,7 @@ impl Connection {
             Ok(None) => return Err(self.unreachable("the connection was closed")),
             Err(error) => return Err(self.unreachable(&error.to_string())),
         };
-        serde_json::from_str(&line).map_err(|error| TransportError::Protocol {
+        understand(&line).map_err(|error| TransportError::Protocol {
             node: self.peer.clone(),
             what: format!("{:?} ({error})", line.chars().take(200).collect::<String>()),
         })
@@ -212,6 +230,35 @@ impl Connection {
         let what = if said.is_empty() { what.to_owned() } else { format!("{what}: {said}") };
         TransportError::Unreachable { node: self.peer.clone(), what }
     }
+}
+
+/// `text` without control characters: what comes from another node or a tool is shown to people, and must not move their cursor.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\t' => ' ',
+            c if c.is_control() => '?',
+            c => c,
+        })
+        .collect()
+}
+
+/// What a line of JSON from the far end says. Its texts have no control characters afterwards.
+///
+/// # Errors
+/// If it says something else.
+pub(crate) fn understand<T: serde::de::DeserializeOwned>(line: &str) -> serde_json::Result<T> {
+    fn clean(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) if text.chars().any(char::is_control) => *text = plain(text),
+            serde_json::Value::Array(items) => items.iter_mut().for_each(clean),
+            serde_json::Value::Object(fields) => fields.values_mut().for_each(clean),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::from_str(line)?;
+    clean(&mut value);
+    serde_json::from_value(value)
 }
 
 /// Writes one line of JSON.
@@ -248,5 +295,31 @@ pub(crate) fn read_line(from: &OwnedFd, deadline: Deadline) -> std::io::Result<O
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_node_says_cannot_move_the_cursor_of_who_reads_it() {
+        let line = r#"{"answer":"refused","reason":"\u001b[2Jgone\u0007\nreally","stands":null}"#;
+        let Answer::Refused { reason, .. } = understand(line).unwrap() else { panic!("another answer") };
+        assert_eq!(reason, "?[2Jgone? really");
+        assert!(understand::<Answer>("{\"answer\":\"refused\"}").is_err());
+    }
+
+    #[test]
+    fn of_what_ssh_prints_only_the_end_is_repeated() {
+        let mut words = tempfile::tempfile().unwrap();
+        words.write_all(&b"flood \x1b[2J\n".repeat(10_000)).unwrap();
+        words.write_all(b"Permission denied (publickey).\n").unwrap();
+        #[allow(clippy::disallowed_methods, reason = "a child that does nothing, as ssh's place")]
+        let child = std::process::Command::new("true").spawn().unwrap();
+        let mut session = Session::new(child, words);
+        let said = session.last_words();
+        assert!(said.ends_with("Permission denied (publickey)."), "{said}");
+        assert!(said.len() <= 4096 && !said.contains('\x1b'), "{} bytes", said.len());
     }
 }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::message::{Address, Answer, Request};
+use super::message::{Address, Answer, LONGEST_CONNECT_SECONDS, Request};
 use super::{Connection, Session, Transport, TransportError};
 use crate::clock::Deadline;
 use crate::cluster::ClusterView;
@@ -102,7 +102,7 @@ pub fn address(node: &NodeName, reach: &Reach) -> Result<Address, TransportError
         host,
         user: reach.user.clone(),
         port: reach.port,
-        connect_seconds: reach.connect_timeout.as_secs().max(1),
+        connect_seconds: reach.connect_timeout.as_secs().clamp(1, LONGEST_CONNECT_SECONDS),
     })
 }
 
@@ -126,7 +126,7 @@ pub fn dial(root: &Root, address: &Address, deadline: Deadline) -> Result<Connec
         command::spawn(&ssh, &arguments(root, address), Stdio::piped(), Stdio::piped(), Stdio::from(copy))
             .map_err(|error| failed(&error))?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let session = Session { child, words };
+    let session = Session::new(child, words);
     let (Some(stdin), Some(stdout)) = (stdin, stdout) else { return Err(failed(&"ssh has no streams")) };
     // ssh's own limit covers the connection, not a peer that accepts it and then says nothing.
     let greeted_by = deadline.within(address.connect_timeout() + Duration::from_secs(5));
