@@ -74,18 +74,18 @@ pub(crate) enum Place {
     Gone,
 }
 
-/// The final place of a resource in `crm_simulate --output-as=xml`.
-pub(crate) fn final_place(simulation: &str, resource: &str) -> Place {
-    let all = elements(simulation);
-    let mut rows = all
-        .iter()
-        .filter(|e| e.name == "resource" && e.get("id") == resource && e.is_below("revised_cluster_status"));
-    let Some(first) = rows.next() else { return Place::Gone };
-    let me = format!("resource#{resource}");
-    let nodes: Vec<String> = all
-        .iter()
-        .filter(|e| e.name == "node" && e.is_below("revised_cluster_status") && e.path.last() == Some(&me))
-        .map(|e| e.get("name").to_owned())
-        .collect();
-    if nodes.is_empty() || first.get("role") == "Stopped" { Place::Nowhere } else { Place::On(nodes) }
+/// The final place of a resource, by the CIB as it is in the end and what `crm_resource --locate` says about it.
+pub(crate) fn final_place(after: &str, said: &str, resource: &str) -> Place {
+    let configured =
+        |e: &Element| e.get("id") == resource && e.is_below("resources") && e.is_below("configuration");
+    if !elements(after).iter().any(configured) {
+        return Place::Gone;
+    }
+    let on = |line: &str| {
+        let words = line.strip_prefix(&format!("resource {resource} is running on: "))?;
+        words.split_whitespace().next().map(str::to_owned)
+    };
+    let mut nodes: Vec<String> = said.lines().filter_map(on).collect();
+    nodes.sort();
+    if nodes.is_empty() { Place::Nowhere } else { Place::On(nodes) }
 }
