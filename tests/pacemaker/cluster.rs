@@ -314,12 +314,6 @@ impl Cluster {
         self.leaving.borrow_mut().remove(node);
     }
 
-    /// A node with power, in the cluster or not.
-    pub(crate) fn somebody_up(&self) -> String {
-        let up = NODES.into_iter().find(|node| self.fabric.is_up(node));
-        up.expect("a node with power").to_owned()
-    }
-
     /// The first node whose pacemaker runs.
     pub(crate) fn somebody(&self) -> String {
         self.anybody().expect("a node of the cluster")

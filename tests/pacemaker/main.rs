@@ -20,6 +20,7 @@ mod plan_table;
 mod pool;
 #[path = "../recipes/mod.rs"]
 mod recipes;
+mod scheduler;
 mod soak;
 mod spawn;
 mod standin_alone;

@@ -18,11 +18,6 @@ impl Element {
     pub(crate) fn get(&self, attribute: &str) -> &str {
         self.attributes.get(attribute).map_or("", String::as_str)
     }
-
-    /// Whether an ancestor is called so.
-    pub(crate) fn is_below(&self, ancestor: &str) -> bool {
-        self.path.iter().any(|p| p == ancestor || p.split('#').next() == Some(ancestor))
-    }
 }
 
 /// All elements in document order; what is not XML has none.
@@ -61,31 +56,4 @@ fn element(path: &[String], start: &BytesStart<'_>) -> Element {
         .collect();
     let name = start.name().as_ref().to_owned();
     Element { path: path.to_vec(), name, attributes }
-}
-
-/// Where a simulation says that a resource ends up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Running on these nodes.
-    On(Vec<String>),
-    /// In the configuration, running nowhere.
-    Nowhere,
-    /// Not in the configuration: it is being deleted.
-    Gone,
-}
-
-/// The final place of a resource, by the CIB as it is in the end and what `crm_resource --locate` says about it.
-pub(crate) fn final_place(after: &str, said: &str, resource: &str) -> Place {
-    let configured =
-        |e: &Element| e.get("id") == resource && e.is_below("resources") && e.is_below("configuration");
-    if !elements(after).iter().any(configured) {
-        return Place::Gone;
-    }
-    let on = |line: &str| {
-        let words = line.strip_prefix(&format!("resource {resource} is running on: "))?;
-        words.split_whitespace().next().map(str::to_owned)
-    };
-    let mut nodes: Vec<String> = said.lines().filter_map(on).collect();
-    nodes.sort();
-    if nodes.is_empty() { Place::Nowhere } else { Place::On(nodes) }
 }
