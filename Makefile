@@ -7,7 +7,7 @@
 #   make faults       every fault of tests/faults under real Pacemaker in namespaces (ARGS=WORD: those with the word)
 #   make soak         random cluster events, four domains, audits after each (SEED=N EVENTS=N); make soak-short: the short form
 #   make worlds       tests/pacemaker and ocf-check on the Corosync and Pacemaker of Debian bullseye, bookworm, trixie and sid, the agent
-#                     being the package's (WORLD=trixie: that one; PARTS='stories faults ocf': some; ARGS=WORD: what has the word)
+#                     being the package's (WORLD=trixie: that one; PARTS='forms stories faults ocf': some; ARGS=WORD: what has the word)
 #   make captures     what the tools of a world print, for the unit tests: tests/captured/pacemaker-VERSION (WORLD=trixie: that one)
 #   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
@@ -121,7 +121,9 @@ worlds: $(if $(XEN_HANDOFF_INSTALL),toolchain,rpm-packages)
 captures: toolchain
 	@tests/need build worlds
 	for suite in $(or $(WORLD),bullseye bookworm trixie sid); do for of in plan:: tools::; do \
-		PACEMAKER_CAPTURE=1 XEN_HANDOFF_WORLD=$$suite $(CARGO) test --locked --test pacemaker -- $$of || exit; done; done
+		PACEMAKER_CAPTURE=1 XEN_HANDOFF_WORLD=$$suite $(CARGO) test --locked --test pacemaker -- $$of || exit; done; \
+		root=$$(tests/worlds/root $$suite) && version=$$(chroot $$root pacemakerd --version | sed -n 's/^Pacemaker \([0-9.]*\).*/\1/p') && \
+		tests/captured/ask tests/captured/pacemaker-$$version $$root || exit; done
 
 # In a release build, since it is a search: some minutes to build once, about two to run.
 model: toolchain
