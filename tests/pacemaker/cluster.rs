@@ -22,9 +22,11 @@ pub(crate) const ELECTED: Duration = Duration::from_secs(150);
 const LEAVE: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// What every cluster begins with; the 20 s default of dc-deadtime is most of its first start.
+/// What every cluster begins with. The 20 s default of dc-deadtime is most of its first start; and on a machine that is busy with
+/// something else Pacemaker would do one thing at a time.
 const SEED: &str = r#"<crm_config><cluster_property_set id="cib-bootstrap-options">
       <nvpair id="o-dc-deadtime" name="dc-deadtime" value="2s"/>
+      <nvpair id="o-load" name="load-threshold" value="10000%"/>
       <nvpair id="o-stonith" name="stonith-enabled" value="false"/>
       <nvpair id="o-quorum" name="no-quorum-policy" value="stop"/>
     </cluster_property_set></crm_config>"#;
