@@ -6,6 +6,9 @@
 #   make check        formatting, lints, unit tests, real Pacemaker in namespaces, ocf-tester and its like
 #   make faults       every fault of tests/faults under real Pacemaker in namespaces (ARGS=WORD: those with the word)
 #   make soak         random cluster events, four domains, audits after each (SEED=N EVENTS=N); make soak-short: the short form
+#   make worlds       tests/pacemaker and ocf-check on the Corosync and Pacemaker of Debian bullseye, bookworm, trixie and sid, the agent
+#                     being the package's (WORLD=trixie: that one; PARTS='forms stories faults ocf': some; ARGS=WORD: what has the word)
+#   make captures     what the tools of a world print, for the unit tests: tests/captured/pacemaker-VERSION (WORLD=trixie: that one)
 #   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
@@ -59,7 +62,7 @@ installed = $(call into,$(1))/$(notdir $(call source,$(1)))
 LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 LOAD    = target/load/xen-handoff-load
 
-.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short model mutants heartbeat lab lab-smoke \
+.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short worlds captures model mutants heartbeat lab lab-smoke \
 	lab-heartbeat bench bench-agent bench-check load install install-files install-load uninstall man rpm rpm-packages \
 	rpm-previous rpm-check clean
 
@@ -109,6 +112,18 @@ soak: toolchain
 
 soak-short:
 	@$(MAKE) --no-print-directory soak EVENTS=60
+
+# The root of a world is made once, some three minutes.
+PARTS ?=
+worlds: $(if $(XEN_HANDOFF_INSTALL),toolchain,rpm-packages)
+	@WORLD='$(WORLD)' ARGS='$(ARGS)' tests/worlds/run $(PARTS)
+
+captures: toolchain
+	@tests/need build worlds
+	for suite in $(or $(WORLD),bullseye bookworm trixie sid); do for of in plan:: tools::; do \
+		PACEMAKER_CAPTURE=1 XEN_HANDOFF_WORLD=$$suite $(CARGO) test --locked --test pacemaker -- $$of || exit; done; \
+		root=$$(tests/worlds/root $$suite) && version=$$(chroot $$root pacemakerd --version | sed -n 's/^Pacemaker \([0-9.]*\).*/\1/p') && \
+		tests/captured/ask tests/captured/pacemaker-$$version $$root || exit; done
 
 # In a release build, since it is a search: some minutes to build once, about two to run.
 model: toolchain

@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+#[path = "pacemaker/scheduler.rs"]
+mod scheduler;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xen_handoff::cluster::pacemaker::Pacemaker;
@@ -75,28 +77,9 @@ impl Cluster {
     }
 }
 
-/// A root whose `cibadmin` gives this CIB and whose other tools are real.
 fn root_of(cib: &str, folder: &Path) -> Root {
-    let tools = folder.join("usr/sbin");
-    std::fs::create_dir_all(&tools).unwrap();
-    std::fs::write(folder.join("cib.xml"), cib).unwrap();
-    let write = |name: &str, text: String| {
-        std::fs::write(tools.join(name), text).unwrap();
-        std::fs::set_permissions(tools.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    write("cibadmin", format!("#!/bin/sh\ncat {}/cib.xml\n", folder.display()));
-    let world = std::env::var_os("XEN_HANDOFF_WORLD_ROOT").map(|root| root.to_string_lossy().into_owned());
-    for tool in ["crm_simulate", "crm_mon"] {
-        let call = match &world {
-            None => format!("exec {tool} \"$@\""),
-            // Our files are in /tmp.
-            Some(root) => format!(
-                "exec unshare --mount sh -c 'mount --bind /tmp {root}/tmp && exec chroot {root} {tool} \"$@\"' {tool} \"$@\""
-            ),
-        };
-        write(tool, format!("#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n{call}\n"));
-    }
-    Root::new(folder)
+    let world = std::env::var_os("XEN_HANDOFF_WORLD_ROOT").map_or_else(|| "/".into(), PathBuf::from);
+    scheduler::root_of(cib, folder, &world)
 }
 
 fn plan(cluster: &Cluster) -> Plan {

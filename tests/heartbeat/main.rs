@@ -25,6 +25,9 @@ mod recipes;
 #[allow(dead_code, reason = "shared with the Pacemaker tests, which use all of it")]
 mod spawn;
 mod stories;
+#[path = "../pacemaker/world.rs"]
+#[allow(dead_code, reason = "shared with the Pacemaker tests, which use all of it")]
+mod world;
 
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
@@ -53,7 +56,8 @@ fn cannot_run() -> Option<String> {
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|program| {
-            !spawn::have(program) && !std::path::Path::new("/usr/libexec/heartbeat").join(program).exists()
+            !world::world().has(program)
+                && !std::path::Path::new("/usr/libexec/heartbeat").join(program).exists()
         })
         .collect();
     (!missing.is_empty()).then(|| format!("missing commands: {} (tests/need heartbeat)", missing.join(" ")))

@@ -104,13 +104,12 @@ impl Pair {
     fn install(&self, node: &str, wish: Wish<'_>) {
         let fabric = &self.fabric;
         let [agent, host] = &self.keys;
-        spawn::copy_executable(&spawn::standin(), &fabric.root(node).join("usr/sbin/xl"));
         let executable = Path::new(env!("CARGO_BIN_EXE_xen-handoff"));
         spawn::copy_executable(executable, &fabric.root(node).join("usr/sbin/xen-handoff"));
         fabric.sh(
             node,
             &format!(
-                "mkdir -p /var/lib/xl-standin/ctl /var/lib/xl-standin/domains /root/.ssh && chmod 700 /root/.ssh &&
+                "cp /keeper.d/xl /usr/sbin/xl && mkdir -p /var/lib/xl-standin/ctl /var/lib/xl-standin/domains /root/.ssh && chmod 700 /root/.ssh &&
                  ln -s /shared/xl-events /var/lib/xl-standin/events && ln -s /usr/sbin/xen-handoff {SCRIPT} && ln -s /usr/sbin/xen-handoff {MESSAGE} &&
                  rm -f /usr/sbin/cibadmin"
             ),

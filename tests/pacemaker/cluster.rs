@@ -3,6 +3,7 @@
 use crate::fabric::{Cable, Fabric, key_pair};
 use crate::faults::processes::of_role;
 use crate::spawn::{self, Said, command, until};
+use crate::world::world;
 use crate::{keeper, xml};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -21,18 +22,14 @@ pub(crate) const ELECTED: Duration = Duration::from_secs(150);
 const LEAVE: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// The 20 s default of dc-deadtime is most of a cluster's first start.
-const SEED: &str = r#"<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
-  <configuration>
-    <crm_config><cluster_property_set id="cib-bootstrap-options">
+/// What every cluster begins with. The 20 s default of dc-deadtime is most of its first start; and on a machine that is busy with
+/// something else Pacemaker would do one thing at a time.
+const SEED: &str = r#"<crm_config><cluster_property_set id="cib-bootstrap-options">
       <nvpair id="o-dc-deadtime" name="dc-deadtime" value="2s"/>
+      <nvpair id="o-load" name="load-threshold" value="10000%"/>
       <nvpair id="o-stonith" name="stonith-enabled" value="false"/>
       <nvpair id="o-quorum" name="no-quorum-policy" value="stop"/>
-    </cluster_property_set></crm_config>
-    <nodes/><resources/><constraints/>
-  </configuration>
-</cib>
-"#;
+    </cluster_property_set></crm_config>"#;
 
 /// The cluster: three nodes, all programs installed.
 #[derive(Debug)]
@@ -92,6 +89,21 @@ pub(crate) fn find_agent(scratch: &Path) -> Agent {
     Agent { tree, missing }
 }
 
+/// The first configuration, for the Pacemaker of this world; it writes its own feature set into it.
+fn seed() -> String {
+    format!(
+        "<cib crm_feature_set=\"3.0.0\" validate-with=\"{}\" epoch=\"1\" num_updates=\"0\" admin_epoch=\"0\">\
+         <configuration>{SEED}<nodes/><resources/><constraints/></configuration></cib>\n",
+        world().schema()
+    )
+}
+
+/// Whether a transition graph is whole and has no action.
+fn nothing_to_do(graph: &str) -> bool {
+    let elements = xml::elements(graph);
+    elements.iter().any(|e| e.name == "transition_graph") && !elements.iter().any(|e| e.name == "synapse")
+}
+
 impl Cluster {
     /// Powers the nodes on and starts the cluster; returns when all are online.
     pub(crate) fn start() -> Cluster {
@@ -126,14 +138,13 @@ impl Cluster {
     fn install(&self, node: &str) {
         let fabric = &self.fabric;
         fabric.put(node, "/etc/corosync/corosync.conf", 0o644, self.corosync_conf());
-        fabric.put(node, "/var/lib/pacemaker/cib/cib.xml", 0o600, SEED);
-        spawn::copy_executable(&spawn::standin(), &fabric.root(node).join("usr/sbin/xl"));
+        fabric.put(node, "/var/lib/pacemaker/cib/cib.xml", 0o600, seed());
         fabric.put(node, "/usr/lib/ocf/resource.d/standin/Probe", 0o755, include_str!("probe-agent.sh"));
         fabric.put(node, "/usr/sbin/fence_fabric", 0o755, include_str!("fence-agent.sh"));
         spawn::must(command("cp").arg("-a").arg(self.agent.tree.join(".")).arg(fabric.root(node)));
         fabric.sh(
             node,
-            "chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml
+            "cp /keeper.d/xl /usr/sbin/xl; chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml
              mkdir -p /var/lib/xl-standin/ctl /var/lib/xl-standin/domains && ln -s /shared/xl-events /var/lib/xl-standin/events",
         );
         self.install_keys(node);
@@ -168,8 +179,14 @@ impl Cluster {
 
     /// Stops the listener and every session.
     pub(crate) fn stop_sshd(&self, node: &str) {
-        self.fabric
-            .on(node, &["sh", "-c", "for p in $(pidof sshd); do kill -9 $p; done; rm -f /run/sshd.pid"]);
+        self.fabric.on(
+            node,
+            &[
+                "sh",
+                "-c",
+                "for p in $(pidof sshd sshd-session sshd-auth); do kill -9 $p; done; rm -f /run/sshd.pid",
+            ],
+        );
     }
 
     fn corosync_conf(&self) -> String {
@@ -347,10 +364,11 @@ impl Cluster {
 
     /// Whether it has nothing left to do just now.
     pub(crate) fn is_settled(&self) -> bool {
-        let plan = self.ask(&["crm_simulate", "-L", "-S", "--output-as=xml"]);
-        let elements = xml::elements(&plan.stdout);
-        let planned = elements.iter().any(|e| e.is_below("transition") && e.name.ends_with("_action"));
-        plan.ok() && !planned && self.ask(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
+        // its graph has been the same in every version; what is printed has not
+        let plan = self.ask(&["sh", "-c", "crm_simulate -L -S -G /tmp/plan >/dev/null && cat /tmp/plan"]);
+        plan.ok()
+            && nothing_to_do(&plan.stdout)
+            && self.ask(&["crmadmin", "-S", &self.controller()]).stdout.contains("S_IDLE")
     }
 
     /// Whether its Pacemaker was told to go.
@@ -510,13 +528,7 @@ impl Cluster {
             }
         }
         let seed = self.fabric.shared().join("seed-config.xml");
-        let section = |name: &str| {
-            let open = SEED.find(&format!("<{name}>")).expect("the seed has the section");
-            let close = format!("</{name}>");
-            let end = SEED.find(&close).expect("the seed has the section") + close.len();
-            SEED.get(open..end).unwrap_or_default().to_owned()
-        };
-        std::fs::write(&seed, section("crm_config")).expect("the seed");
+        std::fs::write(&seed, SEED).expect("the seed");
         let somebody = self.somebody();
         // constraints before resources: a constraint must not name what is not there
         self.fabric.sh(

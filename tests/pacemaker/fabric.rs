@@ -1,11 +1,12 @@
 //! Nodes out of namespaces: each with its own root, network, processes and host name, and a switch between them.
 //!
-//! A node's root is an overlay over the machine's own, so installed packages are there and whatever the node writes is
-//! not the machine's. The switch is a bridge in a network namespace of its own: the machine's network never sees
+//! A node's root is an overlay over that of its [`world`], so the packages of that are there and whatever the node writes
+//! is not the world's. The switch is a bridge in a network namespace of its own: the machine's network never sees
 //! a frame, and no node has a way out. Nothing has a name outside (no named namespace, no interface), and every
 //! process ends when its standard input closes, so there is nothing to clean up after a crash of the test.
 
 use crate::spawn::{self, Said, command, must, until};
+use crate::world::world;
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,9 +71,12 @@ impl Fabric {
     pub(crate) fn new(names: &[&str]) -> Fabric {
         let work = work_folder();
         fs::create_dir(work.path().join("shared")).expect("the shared folder");
+        let brought = work.path().join("brought");
+        fs::create_dir(&brought).expect("the folder of what the tests bring along");
         // our own executable may be built anew while we run
         let ours = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
-        spawn::copy_executable(&ours, &work.path().join("keeper"));
+        world().bring(&ours, "keeper", &brought);
+        world().bring(&spawn::standin(), "xl", &brought);
         let log = fs::File::create(work.path().join("switch.log")).expect("the switch's log");
         let switch = spawn::start_held(command("unshare").args(["--net", "cat"]), log);
         let fabric = Fabric {
@@ -141,7 +145,7 @@ impl Fabric {
             .args(["--propagation", "private", "sh"])
             .arg(&script)
             .args([name, &self.address(name), &self.migration_address(name)])
-            .args([&work, &self.shared(), &self.work.path().join("keeper")])
+            .args([&work, &self.shared(), &self.work.path().join("brought"), &world().root])
             .arg(hosts.join(";"));
         let holder = spawn::start_held(&mut unshare, console);
         let children = format!("/proc/{0}/task/{0}/children", holder.id());

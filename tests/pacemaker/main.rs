@@ -2,6 +2,7 @@
 //!
 //! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
 //! ignored, with the reason on stderr. `PACEMAKER_CAPTURE=1` writes `tests/captured/pacemaker-VERSION/` anew.
+//! `XEN_HANDOFF_WORLD=trixie` takes the Corosync and Pacemaker of that Debian suite instead of this machine's.
 //! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead, and `-- soak` lets events rain.
 //! Two clusters serve all tests (`--test-threads 1`: one); how long a test took is said on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
@@ -19,12 +20,14 @@ mod plan_table;
 mod pool;
 #[path = "../recipes/mod.rs"]
 mod recipes;
+mod scheduler;
 mod soak;
 mod spawn;
 mod standin_alone;
 mod stories;
 mod story;
 mod tools;
+mod world;
 mod xml;
 
 use libtest_mimic::{Arguments, Trial};
@@ -39,6 +42,10 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("node-keeper") {
         return keeper::run();
     }
+    if let Err(why) = world::find() {
+        eprintln!("pacemaker tests: {why}");
+        return ExitCode::from(2);
+    }
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let Some((first, rest)) = words.split_first()
         && let Some(run) = match first.as_str() {
@@ -52,7 +59,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(AT_ONCE));
     let mut trials: Vec<Trial> = vec![];
-    trials.extend(standin_alone::trials());
+    if world::world().is_this_machine() {
+        trials.extend(standin_alone::trials());
+    }
     trials.extend(plan_table::trials());
     trials.extend(tools::trials());
     trials.extend(stories::trials());
@@ -87,11 +96,6 @@ fn cannot_run() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("not root: nodes are made of namespaces and mounts".into());
     }
-    let missing: Vec<&str> = include_str!("../packages/check")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|program| !spawn::have(program))
-        .collect();
+    let missing = world::world().missing();
     (!missing.is_empty()).then(|| format!("missing commands: {} (tests/need check)", missing.join(" ")))
 }

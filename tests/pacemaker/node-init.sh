@@ -1,16 +1,17 @@
 #!/bin/sh
-# First process of a node: its own writable root over the machine's, its own /dev /run /tmp /proc, then the keeper.
-# Called by fabric.rs inside new namespaces:  node-init.sh NAME ADDRESS MIGRATION-ADDRESS WORK SHARED KEEPER "ADDRESS NAME;..."
+# First process of a node: its own writable root over the world's, its own /dev /run /tmp /proc, then the keeper.
+# Called by fabric.rs inside new namespaces:
+#   node-init.sh NAME ADDRESS MIGRATION-ADDRESS WORK SHARED BROUGHT WORLD "ADDRESS NAME;..."
 set -eu
-name=$1 address=$2 migration=$3 work=$4 shared=$5 keeper=$6 hosts=$7
+name=$1 address=$2 migration=$3 work=$4 shared=$5 brought=$6 world=$7 hosts=$8
 
 hostname "$name"
 base=$work/root
 mkdir -p "$base"
-# the upper folder may not lie under the lower one, which is /: hence a tmpfs
+# the upper folder may not lie under the lower one, which may be /: hence a tmpfs
 mount -t tmpfs -o size=1g,mode=755 node "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
-mount -t overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" overlay "$base/root"
+mount -t overlay -o "lowerdir=$world,upperdir=$base/upper,workdir=$base/work" overlay "$base/root"
 cd "$base/root"
 mount -t proc proc proc
 mount -t sysfs sysfs sys
@@ -26,7 +27,7 @@ mount -t tmpfs -o mode=1777 tmp tmp
 mkdir -p shared node old
 mount --bind "$shared" shared
 mount --bind "$work/node" node
-mkdir -p keeper.d; : >keeper.d/keeper; mount --bind "$keeper" keeper.d/keeper
+mkdir -p keeper.d; mount --bind "$brought" keeper.d
 pivot_root . old
 cd /
 umount -l /old

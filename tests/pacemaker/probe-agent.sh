@@ -1,7 +1,7 @@
 #!/bin/sh
-# ocf:standin:Probe - a resource that is a file, and that writes down what its stop could ask the cluster.
+# ocf:standin:Probe - a resource that is a file, and that writes down what its stop finds in the cluster.
 # State: /shared/state/NAME.NODE. Knobs: /shared/ctl/RESOURCE.ACTION.{rc,seconds}; /shared/ctl/RESOURCE.capture makes
-# stop keep /shared/plan/RESOURCE.NODE.{simulate.xml,cib.xml,status}.
+# stop keep the configuration and the state of that moment, /shared/plan/RESOURCE.NODE.cib.xml.
 me=$(uname -n) rsc=${OCF_RESOURCE_INSTANCE:-none} state=/shared/state ctl=/shared/ctl plan=/shared/plan
 meta_data() {
   cat <<X
@@ -24,12 +24,8 @@ mkdir -p $state $ctl $plan
 file=$state/${rsc%%:*}.$me
 [ -e $ctl/$rsc.$1.seconds ] && sleep "$(cat $ctl/$rsc.$1.seconds)"
 if [ "$1" = stop ] && [ -e $ctl/$rsc.capture ]; then
-  out=$plan/$rsc.$me
-  crm_simulate -L -S -i "${rsc}_stop_0@$me=0" --output-as=xml >$out.simulate.tmp 2>$out.simulate.err
-  echo "$?" >$out.status
-  cibadmin -Q >$out.cib.xml
-  env | grep -E '^OCF_' | sort >$out.env
-  mv $out.simulate.tmp $out.simulate.xml
+  cibadmin --query >$plan/$rsc.$me.cib.tmp
+  mv $plan/$rsc.$me.cib.tmp $plan/$rsc.$me.cib.xml
 fi
 [ -e $ctl/$rsc.$1.rc ] && exit "$(cat $ctl/$rsc.$1.rc)"
 case $1 in

@@ -91,11 +91,6 @@ pub(crate) fn start_held(command: &mut Command, log: std::fs::File) -> Child {
     command.spawn().unwrap_or_else(|e| panic!("starting {what}: {e}"))
 }
 
-/// Whether a program can be found.
-pub(crate) fn have(program: &str) -> bool {
-    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|d| std::path::Path::new(d).join(program).exists())
-}
-
 /// Looks again and again until the condition holds. `Err` when the time is over.
 pub(crate) fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> Result<Duration, Duration> {
     let begin = Instant::now();

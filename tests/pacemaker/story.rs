@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, NODES};
 use crate::spawn::{Said, until};
-use crate::{audit, pool, xml};
+use crate::{audit, pool};
 use std::time::Duration;
 
 /// Longest wait for something that the cluster or the agent is to do.
@@ -298,18 +298,14 @@ impl<'a> Story<'a> {
 
     /// The ledger's entries for a domain.
     pub(crate) fn ledger(&self, name: &str) -> Vec<String> {
-        let values = self.cluster.crm(&[
-            "attrd_updater",
-            "-Q",
-            "-A",
-            "-n",
-            &format!("xen-handoff-{name}"),
-            "--output-as=xml",
-        ]);
-        let open = xml::elements(&values.stdout)
-            .into_iter()
-            .filter(|e| e.name == "attribute" && !e.get("value").is_empty());
-        open.map(|e| format!("ledger on {}: {}", e.get("host"), e.get("value"))).collect()
+        let values = self.cluster.crm(&["attrd_updater", "-Q", "-A", "-n", &format!("xen-handoff-{name}")]);
+        // name="..." host="n2" value="...": the same in every version, unlike its XML, which some have not
+        let open = values.stdout.lines().filter_map(|line| {
+            let (host, value) = line.split_once("host=\"")?.1.split_once("\" value=\"")?;
+            let value = value.trim_end().trim_end_matches('"');
+            (!value.is_empty()).then(|| format!("ledger on {host}: {value}"))
+        });
+        open.collect()
     }
 
     /// xl, ssh and xen-handoff processes of a node, but not the monitor daemons, which live as long as a domain.

@@ -18,11 +18,6 @@ impl Element {
     pub(crate) fn get(&self, attribute: &str) -> &str {
         self.attributes.get(attribute).map_or("", String::as_str)
     }
-
-    /// Whether an ancestor is called so.
-    pub(crate) fn is_below(&self, ancestor: &str) -> bool {
-        self.path.iter().any(|p| p == ancestor || p.split('#').next() == Some(ancestor))
-    }
 }
 
 /// All elements in document order; what is not XML has none.
@@ -61,31 +56,4 @@ fn element(path: &[String], start: &BytesStart<'_>) -> Element {
         .collect();
     let name = start.name().as_ref().to_owned();
     Element { path: path.to_vec(), name, attributes }
-}
-
-/// Where a simulation says that a resource ends up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Running on these nodes.
-    On(Vec<String>),
-    /// In the configuration, running nowhere.
-    Nowhere,
-    /// Not in the configuration: it is being deleted.
-    Gone,
-}
-
-/// The final place of a resource in `crm_simulate --output-as=xml`.
-pub(crate) fn final_place(simulation: &str, resource: &str) -> Place {
-    let all = elements(simulation);
-    let mut rows = all
-        .iter()
-        .filter(|e| e.name == "resource" && e.get("id") == resource && e.is_below("revised_cluster_status"));
-    let Some(first) = rows.next() else { return Place::Gone };
-    let me = format!("resource#{resource}");
-    let nodes: Vec<String> = all
-        .iter()
-        .filter(|e| e.name == "node" && e.is_below("revised_cluster_status") && e.path.last() == Some(&me))
-        .map(|e| e.get("name").to_owned())
-        .collect();
-    if nodes.is_empty() || first.get("role") == "Stopped" { Place::Nowhere } else { Place::On(nodes) }
 }

@@ -6,13 +6,15 @@ use super::script::{Deed, Fact, Fault, Line, Statement};
 use crate::cluster::{Cluster, ELECTED, HOST_KEY};
 use crate::spawn::{self, Said};
 use crate::story::{Domain, SOON, Story};
+use crate::world::world;
 use crate::{audit, pool};
 use std::process::{Child, Stdio};
 
 /// The library that turns a program's wall clock, as /etc/faketimerc says.
 pub(crate) const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 pub(crate) fn can_turn_clocks() -> bool {
-    std::path::Path::new(FAKETIME).exists() && spawn::have("patchelf")
+    let world = world();
+    world.root.join(FAKETIME.trim_start_matches('/')).exists() && world.has("patchelf")
 }
 
 /// Which agent manages the domains.

@@ -134,12 +134,13 @@ fn promotable_below(cluster: &Cluster) {
     let domain = Domain::new("x0");
     let disk = r#"<clone id="disk-clone"><meta_attributes id="disk-m"><nvpair id="disk-p" name="promotable" value="true"/>
         </meta_attributes><primitive id="disk" class="ocf" provider="standin" type="Probe"/></clone>"#;
+    let promoted = crate::world::world().promoted();
     cluster.create("resources", disk);
     for (node, score) in [("n1", 300), ("n2", 200)] {
         cluster.create(
             "constraints",
             &format!(
-                r##"<rsc_location id="m-{node}" rsc="disk-clone"><rule id="m-{node}-r" role="Promoted" score="{score}">
+                r##"<rsc_location id="m-{node}" rsc="disk-clone"><rule id="m-{node}-r" role="{promoted}" score="{score}">
                 <expression id="m-{node}-e" attribute="#uname" operation="eq" value="{node}"/></rule></rsc_location>"##
             ),
         );
@@ -152,7 +153,9 @@ fn promotable_below(cluster: &Cluster) {
     );
     cluster.create(
         "constraints",
-        r#"<rsc_colocation id="c" rsc="x0" with-rsc="disk-clone" with-rsc-role="Promoted" score="INFINITY"/>"#,
+        &format!(
+            r#"<rsc_colocation id="c" rsc="x0" with-rsc="disk-clone" with-rsc-role="{promoted}" score="INFINITY"/>"#
+        ),
     );
     cluster.settle();
     let boots = crate::audit::boots(&story.events(), "x0").len();
