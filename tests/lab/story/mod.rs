@@ -6,7 +6,9 @@
 mod audited;
 mod broken;
 mod classic;
+mod distribution;
 mod handoff;
+mod kinds;
 mod memory;
 mod operator;
 mod ordinary;
@@ -84,6 +86,11 @@ const fn older(name: &'static str, tell: fn(&mut Scene<'_>) -> Result<()>) -> St
     Story { name, tell: Tell::Lab(Setting { build: Build::Previous, ..USUAL }, tell) }
 }
 
+/// On nodes of different suites (`make lab WORLD=bookworm,trixie`), node1 of the older one; no other story is told there.
+const fn mixed(name: &'static str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Story {
+    Story { name, tell: Tell::Lab(Setting { mixed: true, ..USUAL }, tell) }
+}
+
 const fn dry(name: &'static str, tell: fn() -> Result<()>) -> Story {
     Story { name, tell: Tell::Dry(tell) }
 }
@@ -93,6 +100,7 @@ pub(crate) fn all() -> Vec<Story> {
     [
         audited::STORIES,
         handoff::STORIES,
+        kinds::STORIES,
         poweroff::STORIES,
         broken::STORIES,
         ordinary::STORIES,
@@ -103,6 +111,7 @@ pub(crate) fn all() -> Vec<Story> {
         saved::STORIES,
         memory::STORIES,
         upgrade::STORIES,
+        distribution::STORIES,
         classic::STORIES,
     ]
     .concat()
