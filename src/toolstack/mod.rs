@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::CommandError;
 use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Presence, RunState, Sighting};
-use crate::host::NodeName;
+use crate::host::{NodeName, Root};
 
 pub mod choice;
 #[cfg(test)]
@@ -89,6 +89,16 @@ pub struct XenVersion {
     pub major: u32,
     /// 17 of 4.17.
     pub minor: u32,
+}
+
+impl XenVersion {
+    /// That of the hypervisor that runs here, by what its kernel says; none where there is none, or it does not say.
+    pub(crate) fn running(root: &Root) -> Option<Self> {
+        let part = |name: &str| {
+            std::fs::read_to_string(root.join("/sys/hypervisor/version").join(name)).ok()?.trim().parse().ok()
+        };
+        Some(Self { major: part("major")?, minor: part("minor")? })
+    }
 }
 
 impl fmt::Display for XenVersion {

@@ -11,6 +11,7 @@ use crate::guest;
 use crate::lab::Lab;
 use crate::network;
 use crate::node::Node;
+use crate::spent::{self, On};
 use crate::wait::{self, step};
 
 /// How long the cluster may take for one change, a live migration under emulation among them.
@@ -20,7 +21,8 @@ pub(crate) const CHANGE: Duration = Duration::from_secs(600);
 const ASK: Duration = Duration::from_secs(2);
 
 /// The configuration that every test begins with: x0 likes node1 a little, and likes staying more. An emulated node's load
-/// is always high, and Pacemaker would have one operation at a time for that.
+/// is always high, and Pacemaker would have one operation at a time for that. Nothing is started before all nodes are there: the first one
+/// would have x0, and keep it.
 fn cib(agent: &Agent, nodes: usize) -> String {
     // Of several other nodes, the stories mean the second one.
     let next = if nodes > 2 { r#"<rsc_location id="x0-next" rsc="x0" node="node2" score="5"/>"# } else { "" };
@@ -32,6 +34,7 @@ fn cib(agent: &Agent, nodes: usize) -> String {
   <nvpair id="o-dc-deadtime" name="dc-deadtime" value="5s"/>
   <nvpair id="o-stonith-enabled" name="stonith-enabled" value="false"/>
   <nvpair id="o-load-threshold" name="load-threshold" value="10000%"/>
+  <nvpair id="o-stop-all" name="stop-all-resources" value="true"/>
  </cluster_property_set></crm_config>
  <nodes/>
  <resources>
@@ -119,6 +122,7 @@ pub(crate) fn set_up(lab: &Lab, agent: &Agent) -> Result<()> {
     step("waiting for the cluster and x0", || {
         let first = lab.node(1)?;
         Status::wait(first, "all nodes to be online", |status| status.online.len() == count)?;
+        first.ok("crm_attribute -t crm_config -n stop-all-resources -D")?;
         Status::wait(first, "x0 to be started on node1", |status| status.runs("x0", "node1"))?;
         guest::wait_for(Duration::from_secs(60)).map(drop)
     })
@@ -165,10 +169,12 @@ impl Status {
     /// Polls until the cluster believes something.
     pub(crate) fn wait(node: &Node, what: &str, is: impl Fn(&Self) -> bool) -> Result<Self> {
         let mut last = None;
-        let found = wait::until_every(ASK, what, CHANGE, || {
-            // A cluster that is just starting answers with an error.
-            last = Self::read(node).ok();
-            Ok(last.clone().filter(|status| is(status)))
+        let found = spent::time(On::Cluster, || {
+            wait::until_every(ASK, what, CHANGE, || {
+                // A cluster that is just starting answers with an error.
+                last = Self::read(node).ok();
+                Ok(last.clone().filter(|status| is(status)))
+            })
         });
         found.with_context(|| format!("the cluster's last word: {last:?}"))
     }

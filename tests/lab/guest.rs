@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::node::Node;
 use crate::process::{self, Running};
 use crate::wait::{self, now};
 
 /// x0's address.
 pub(crate) const ADDRESS: &str = "10.77.0.50";
+
+/// Its configuration.
+pub(crate) const CONFIG: &str = include_str!("x0.cfg");
 
 /// How often the witness is asked during a test.
 const EVERY: Duration = Duration::from_millis(500);
@@ -30,6 +34,11 @@ pub(crate) struct Witness {
     pub(crate) tick: u64,
     /// Seconds since its boot, by its own clock.
     pub(crate) uptime: f64,
+}
+
+/// Puts x0's configuration on every node.
+pub(crate) fn configure(nodes: &[Node]) -> Result<()> {
+    nodes.iter().try_for_each(|node| node.put("/etc/xen/x0.cfg", CONFIG.as_bytes(), "644", "root"))
 }
 
 /// Asks x0 once. No answer is an error.

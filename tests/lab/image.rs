@@ -1,4 +1,4 @@
-//! The nodes' disk image: built once by `image/build.sh`, kept in the cache under a key of all that went into it.
+//! The nodes' disk image, one for each suite: built once by `image/build.sh`, kept in the cache under a key of all that went into it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,24 +26,24 @@ impl Image {
     }
 }
 
-/// The image, built now if the cache has none of this key.
-pub(crate) fn ensure(cache: &Cache) -> Result<Image> {
+/// The image of that suite, built now if the cache has none of this key.
+pub(crate) fn ensure(cache: &Cache, suite: &str) -> Result<Image> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/image");
-    let key = key(&sources)?;
-    let dir = cache.ensure("image", &key, |dir| {
-        step("building the image (some two minutes, kept for later runs)", || build(&sources, dir))
+    let key = key(&sources, suite)?;
+    let dir = cache.ensure(&format!("image-{suite}"), &key, |dir| {
+        let what = format!("building the image of {suite} (some two minutes, kept for later runs)");
+        step(what, || build(&sources, dir, suite))
     })?;
     Ok(Image { dir, key })
 }
 
-fn build(sources: &Path, dir: &Path) -> Result<()> {
+fn build(sources: &Path, dir: &Path, suite: &str) -> Result<()> {
     let log = dir.join("build.log");
     // The builder's progress goes to the person and to the log.
     let status = Command::new("bash")
-        .args(["-o", "pipefail", "-c", r#""$1" "$2" 2>&1 | tee "$3" >&2"#, "build"])
+        .args(["-o", "pipefail", "-c", r#""$1" "$2" "$3" 2>&1 | tee "$4" >&2"#, "build"])
         .arg(sources.join("build.sh"))
-        .arg(dir)
-        .arg(&log)
+        .args([dir.as_os_str(), suite.as_ref(), log.as_os_str()])
         .stdin(std::process::Stdio::null())
         .status()
         .context("starting the image's build script")?;
@@ -53,8 +53,9 @@ fn build(sources: &Path, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A hash over the build's files and over the versions that Debian offers of the packages that matter.
-fn key(sources: &Path) -> Result<String> {
+/// A hash over the build's files, the suite, and the versions that Debian offers of the packages that matter. This machine knows those of
+/// its own suite only; an image of another one is kept as it is until its files change or the cache is removed.
+fn key(sources: &Path, suite: &str) -> Result<String> {
     let mut files = Vec::new();
     walk(sources, &mut files)?;
     files.sort();
@@ -63,7 +64,11 @@ fn key(sources: &Path) -> Result<String> {
         text.extend(file.strip_prefix(sources).unwrap_or(&file).as_os_str().as_encoded_bytes());
         text.extend(std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?);
     }
-    text.extend(candidates(&sources.join("packages"))?.into_bytes());
+    text.extend(suite.bytes());
+    let release = std::fs::read_to_string("/etc/os-release")?;
+    if release.lines().any(|line| line == format!("VERSION_CODENAME={suite}")) {
+        text.extend(candidates(&sources.join("packages"))?.into_bytes());
+    }
     layers::hash(&text)
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::agent::{Agent, Manager};
 use crate::classic;
 use crate::cluster;
+use crate::guest;
 use crate::image::{self, Image};
 use crate::layers::{self, Cache, RunDir};
 use crate::network;
@@ -16,6 +17,7 @@ use crate::process;
 use crate::qemu::{self, Acceleration, Begin, Machine};
 use crate::sampler::{self, Samples};
 use crate::wait::{say, step, until};
+use crate::world::World;
 
 /// How many nodes there are: what `XEN_HANDOFF_LAB_NODES` says, two unless it does. Each is another emulated machine that wants a
 /// core.
@@ -27,6 +29,9 @@ pub(crate) fn how_many() -> Result<usize> {
         other => Err(anyhow!("XEN_HANDOFF_LAB_NODES={other}: there are two nodes or three")),
     }
 }
+
+/// How long a node may take from power on until it lets us log in. Beside other emulated machines one of trixie took 200 s.
+const BOOT: Duration = Duration::from_secs(600);
 
 /// The nodes have booted, nothing of the cluster runs.
 const BOOTED: &str = "booted";
@@ -45,7 +50,9 @@ pub(crate) struct Lab {
     fresh: bool,
     /// The layer that tests go back to.
     ready: Option<PathBuf>,
-    image: Image,
+    world: World,
+    /// What each node is made of, in order.
+    images: Vec<Image>,
     acceleration: Acceleration,
     cache: Cache,
     // The last field: it is removed when all that lives in it has gone.
@@ -53,18 +60,21 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// The lab with the image built and the switch up, its machines off.
+    /// The lab with the images built and the switch up, its machines off.
     pub(crate) fn open() -> Result<Self> {
         let cache = Cache::open()?;
-        let image = image::ensure(&cache)?;
+        let count = how_many()?;
+        let world = World::asked(count)?;
+        let images: Vec<Image> =
+            world.suites().iter().map(|suite| image::ensure(&cache, suite)).collect::<Result<_>>()?;
         let dir = cache.run_dir()?;
         // Sockets have short names only; from here on everything of the run is named relative to its directory.
         std::env::set_current_dir(&dir.path)?;
-        let count = how_many()?;
         network::up(count)?;
         let samples = Samples::listen()?;
-        let acceleration = Acceleration::probe(&image);
-        let nodes = (1..=count).map(|index| Node::new(&image, index)).collect::<Result<_>>()?;
+        let acceleration = Acceleration::probe(images.first().context("there are no nodes")?);
+        let nodes =
+            (1..).zip(&images).map(|(index, image)| Node::new(image, index)).collect::<Result<_>>()?;
         let machines = (0..count).map(|_| None).collect();
         Ok(Self {
             nodes,
@@ -72,7 +82,8 @@ impl Lab {
             machines,
             fresh: false,
             ready: None,
-            image,
+            world,
+            images,
             acceleration,
             cache,
             _dir: dir,
@@ -84,9 +95,9 @@ impl Lab {
         self.nodes.get(index.wrapping_sub(1)).with_context(|| format!("there is no node{index}"))
     }
 
-    /// What the nodes are made of.
-    pub(crate) fn image(&self) -> &Image {
-        &self.image
+    /// What node `index` is made of, from 1.
+    pub(crate) fn image(&self, index: usize) -> Result<&Image> {
+        self.images.get(index.wrapping_sub(1)).with_context(|| format!("there is no node{index}"))
     }
 
     /// How their processors come about.
@@ -116,11 +127,13 @@ impl Lab {
         )?;
         // The closure needs the whole lab, so the cache steps aside for it.
         let cache = self.cache.clone();
-        let ready = cache.ensure(agent.layer(), &key, |dir| {
+        let kind = format!("{}-{}", agent.layer(), self.world.name());
+        let ready = cache.ensure(&kind, &key, |dir| {
             step("bringing the cluster up (under a minute and a half, kept for later runs)", || {
                 self.fetch_all(&booted)?;
                 self.power_on(Begin::Paused(BOOTED))?;
                 self.resume()?;
+                guest::configure(&self.nodes)?;
                 match agent.manager() {
                     Manager::Pacemaker => cluster::set_up(self, agent)?,
                     Manager::Heartbeat => classic::set_up(self, agent)?,
@@ -167,10 +180,12 @@ impl Lab {
         let version = process::run("qemu-system-x86_64", &["--version"], Duration::from_secs(10))?;
         let hardware = qemu::hardware(self.acceleration);
         let count = self.nodes.len();
-        let key = layers::hash(format!("{} {count} {hardware:?} {version}", self.image.key).as_bytes())?;
+        let made_of: Vec<&str> = self.images.iter().map(|image| image.key.as_str()).collect();
+        let key = layers::hash(format!("{made_of:?} {count} {hardware:?} {version}").as_bytes())?;
         let cache = self.cache.clone();
-        cache.ensure(BOOTED, &key, |dir| {
-            let boot = || "booting the nodes (about a minute, kept for later runs)";
+        cache.ensure(&format!("{BOOTED}-{}", self.world.name()), &key, |dir| {
+            let boot =
+                || "booting the nodes (a minute with bookworm, three with trixie, kept for later runs)";
             // Under emulation a boot can fail for no fault of the nodes; a test that fails is not tried again.
             step(boot(), || self.boot()).or_else(|error| {
                 say(format_args!("the boot failed and is tried once more: {error:#}"));
@@ -191,14 +206,14 @@ impl Lab {
     }
 
     fn boot(&mut self) -> Result<()> {
-        let base = format!("../{}/root.raw", name_of(&self.image.dir));
-        for index in self.indices() {
+        for (index, image) in (1..).zip(&self.images) {
+            let base = format!("../{}/root.raw", name_of(&image.dir));
             let disk = format!("node{index}.qcow2");
             let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base, &disk];
             process::run("qemu-img", &create, Duration::from_secs(30))?;
         }
         self.power_on(Begin::Boot)?;
-        let up = self.connect(Duration::from_secs(240)).and_then(|()| self.settle());
+        let up = self.connect(BOOT).and_then(|()| self.settle());
         up.map_err(|error| {
             let logs: Vec<String> = self
                 .indices()
@@ -221,8 +236,9 @@ impl Lab {
     }
 
     fn power_on(&mut self, begin: Begin<'_>) -> Result<()> {
-        let (image, how) = (&self.image, self.acceleration);
+        let (images, how) = (&self.images, self.acceleration);
         each(&mut self.machines, |index, slot| {
+            let image = images.get(index - 1).context("a machine without an image")?;
             *slot = Some(Machine::start(image, how, index, begin)?);
             Ok(())
         })
@@ -303,16 +319,36 @@ impl Lab {
 
 /// What a snapshot of the ready cluster depends on, besides the agent's files.
 fn set_up_key(agent: &Agent, nodes: usize) -> String {
-    match agent.manager() {
+    let cluster = match agent.manager() {
         Manager::Pacemaker => cluster::key(agent, nodes),
         Manager::Heartbeat => classic::key(nodes),
-    }
+    };
+    format!("{}{cluster}", guest::CONFIG)
 }
 
 /// Copies a node's disk from a layer to here.
 fn fetch(layer: &Path, index: usize) -> Result<()> {
     let disk = format!("node{index}.qcow2");
     layers::copy(&layer.join(&disk), Path::new(&disk))
+}
+
+/// Brings the cluster up for a person, and leaves it alone until this run is ended.
+pub(crate) fn hold() -> Result<()> {
+    let mut lab = Lab::open()?;
+    lab.ready(&Agent::under_test()?)?;
+    for (node, image) in lab.nodes.iter().zip(&lab.images) {
+        say(format_args!(
+            "{} is up: nsenter -t $(pgrep -of 'qemu.*-name {}') -n ssh -i {} root@{}",
+            node.name,
+            node.name,
+            image.file("tester_key"),
+            network::manage_address(node.index)
+        ));
+    }
+    say("they stay up until this is ended (^C)");
+    loop {
+        std::thread::park();
+    }
 }
 
 impl Drop for Lab {

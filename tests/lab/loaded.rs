@@ -228,7 +228,7 @@ pub(crate) fn plain(bench: &Bench, lab: &mut Lab) -> Result<()> {
     let nodes = std::fs::read_to_string(&bench.ssh)?;
     std::fs::write(&bench.ssh, nodes + &tree.ssh_stanzas()?)?;
     let both =
-        [lab.image().file("initrd").into(), tree.archive.clone()].map(|path: PathBuf| std::fs::read(path));
+        [lab.image(1)?.file("initrd").into(), tree.archive.clone()].map(|path: PathBuf| std::fs::read(path));
     let [own, added] = both;
     std::fs::write("plain.gz", [own?, added?].concat())?;
     let machines = [(8, SERVER), (9, CLIENT)].map(|(index, place)| plain_machine(lab, index, place));
@@ -252,7 +252,7 @@ fn plain_machine(lab: &Lab, index: usize, place: Place) -> Result<Plain> {
     let device = format!("virtio-net-pci,netdev=net,mac=52:54:00:77:00:{index:02x},romfile=");
     for (key, value) in [
         ("-m", MEMORY.to_string()),
-        ("-kernel", lab.image().file("vmlinuz")),
+        ("-kernel", lab.image(1)?.file("vmlinuz")),
         ("-initrd", "plain.gz".to_owned()),
         ("-append", append),
         ("-serial", format!("file:{}.log", place.name)),

@@ -1,14 +1,16 @@
 //! The lab: real Xen nodes in QEMU, real Pacemaker on them, the real agent, a real domain that answers pings.
 //!
 //! `make lab` runs all stories, `make lab ARGS=standby` those whose name holds the word; `make demo` runs the
-//! comparison of `demo.rs`, `make bench` the measurements of `bench.rs`, `make bench-agent` those of `cost.rs`. Anywhere else (`cargo test`) the stories are listed as ignored: the lab needs root, QEMU and
+//! comparison of `demo.rs`, `make lab-hold` brings the nodes up and leaves them to a person,
+//! `make bench` the measurements of `bench.rs`, `make bench-agent` those of `cost.rs`. Anywhere else (`cargo test`) the stories are listed as ignored: the lab needs root, QEMU and
 //! some minutes. The first run builds an image and boots it (about four minutes under emulation), later ones begin
-//! from a snapshot of the running cluster in seconds; `XEN_HANDOFF_LAB_CACHE` says where these are kept.
+//! from a snapshot of the running cluster in seconds; `XEN_HANDOFF_LAB_CACHE` says where these are kept. `XEN_HANDOFF_LAB_WORLD`
+//! says of which Debian the nodes are.
 //!
-//! What is where: `image` builds the disk, `qemu` drives one machine, `network` is the switch, `layers` keeps
+//! What is where: `world` says which Debian, `image` builds the disk, `qemu` drives one machine, `network` is the switch, `layers` keeps
 //! snapshots between runs, `node` runs commands on a node, `cluster` (Pacemaker) or `classic` (Heartbeat), `packages` and
 //! `agent` set it up, `guest` talks to x0, `disk` is its disk, `second` is x1 beside it, `loaded` makes guests for `bench`,
-//! `audit` watches every test for what must never happen, `story/` are the tests, `inside` keeps all of it in namespaces
+//! `audit` watches every test for what must never happen, `spent` counts the seconds, `story/` are the tests, `inside` keeps all of it in namespaces
 //! that vanish with the run.
 #![allow(
     clippy::disallowed_methods,
@@ -37,8 +39,10 @@ mod process;
 mod qemu;
 mod sampler;
 mod second;
+mod spent;
 mod story;
 mod wait;
+mod world;
 
 use std::process::ExitCode;
 
@@ -63,15 +67,25 @@ fn main() -> ExitCode {
     match inside::enter(|| prepare(older)) {
         Ok(inside::Where::Outside(code)) => code,
         Ok(inside::Where::Inside) if asked == "demo" => report(demo::run()),
+        Ok(inside::Where::Inside) if asked == "hold" => report(lab::hold()),
         Ok(inside::Where::Inside) if asked == "bench-agent" => report(cost::run()),
         Ok(inside::Where::Inside) if asked == "bench" => {
             report(bench::run(arguments.filter.as_deref().unwrap_or_default()))
         }
         Ok(inside::Where::Inside) => {
             let shared = story::Shared::default();
-            let trials = story::all().into_iter().map(|story| shared.trial(story)).collect();
+            let mixed = lab::how_many().and_then(world::World::asked).map(|world| world.is_mixed());
+            let mixed = match mixed {
+                Ok(mixed) => mixed,
+                Err(error) => return report(Err(error)),
+            };
+            let stories = if asked == "quick" { story::quick() } else { story::all() };
+            let trials = stories.into_iter().map(|story| shared.trial(story, mixed)).collect();
             let conclusion = libtest_mimic::run(&arguments, trials);
             shared.close();
+            if let Some(table) = spent::table() {
+                eprintln!("\nwhere the seconds went:\n{table}");
+            }
             conclusion.exit_code()
         }
         Err(error) => report(Err(error)),
@@ -80,7 +94,10 @@ fn main() -> ExitCode {
 
 /// What needs this machine's own network: packages for the image, and cargo for ours.
 fn prepare(older: bool) -> anyhow::Result<()> {
-    image::ensure(&layers::Cache::open()?)?;
+    let cache = layers::Cache::open()?;
+    for suite in world::World::asked(lab::how_many()?)?.suites() {
+        image::ensure(&cache, suite)?;
+    }
     packages::make(packages::Build::Current)?;
     if older {
         packages::make(packages::Build::Previous)?;

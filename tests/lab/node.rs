@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::image::Image;
 use crate::network;
 use crate::process::{self, Output, Running};
+use crate::spent::{self, On};
 use crate::wait;
 
 /// How long a command may take when nothing else is said.
@@ -77,7 +78,8 @@ impl Node {
 
     /// Runs a shell command to its end, whatever it is.
     pub(crate) fn run(&self, command: &str) -> Result<Output> {
-        self.start(command)?.finish(COMMAND).with_context(|| format!("on {}: {command}", self.name))
+        spent::time(On::Commands, || self.start(command)?.finish(COMMAND))
+            .with_context(|| format!("on {}: {command}", self.name))
     }
 
     /// Runs a shell command that has to succeed, and returns what it wrote.
@@ -97,9 +99,9 @@ impl Node {
     }
 
     fn finish_ok(&self, command: &str, input: Option<Vec<u8>>) -> Result<String> {
-        let output = process::start(self.shell(command), input)?
-            .finish(COMMAND)
-            .with_context(|| format!("on {}: {command}", self.name))?;
+        let output =
+            spent::time(On::Commands, || process::start(self.shell(command), input)?.finish(COMMAND))
+                .with_context(|| format!("on {}: {command}", self.name))?;
         if !output.status.success() {
             bail!(
                 "on {}: {command}: status {}: {}{}",

@@ -76,7 +76,9 @@ impl Packages {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             node.put(&format!("{ON_THE_NODE}/{name}"), &std::fs::read(file)?, "644", "root")?;
         }
-        node.ok(&format!("rpm -Uvh --nodeps --oldpackage --force-debian {ON_THE_NODE}/*.rpm 2>&1"))
+        // Bookworm's rpm refuses a Debian unless it is forced, trixie's does not know that word.
+        let force = "$(rpm --force-debian --version >/dev/null 2>&1 && echo --force-debian)";
+        node.ok(&format!("rpm -Uvh --nodeps --oldpackage {force} {ON_THE_NODE}/*.rpm 2>&1"))
     }
 }
 

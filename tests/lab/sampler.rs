@@ -13,7 +13,7 @@ use crate::wait::{self, now};
 const PORT: u16 = 7071;
 /// How long a restored node may take to answer. Seconds are the rule; with the machine full of other work it was 40.
 const ANSWER: Duration = Duration::from_secs(180);
-/// x0's uuid, as /etc/xen/x0.cfg of the image has it: a name can change in a migration, this does not.
+/// x0's uuid, as `x0.cfg` has it: a name can change in a migration, this does not.
 pub(crate) const X0: &str = "77000000-0000-4000-8000-000000000050";
 
 /// A copy of x0 as a hypervisor saw it.

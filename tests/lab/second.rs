@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::cluster::{Status, primitive};
-use crate::guest::{self, Witness};
+use crate::guest::{self, CONFIG, Witness};
 use crate::node::Node;
 use crate::story::Scene;
 use crate::wait::say;
 
-/// Its memory, in MiB.
-pub(crate) const MEMORY: u64 = 96;
+/// Its memory where a story says nothing else, in MiB.
+pub(crate) const MEMORY: u64 = 80;
 const ADDRESS: &str = "10.77.0.51";
 const HOME: &str = r#"<rsc_location id="x1-home" rsc="x1" node="node1" score="10"/>"#;
 /// Its start asks node2, and an emulated node answers late when this machine is busy.
@@ -26,12 +26,11 @@ const ANSWERING: Duration = Duration::from_secs(60);
 pub(crate) struct X1(Witness);
 
 /// Puts its configuration file on every node.
-pub(crate) fn configure(nodes: &[Node]) -> Result<()> {
+pub(crate) fn configure(nodes: &[Node], memory: u64) -> Result<()> {
     for node in nodes {
-        let x0 = node.ok("cat /etc/xen/x0.cfg")?;
-        let x1 = x0
+        let x1 = CONFIG
             .replace("name = \"x0\"", "name = \"x1\"")
-            .replace("memory = 128", &format!("memory = {MEMORY}"))
+            .replace("memory = 80", &format!("memory = {memory}"))
             .replace("0050\"", "0051\"")
             .replace("10.77.0.50/", &format!("{ADDRESS}/"))
             .replace(":50,", ":51,");
@@ -41,9 +40,9 @@ pub(crate) fn configure(nodes: &[Node]) -> Result<()> {
 }
 
 impl X1 {
-    /// Has the cluster start it on node1, with parameters of its own as XML.
-    pub(crate) fn start(scene: &Scene<'_>, parameters: &str) -> Result<Self> {
-        configure(&scene.lab.nodes)?;
+    /// Has the cluster start it on node1, with so much memory, in MiB, and with parameters of its own as XML.
+    pub(crate) fn start(scene: &Scene<'_>, memory: u64, parameters: &str) -> Result<Self> {
+        configure(&scene.lab.nodes, memory)?;
         // In one piece, so that it starts nowhere else first.
         let both = format!(
             "<configuration><resources>{}</resources><constraints>{HOME}</constraints></configuration>",

@@ -1,8 +1,9 @@
 //! One domain's state, from the hypervisor itself: `XEN_DOMCTL_getdomaininfo` by way of `/dev/xen/privcmd`.
 //!
 //! This interface changes with Xen's releases, and says so: it has a version number, and the hypervisor refuses a call that names
-//! another one. The layout below is that of Xen 4.17 (`xen/domctl.h`, interface version 0x15) on x86-64, the only one that
-//! this has been tried on, so both numbers are asked for. Everything else is an error, which costs no more than a call of xl.
+//! another one. The layout below is that of `xen/domctl.h` on x86-64, field for field the same from Xen 4.16 to 4.22 (interface 0x14
+//! to 0x18). It is used with the releases that it was run on, each with its own number; with every other one there is no glance,
+//! which costs no more than a call of xl.
 
 use std::fs::OpenOptions;
 use std::io::{Error, Result};
@@ -11,11 +12,17 @@ use rustix::ioctl::{self, Updater};
 
 use crate::domain::DomainId;
 use crate::host::Root;
+use crate::toolstack::XenVersion;
 
-/// Versions of Xen whose interface is the one below.
-const KNOWN: [(&str, &str); 1] = [("4", "17")];
-/// `XEN_DOMCTL_INTERFACE_VERSION` of these.
-const INTERFACE: u32 = 0x15;
+/// The releases that this was run on, and `XEN_DOMCTL_INTERFACE_VERSION` of each. 4.19 and 4.21 have 4.20's number, 4.18 has 0x16.
+const TRIED: [(XenVersion, Interface); 2] = [
+    (XenVersion { major: 4, minor: 17 }, Interface(0x15)),
+    (XenVersion { major: 4, minor: 20 }, Interface(0x17)),
+];
+
+/// The number of an interface that the layout below is right for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Interface(u32);
 
 /// `__HYPERVISOR_domctl`, and its `XEN_DOMCTL_getdomaininfo`.
 const DOMCTL: u64 = 36;
@@ -81,11 +88,11 @@ pub(super) struct State {
     pub(super) is_suspended: bool,
 }
 
-/// Whether the hypervisor is one whose interface this knows.
-pub(super) fn is_known(root: &Root) -> bool {
-    let read = |name: &str| std::fs::read_to_string(root.join("/sys/hypervisor/version").join(name)).ok();
-    let (Some(major), Some(minor)) = (read("major"), read("minor")) else { return false };
-    cfg!(all(target_arch = "x86_64", target_os = "linux")) && KNOWN.contains(&(major.trim(), minor.trim()))
+/// That of the hypervisor that runs here, if this was run on it.
+pub(super) fn interface(root: &Root) -> Option<Interface> {
+    let here =
+        XenVersion::running(root).filter(|_| cfg!(all(target_arch = "x86_64", target_os = "linux")))?;
+    TRIED.into_iter().find_map(|(version, interface)| (version == here).then_some(interface))
 }
 
 /// The state of the domain of this id.
@@ -93,11 +100,11 @@ pub(super) fn is_known(root: &Root) -> bool {
 /// # Errors
 /// If there is none (`ESRCH`), or the hypervisor has another interface (`EACCES`).
 #[allow(unsafe_code)]
-pub(super) fn state(root: &Root, id: DomainId) -> Result<State> {
+pub(super) fn state(root: &Root, interface: Interface, id: DomainId) -> Result<State> {
     let privcmd = OpenOptions::new().read(true).write(true).open(root.join("/dev/xen/privcmd"))?;
     let mut domctl = Domctl {
         command: GET_DOMAIN_INFO,
-        interface: INTERFACE,
+        interface: interface.0,
         domain: u16::try_from(id.0).map_err(Error::other)?,
         ..Domctl::default()
     };

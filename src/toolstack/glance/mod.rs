@@ -21,7 +21,7 @@ use crate::host::Root;
 mod hypervisor;
 mod store;
 
-use hypervisor::State;
+use hypervisor::{Interface, State};
 use store::Store;
 
 /// How long the store may take for one answer.
@@ -45,7 +45,7 @@ pub enum Doubt {
 /// # Errors
 /// [`Doubt`] in every other case.
 pub fn running(root: &Root, name: &DomainName) -> Result<DomainId, Doubt> {
-    look(root, name).map(|state| state.id)
+    look(root, name).map(|(_, state)| state.id)
 }
 
 /// The domain's memory in MiB, if it certainly runs here under its own name.
@@ -53,20 +53,21 @@ pub fn running(root: &Root, name: &DomainName) -> Result<DomainId, Doubt> {
 /// # Errors
 /// [`Doubt`] in every other case.
 pub fn memory_mib(root: &Root, name: &DomainName) -> Result<u64, Doubt> {
-    look(root, name).map(|state| state.memory_mib)
+    look(root, name).map(|(_, state)| state.memory_mib)
 }
 
-fn look(root: &Root, name: &DomainName) -> Result<State, Doubt> {
-    if !hypervisor::is_known(root) {
-        return Err(unclear("a version of Xen that this was not tried on"));
-    }
-    judge(&mut Store::open(root, PATIENCE)?, |id| hypervisor::state(root, id), name)
+fn look(root: &Root, name: &DomainName) -> Result<(Interface, State), Doubt> {
+    let interface =
+        hypervisor::interface(root).ok_or_else(|| unclear("a version of Xen that this was not tried on"))?;
+    let ask = |id| hypervisor::state(root, interface, id);
+    Ok((interface, judge(&mut Store::open(root, PATIENCE)?, ask, name)?))
 }
 
 /// A domain that has been found once, to be looked at again and again.
 #[derive(Debug)]
 pub struct Followed {
     root: Root,
+    interface: Interface,
     id: DomainId,
     uuid: String,
 }
@@ -76,8 +77,8 @@ pub struct Followed {
 /// # Errors
 /// As [`running`].
 pub fn follow(root: &Root, name: &DomainName) -> Result<Followed, Doubt> {
-    let id = running(root, name)?;
-    Ok(Followed { root: root.clone(), id, uuid: hypervisor::state(root, id)?.uuid })
+    let (interface, State { id, uuid, .. }) = look(root, name)?;
+    Ok(Followed { root: root.clone(), interface, id, uuid })
 }
 
 impl Followed {
@@ -86,7 +87,7 @@ impl Followed {
     /// # Errors
     /// If the hypervisor does not say, or that domain is no more.
     pub fn is_suspended(&self) -> Result<bool, Doubt> {
-        let state = hypervisor::state(&self.root, self.id)?;
+        let state = hypervisor::state(&self.root, self.interface, self.id)?;
         if state.id != self.id || state.uuid != self.uuid {
             return Err(unclear(format!("domain {} is no more", self.id)));
         }
@@ -232,11 +233,37 @@ mod tests {
         assert!(matches!(running(&root, &name), Err(Doubt::Unclear(_))));
         let version = folder.path().join("sys/hypervisor/version");
         std::fs::create_dir_all(&version).unwrap();
+        for (major, minor, is_tried) in [
+            ("4", "17", true),
+            ("4", "20", true),
+            // The same layout, by the headers; never run.
+            ("4", "16", false),
+            ("4", "18", false),
+            ("4", "19", false),
+            ("4", "21", false),
+            ("4", "22", false),
+            ("4", "99", false),
+            ("5", "17", false),
+            ("4", "", false),
+        ] {
+            std::fs::write(version.join("major"), format!("{major}\n")).unwrap();
+            std::fs::write(version.join("minor"), format!("{minor}\n")).unwrap();
+            // Of the right ones there is no /dev/xen/privcmd here.
+            let looked_at = matches!(running(&root, &name), Err(Doubt::Io(_)));
+            assert_eq!(looked_at, is_tried, "{major}.{minor}");
+        }
+    }
+
+    #[test]
+    fn each_release_is_asked_by_its_own_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let version = folder.path().join("sys/hypervisor/version");
+        std::fs::create_dir_all(&version).unwrap();
         std::fs::write(version.join("major"), "4\n").unwrap();
-        std::fs::write(version.join("minor"), "99\n").unwrap();
-        assert!(matches!(running(&root, &name), Err(Doubt::Unclear(_))));
-        // The right one, and no /dev/xen/privcmd.
-        std::fs::write(version.join("minor"), "17\n").unwrap();
-        assert!(matches!(running(&root, &name), Err(Doubt::Io(_))));
+        for (minor, number) in [("17\n", "Interface(21)"), ("20\n", "Interface(23)")] {
+            std::fs::write(version.join("minor"), minor).unwrap();
+            let interface = hypervisor::interface(&Root::new(folder.path())).unwrap();
+            assert_eq!(format!("{interface:?}"), number);
+        }
     }
 }

@@ -162,6 +162,12 @@ mod tests {
     fn the_file_and_the_running_domain_are_read_alike() {
         assert_eq!(parse_dry_run(captured!("create-dryrun.stdout")), Ok(x0()));
         assert_eq!(parse_long_list(captured!("list-long--running.stdout")), Ok(x0()));
+
+        let smaller = Ok(DomainConfig { memory_mib: 80, ..x0() });
+        let of_4_20 = include_str!("../../../tests/captured/xl-4.20/create-dryrun.stdout");
+        assert_eq!(parse_dry_run(of_4_20), smaller);
+        let of_4_20 = include_str!("../../../tests/captured/xl-4.20/list-long--running.stdout");
+        assert_eq!(parse_long_list(of_4_20), smaller);
     }
 
     #[test]

@@ -44,6 +44,8 @@ mod tests {
 
     #[test]
     fn a_real_host_is_read_as_what_it_is() {
+        let newer = parse_info(include_str!("../../../tests/captured/xl-4.20/info.stdout")).unwrap();
+        assert_eq!((newer.xen, newer.free_mib), (XenVersion { major: 4, minor: 20 }, 666));
         let info = parse_info(include_str!("../../../tests/captured/xl-4.17/info.stdout")).unwrap();
         assert_eq!(info.xen, XenVersion { major: 4, minor: 17 });
         assert_eq!((info.total_mib, info.free_mib, info.dom0_is_fixed), (1535, 618, true));

@@ -185,6 +185,29 @@ mod tests {
         assert!(parse_list(captured!("list-name--running.stdout"), &x0()).is_err());
     }
 
+    /// Real output of xl 4.20: see `tests/captured/xl-4.20/README.md`.
+    #[test]
+    fn real_listings_of_xl_4_20_are_read_as_what_they_were() {
+        macro_rules! captured {
+            ($file:literal) => {
+                include_str!(concat!("../../../tests/captured/xl-4.20/", $file))
+            };
+        }
+        let presence = |table: &str| parse_list(table, &x0()).unwrap().presence();
+        for (table, is) in [
+            (captured!("list--running.stdout"), Presence::Running(DomainId(1))),
+            (captured!("list--precopy-target.stdout"), Presence::Incoming(DomainId(1))),
+            (captured!("list--stop-and-copy-source.stdout"), Presence::Frozen(DomainId(1))),
+            (captured!("list--stop-and-copy-target.stdout"), Presence::Incoming(DomainId(1))),
+            (captured!("list--migratedaway-source.stdout"), Presence::MigratedAway(DomainId(1))),
+            (captured!("list--arrived-target.stdout"), Presence::Running(DomainId(1))),
+            (captured!("list--absent.stdout"), Presence::Absent),
+        ] {
+            assert_eq!(presence(table), is);
+        }
+        assert!(parse_list(captured!("list-name--running.stdout"), &x0()).is_err());
+    }
+
     #[test]
     fn every_state_that_xl_prints_is_told_apart() {
         let states = [

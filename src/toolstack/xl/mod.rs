@@ -244,16 +244,26 @@ impl Toolstack for Xl {
         Ok(self.verbs.unpause(name, limit)?)
     }
 
-    /// `xl resume` is there from Xen 4.20 on. Before, the same call of libxenlight is made without xl, in a process of
-    /// its own: see [`super::libxl`].
+    /// `xl resume` is there from Xen 4.20 on. Before, and where it complains, the same call of libxenlight is made without xl, in a
+    /// process of its own: see [`super::libxl`].
     fn resume(&self, id: DomainId, limit: Duration) -> Result<(), ToolstackError> {
         let id = id.to_string();
-        let Err(by_xl) = self.verbs.run(&["resume".as_ref(), id.as_ref()], limit) else { return Ok(()) };
+        let Err(by_xl) = resumed(self.verbs.run(&["resume".as_ref(), id.as_ref()], limit)) else {
+            return Ok(());
+        };
         log::info!("domid={id} xl cannot resume it ({by_xl}); asking libxenlight");
         command::run(&Tool::ourselves(self.verbs.root())?, &["thaw", "--domid", &id], None, limit)?
             .success()?;
         Ok(())
     }
+}
+
+/// What `xl resume` has said; its complaint is the error. It ends with 0 whatever came of it (run on 4.20), and what libxl has to complain
+/// about is on stderr.
+fn resumed(output: Result<command::Output, CommandError>) -> Result<(), String> {
+    let output = output.map_err(|error| error.to_string())?;
+    let complaint = one_line(&output.stderr);
+    if complaint.is_empty() { Ok(()) } else { Err(complaint) }
 }
 
 fn one_line(text: &str) -> String {
@@ -276,7 +286,24 @@ fn any_process_writes_to(logs: &[PathBuf]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
+
+    #[test]
+    fn a_resume_that_libxl_refused_is_no_success_though_xl_ends_with_0() {
+        let said = |stderr: &str| command::Output {
+            command: "xl resume 1".to_owned(),
+            status: std::process::ExitStatus::from_raw(0),
+            stdout: String::new(),
+            stderr: stderr.to_owned(),
+        };
+        let refused = include_str!("../../../tests/captured/xl-4.20/resume--not-suspended.stderr");
+        assert!(resumed(Ok(said(refused))).unwrap_err().contains("not suspended"));
+        assert_eq!(resumed(Ok(said(""))), Ok(()));
+        let none = CommandError::Missing { name: "xl".to_owned() };
+        assert!(resumed(Err(none)).is_err());
+    }
 
     #[test]
     fn a_process_that_writes_the_log_is_found_by_its_descriptor() {

@@ -1,14 +1,14 @@
 #!/bin/bash
-# build.sh OUT: the lab's image, from Debian's packages, into the directory OUT.
+# build.sh OUT SUITE: the lab's image, from the packages of that suite of Debian, into the directory OUT.
 #
 #   root.raw            the nodes' root file system (each node runs on an overlay of it)
 #   xen vmlinuz initrd  what QEMU loads: the hypervisor, dom0's kernel, a small initrd
 #   tester_key          logs the harness in as root; known_hosts names the nodes' host key
 #
 # The harness calls it (tests/lab/image.rs) and keys the result by what went in; by hand it needs root. The package
-# sources and their keys are this machine's own, so no mirror is named here.
+# sources and their keys are this machine's own, with the suite's name in the place of its own, so no mirror is named here.
 set -euo pipefail
-out=$1
+out=$1 suite=$2
 here=$(dirname "$(readlink -f "$0")")
 root=$out/root
 started=$SECONDS
@@ -16,25 +16,30 @@ say() { echo "image: $* ($((SECONDS - started)) s)"; }
 
 mkdir -p "$out"
 rm -rf "$root"
+own=$(. /etc/os-release && echo "$VERSION_CODENAME")
 sources=/etc/apt/sources.list.d/debian.sources
 [ -e "$sources" ] || sources=/etc/apt/sources.list
+sed "s/\b$own\b/$suite/g" "$sources" >"$out/${sources##*/}"
+sources=$out/${sources##*/}
 packages=$(sed 's/#.*//' "$here/packages" | xargs | tr ' ' ,)
 
 say "installing the packages, about two minutes"
 # What a node never reads stays out: it would only make the disk and its snapshots bigger.
 exclude=()
-for path in /usr/share/doc /usr/share/man /usr/share/locale /usr/share/info \
-    '/lib/modules/*/kernel/drivers/gpu' '/lib/modules/*/kernel/drivers/media' '/lib/modules/*/kernel/drivers/infiniband' \
-    '/lib/modules/*/kernel/drivers/net/wireless' '/lib/modules/*/kernel/drivers/net/ethernet' '/lib/modules/*/kernel/sound'; do
-    exclude+=(--dpkgopt="path-exclude=$path/*")
+for path in share/doc share/man share/locale share/info share/qemu/edk2 share/qemu/firmware lib/ipxe; do
+    exclude+=(--dpkgopt="path-exclude=/usr/$path*/*")
+done
+# A package has its modules below /lib or, since trixie, below /usr/lib.
+for path in drivers/gpu drivers/media drivers/infiniband drivers/net/wireless drivers/net/ethernet sound; do
+    exclude+=(--dpkgopt="path-exclude=/lib/modules/*/kernel/$path/*" --dpkgopt="path-exclude=/usr/lib/modules/*/kernel/$path/*")
 done
 mmdebstrap --quiet --mode=root --variant=minbase --format=directory "${exclude[@]}" \
-    --aptopt='Apt::Install-Recommends "false"' --include="$packages" bookworm "$root" "$sources" 2>&1 |
+    --aptopt='Apt::Install-Recommends "false"' --include="$packages" "$suite" "$root" "$sources" 2>&1 |
     sed 's/^/image: /'
 
 say "configuring the node"
 cp -a "$here/node/." "$root/"
-chown -R root:root "$root/etc/ssh" "$root/etc/xen" "$root/etc/systemd/system"/lab-* "$root/usr/local/sbin"
+chown -R root:root "$root/etc/ssh" "$root/etc/systemd/system"/lab-* "$root/usr/local/sbin"
 rm -f "$root/etc/hostname" "$root/etc/fstab" "$root"/etc/ssh/ssh_host_*   # the name comes from the kernel command line
 # A machine id that is there keeps systemd from taking this for a first boot, which would enable every service again.
 tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
@@ -61,7 +66,7 @@ cut -d' ' -f1,2 "$root/etc/ssh/ssh_host_ed25519_key.pub" >"$out/host_key.pub"
 say "making the initrd and the guest"
 release=$(ls "$root/lib/modules")
 modules=$root/lib/modules/$release
-gunzip -c "$root"/boot/xen-*-amd64.gz >"$out/xen"
+gunzip -c "$root"/boot/xen-[0-9]*-amd64.gz >"$out/xen"
 cp "$root/boot/vmlinuz-$release" "$out/vmlinuz"
 
 # with_modules TREE MODULE...: copies the modules and what they need into TREE, lists them in TREE/modules in loading order.
@@ -73,7 +78,10 @@ with_modules() {
     done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/modules.paths"
     while read -r path; do
         cp "$root$path" "$tree/lib/"
-        echo "/lib/${path##*/}"
+        path=${path##*/}
+        # Since trixie they are compressed; the whole tree is, and unpacking twice takes its time under emulation.
+        [ "$path" = "${path%.xz}" ] || xz -d "$tree/lib/$path"
+        echo "/lib/${path%.xz}"
     done <"$tree/modules.paths" >"$tree/modules"
     rm "$tree/modules.paths"
 }

@@ -16,6 +16,12 @@ pub(super) const STORIES: &[Story] = &[
     dry("audit_gives_the_clocks_the_benefit_of_the_doubt", doubt),
     dry("audit_sees_a_reboot_and_a_second_guest", second_guest),
     dry("audit_does_not_trust_a_silent_sampler", silent_sampler),
+    dry(
+        "harness_reads_the_world_that_is_asked_for_or_refuses_it",
+        crate::world::what_is_asked_for_is_read_or_refused,
+    ),
+    dry("harness_counts_every_second_of_a_story_once", crate::spent::every_second_counts_once),
+    dry("harness_knows_the_quick_stories", super::quick_ones_are_there),
     dry("audit_sees_a_record_that_is_lost_torn_or_written_by_another", records),
     lab("audit_reports_two_running_copies", two_copies),
 ];

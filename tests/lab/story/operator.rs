@@ -41,7 +41,7 @@ impl Scene<'_> {
     }
 
     /// Changes x0's resource as `doc/recipes.md` does: while the cluster does not manage it, since it would restart x0 otherwise.
-    fn while_unmanaged(&self, change: impl FnOnce(&Node) -> Result<()>) -> Result<()> {
+    pub(super) fn while_unmanaged(&self, change: impl FnOnce(&Node) -> Result<()>) -> Result<()> {
         let node = self.node(2)?;
         node.ok("crm_resource --resource x0 --meta --set-parameter is-managed --parameter-value false")?;
         change(node)?;

@@ -39,9 +39,14 @@ fn target_role(scene: &mut Scene<'_>) -> Result<()> {
     shut_down_in_order(scene)
 }
 
-/// xl's monitor has seen the guest power itself off, which it does only when it was asked and not destroyed.
-fn shut_down_in_order(scene: &Scene<'_>) -> Result<()> {
-    let log = scene.node(1)?.ok("cat /var/log/xen/xl-x0.log")?;
+/// xl's monitor on node1 has seen the guest power itself off, which it does only when it was asked and not destroyed.
+pub(super) fn shut_down_in_order(scene: &Scene<'_>) -> Result<()> {
+    shut_down_in_order_on(scene, 1)
+}
+
+/// The same of another node. A domain that arrived by a migration has a log of another name.
+pub(super) fn shut_down_in_order_on(scene: &Scene<'_>, node: usize) -> Result<()> {
+    let log = scene.node(node)?.ok("cat /var/log/xen/xl-x0*.log")?;
     ensure!(log.contains("has shut down, reason code 0"), "x0 was not shut down in order:\n{log}");
     Ok(())
 }

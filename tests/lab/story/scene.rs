@@ -14,6 +14,7 @@ use crate::lab::Lab;
 use crate::node::Node;
 use crate::process::Running;
 use crate::sampler;
+use crate::spent::{self, On};
 use crate::wait::{self, now, say};
 
 /// The longest time that x0 may be silent in a live migration, which pauses it for 7 to 9 s on an emulated machine that has
@@ -27,6 +28,9 @@ const PING: Duration = Duration::from_millis(100);
 
 /// How long x0 may take for its next records; a migration's last phase may lie in it.
 const WRITING: Duration = Duration::from_secs(60);
+
+/// How long x0 may take to boot with a device model: the two share one emulated processor.
+const MODEL_BOOTING: Duration = Duration::from_secs(480);
 
 /// How long x0 may take to boot and to answer.
 const BOOTING: Duration = Duration::from_secs(60);
@@ -78,7 +82,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn play(lab: &'a mut Lab, name: &str, tell: fn(&mut Scene<'_>) -> Result<()>) -> Result<()> {
         let mut scene = Self::begin(lab, PING)?;
         let told = tell(&mut scene);
-        let verdict = scene.verdict();
+        let verdict = spent::time(On::Audit, || scene.verdict());
         let result = match (told, verdict) {
             (Ok(()), Ok(wrong)) if wrong.is_empty() => return Ok(()),
             (told, Ok(wrong)) => {
@@ -90,14 +94,16 @@ impl<'a> Scene<'a> {
             (Ok(()), Err(error)) => format!("the audit could not be held: {error:#}"),
             (Err(told), Err(error)) => format!("{told:#}\nand the audit could not be held: {error:#}"),
         };
-        let logs = scene.keep_logs(name);
+        let logs = spent::time(On::Audit, || scene.keep_logs(name));
         Err(anyhow!("{result}\n{logs}"))
     }
 
     /// The moment when the cluster is ready and x0 runs on node1, watched and pinged so often from now on.
     pub(crate) fn begin(lab: &'a mut Lab, ping: Duration) -> Result<Self> {
-        crate::guest::wait_for(Duration::from_secs(60))?;
-        let audit = Audit::begin(lab)?;
+        let audit = spent::time(On::Restore, || {
+            crate::guest::wait_for(Duration::from_secs(60))?;
+            Audit::begin(lab)
+        })?;
         let scene = Self {
             expected: Expected { runs_on: Some(1), reboots: 0, unanswered: false },
             audit,
@@ -153,13 +159,45 @@ impl<'a> Scene<'a> {
     /// Gives x0 a disk that both nodes reach, and waits until x0 writes to it. It stays x0's on its way to another node:
     /// a migration takes along what a domain has, not what its configuration file says.
     pub(crate) fn give_x0_a_disk(&mut self) -> Result<()> {
-        let disk = Disk::serve()?;
-        let device = Disk::attach(&self.lab.nodes)?;
+        let device = self.serve_a_disk()?;
         self.node(1)?.ok(&format!("xl block-attach x0 phy:{device},xvda,w"))?;
-        let records = disk.grows(WRITING)?;
+        self.x0_writes()
+    }
+
+    /// Lets all nodes reach the disk, for an x0 that is to have it from its boot on; what it is called there.
+    pub(crate) fn serve_a_disk(&mut self) -> Result<String> {
+        spent::time(On::Preparing, || {
+            self.disk = Some(Disk::serve()?);
+            Disk::attach(&self.lab.nodes)
+        })
+    }
+
+    /// Waits until x0 has written to its disk.
+    pub(crate) fn x0_writes(&self) -> Result<()> {
+        let records = spent::time(On::Preparing, || self.disk()?.grows(WRITING))?;
         say(format_args!("x0 has a disk on both nodes and has written {records} records to it"));
-        self.disk = Some(disk);
         Ok(())
+    }
+
+    /// Makes another x0 of a changed configuration, on all nodes' disks, without the cluster: it boots on node1, and what is watched
+    /// and told begins after that.
+    pub(crate) fn x0_becomes(&mut self, change: impl FnOnce(&str) -> String) -> Result<()> {
+        let config = change(&self.node(1)?.ok("cat /etc/xen/x0.cfg")?);
+        for node in &self.lab.nodes {
+            node.put("/etc/xen/x0.cfg", config.as_bytes(), "644", "root")?;
+        }
+        say("x0 is made anew");
+        spent::time(On::Preparing, || {
+            self.while_unmanaged(|_| {
+                let anew = "xl destroy x0 && xl create -q /etc/xen/x0.cfg 2>&1";
+                let created = self.node(1)?.start(anew)?.finish(CHANGE)?;
+                ensure!(created.status.success(), "xl create: {}{}", created.stdout, created.stderr);
+                crate::guest::wait_for(MODEL_BOOTING).map(drop)
+            })
+        })?;
+        self.began = now();
+        self.watch_anew()?;
+        self.x0_runs_on(1)
     }
 
     /// x0's disk was not what the story was about to its end.
@@ -244,7 +282,10 @@ impl<'a> Scene<'a> {
 
     /// Waits until a node runs x0 and no other one does, by what the hypervisors say.
     pub(crate) fn x0_arrives_on(&self, node: usize) -> Result<f64> {
-        wait::until(format_args!("x0 to run on node{node}"), CHANGE, || Ok(self.runs_only_on(node).then(now)))
+        spent::time(On::Moving, || {
+            let runs = || Ok(self.runs_only_on(node).then(now));
+            wait::until(format_args!("x0 to run on node{node}"), CHANGE, runs)
+        })
     }
 
     /// Waits until the cluster, asked on a node, has x0 started there and has nothing more to do.
@@ -264,9 +305,12 @@ impl<'a> Scene<'a> {
 
     /// Waits until x0 is suspended on that node, which a migration does for its last phase.
     pub(crate) fn x0_is_suspended_on(&self, node: usize) -> Result<f64> {
-        wait::until(format_args!("x0 to be suspended on node{node}"), CHANGE, || {
+        let is_suspended = || {
             let copies = self.lab.samples.last(node).map(|sample| sample.copies).unwrap_or_default();
             Ok(copies.iter().any(|copy| copy.is_suspended()).then(now))
+        };
+        spent::time(On::Moving, || {
+            wait::until(format_args!("x0 to be suspended on node{node}"), CHANGE, is_suspended)
         })
     }
 
@@ -463,6 +507,8 @@ fn operations(node: usize, log: &str, since: f64) -> Vec<Operation> {
                 .rfind(|one| one.name == name && one.resource == resource && one.result.is_none())
         {
             let result = rest.split_once(": ").map_or(rest, |(_, result)| result);
+            // Pacemaker 3 writes it large.
+            let result = if result == "OK" { "ok" } else { result };
             open.result = Some((at, result.to_string()));
         }
     }

@@ -10,7 +10,7 @@ use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, Status};
 use crate::network::{self, NODES, RING};
 use crate::node::Node;
-use crate::second::X1;
+use crate::second::{MEMORY, X1};
 use crate::wait::{say, until_every};
 
 pub(super) const STORIES: &[Story] = &[
@@ -36,11 +36,11 @@ fn last(scene: &Scene<'_>, node: usize) -> Result<Moved> {
     Ok(moved)
 }
 
-/// An emulated node sends two or three MiB/s where it may; a quarter of x0's memory is taken from it first, so that this ends sooner, and a
+/// An emulated node sends two or three MiB/s where it may; some of x0's memory is taken from it first, so that this ends sooner, and a
 /// guest that was ballooned down moves too.
 fn rate(scene: &mut Scene<'_>) -> Result<()> {
     scene.parameter("migration_rate", Some("1"))?;
-    scene.node(1)?.ok("xl mem-set x0 96m")?;
+    scene.node(1)?.ok("xl mem-set x0 72m")?;
     scene.leave(1, 2)?;
     handed_over(scene)?;
     for node in [1, 2] {
@@ -112,7 +112,7 @@ fn deadline(scene: &mut Scene<'_>) -> Result<()> {
 
 fn slots(scene: &mut Scene<'_>) -> Result<()> {
     scene.node(1)?.ok("echo max_outgoing_migrations=1 >>/etc/sysconfig/xen-handoff")?;
-    let x1 = X1::start(scene, "")?;
+    let x1 = X1::start(scene, MEMORY, "")?;
     scene.expected.runs_on = Some(2);
     scene.standby(1, true)?;
     until_every(Duration::from_secs(5), "one of the two to wait for the slot", CHANGE, || {
