@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// The releases whose tools were asked about each of the captured stops.
-    const RELEASES: [&str; 3] = ["2.0.5", "2.1.5", "3.0.0"];
+    const RELEASES: [&str; 4] = ["2.0.5", "2.1.5", "3.0.0", "3.0.3"];
 
     fn captured(release: &str, name: &str, node_name: &str) -> Plan {
         let folder = format!("{}/tests/captured/pacemaker-{release}", env!("CARGO_MANIFEST_DIR"));

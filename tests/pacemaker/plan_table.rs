@@ -221,7 +221,8 @@ fn migrating_fails_at(cluster: &Cluster, action: &str) {
 
 fn slow_migration(cluster: &Cluster) {
     migratable(cluster);
-    knob(cluster, "vm.migrate_to.seconds", "3");
+    // Long enough for a busy machine to cancel it meanwhile.
+    knob(cluster, "vm.migrate_to.seconds", "6");
 }
 
 fn knob(cluster: &Cluster, name: &str, text: &str) {
