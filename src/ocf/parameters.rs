@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::span::parse_span;
 use crate::domain::DomainName;
 use crate::toolstack;
 use crate::transfer::terms::{Compression, Terms};
@@ -21,7 +22,7 @@ pub enum Kind {
     Integer,
     /// One of OCF's words for true and false.
     Boolean,
-    /// A span of time: seconds, or a number with `ms`, `s`, `min`, `h`.
+    /// A span of time, as [`parse_span`] reads it.
     Time,
 }
 
@@ -479,24 +480,6 @@ fn parse_flag(value: &str) -> Result<bool, String> {
     }
 }
 
-/// Seconds, or a number with a unit, as Pacemaker reads times.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn parse_span(value: &str) -> Result<Duration, String> {
-    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let number: u64 = value[..digits]
-        .parse()
-        .map_err(|_| "must be a time: seconds, or a number with ms, s, min or h".to_owned())?;
-    match value[digits..].trim() {
-        "" | "s" | "sec" => Ok(Duration::from_secs(number)),
-        "ms" | "msec" => Ok(Duration::from_millis(number)),
-        "m" | "min" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        "h" | "hr" => Ok(Duration::from_secs(number.saturating_mul(3600))),
-        unit => Err(format!("unknown unit {unit:?}: use ms, s, min or h")),
-    }
-}
-
 const DAY: u64 = 24 * 3600;
 
 impl Parameters {
@@ -661,13 +644,5 @@ mod tests {
             let error = Parameters::read(&set(&[(name, value)])).unwrap_err();
             assert_eq!((error.name, error.value.as_str()), (name, value));
         }
-    }
-
-    #[test]
-    fn times_are_read_with_their_units() {
-        assert_eq!(parse_span("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_span("2min"), Ok(Duration::from_secs(120)));
-        assert_eq!(parse_span("1500ms"), Ok(Duration::from_millis(1500)));
-        assert!(parse_span("min").is_err());
     }
 }
