@@ -53,29 +53,34 @@ pub(super) fn fits(kind: Kind, parameters: &Parameters) -> Result<(), String> {
 }
 
 impl Agent {
-    /// This agent, if the node's toolstack is what the parameters take it for.
+    /// This agent, if the node's toolstack is what the parameters take it for, and can do what they ask for. Another node's may be.
     ///
     /// # Errors
-    /// `NotInstalled` for another toolstack, `Configured` for what this one cannot do.
+    /// `NotInstalled`.
     pub(super) fn fit(self) -> Result<Self, Failure> {
         let kind = self.toolstack.kind();
-        if let Err(what) = asserted(kind, &self.parameters) {
-            return Err(self.failure(ExitCode::NotInstalled, format!("{what}; nothing was changed")));
-        }
-        match fits(kind, &self.parameters) {
+        match asserted(kind, &self.parameters).and_then(|()| fits(kind, &self.parameters)) {
             Ok(()) => Ok(self),
-            Err(what) => Err(self.failure(ExitCode::Configured, format!("{what}; nothing was changed"))),
+            Err(what) => Err(self.failure(ExitCode::NotInstalled, format!("{what}; nothing was changed"))),
         }
     }
 
-    /// What a monitor has seen, in the light of what the parameters take the node's toolstack for. "Not installed" reads as "not
-    /// running" to a cluster, so it is said only where nothing runs.
+    /// What a monitor has seen, in the light of what the parameters take the node's toolstack for. A probe that finds nothing says
+    /// "not installed", so that nothing is planned here; a guest that runs is left alone, and the recurring monitor says why.
     pub(super) fn as_asserted(&self, seen: Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
         let Err(what) = asserted(self.toolstack.kind(), &self.parameters) else { return seen };
         match seen {
-            Ok(ExitCode::NotRunning) => Err(self.failure(ExitCode::NotInstalled, what)),
-            Ok(_) => Err(self.generic(format!("{what}; and it runs here"))),
-            Err(failure) => Err(self.generic(format!("{what}; and {failure}"))),
+            Ok(ExitCode::NotRunning) if self.environment.is_probe() => {
+                Err(self.failure(ExitCode::NotInstalled, what))
+            }
+            Ok(ExitCode::Success) if !self.environment.is_probe() => {
+                Err(self.failure(ExitCode::Degraded, format!("it runs; but {what}")))
+            }
+            Ok(code) => {
+                log::warn!("domain={} {what}", self.domain);
+                Ok(code)
+            }
+            Err(failure) => Err(failure.context(what)),
         }
     }
 }

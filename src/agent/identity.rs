@@ -100,7 +100,9 @@ pub(super) fn resolve(
         }
         Err(error) => {
             let code = match &error {
-                ToolstackError::Config { .. } => ExitCode::Configured,
+                // A file of this node's; what is wrong with it may be wrong here alone.
+                ToolstackError::Config { .. } if action == Action::Start => ExitCode::NotInstalled,
+                ToolstackError::Config { .. } => ExitCode::Generic,
                 error if error.is_missing() => ExitCode::NotInstalled,
                 ToolstackError::Command(_)
                 | ToolstackError::Unreadable { .. }
@@ -111,6 +113,11 @@ pub(super) fn resolve(
                 .context("the name of the domain cannot be told; nothing was changed"))
         }
     }
+}
+
+/// The name that was kept, if any: of before, where the parameter `name` cannot be one now.
+pub(super) fn before(root: &Root, resource: &str) -> Option<DomainName> {
+    read(&kept_at(root, resource)).map(|kept| kept.domain)
 }
 
 fn read(path: &Path) -> Option<Identity> {

@@ -6,8 +6,7 @@ use crate::ocf::exit_code::ExitCode;
 use crate::ocf::metadata;
 
 /// How the agent is called.
-pub(super) const USAGE: &str =
-    "usage: Xen {start|stop|monitor|status|migrate_to|migrate_from|validate-all|meta-data|usage}";
+pub(super) const USAGE: &str = "usage: Xen {start|stop|monitor|status|migrate_to|migrate_from|reload-agent|validate-all|meta-data|usage}";
 
 /// Prints the metadata.
 ///

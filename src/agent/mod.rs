@@ -14,7 +14,7 @@ use crate::handoff::{Effect, Event, Phase};
 use crate::host::{NodeName, Root};
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
-use crate::ocf::parameters::Parameters;
+use crate::ocf::parameters::{BadParameter, Parameters};
 use crate::toolstack::{self, Toolstack};
 use crate::transfer::settle;
 use crate::transport::{Transport, ssh::Ssh};
@@ -30,6 +30,7 @@ mod line;
 pub mod meta_data;
 pub mod migrate_from;
 pub mod migrate_to;
+mod mistakes;
 pub mod monitor;
 mod obstacle;
 mod room;
@@ -69,6 +70,8 @@ pub enum Action {
     MigrateTo,
     /// Say that it has arrived.
     MigrateFrom,
+    /// Take note of parameters that have changed, with the domain running.
+    ReloadAgent,
     /// Check the parameters.
     ValidateAll,
     /// Print the metadata.
@@ -86,6 +89,7 @@ impl Action {
             "monitor" | "status" => Self::Monitor,
             "migrate_to" => Self::MigrateTo,
             "migrate_from" => Self::MigrateFrom,
+            "reload-agent" => Self::ReloadAgent,
             "validate-all" => Self::ValidateAll,
             "meta-data" => Self::MetaData,
             "usage" | "help" => Self::Usage,
@@ -101,6 +105,7 @@ impl Action {
             Self::Monitor => "monitor",
             Self::MigrateTo => "migrate_to",
             Self::MigrateFrom => "migrate_from",
+            Self::ReloadAgent => "reload-agent",
             Self::ValidateAll => "validate-all",
             Self::MetaData => "meta-data",
             Self::Usage => "usage",
@@ -113,7 +118,7 @@ impl Action {
             Self::Start | Self::MigrateTo => 300,
             Self::Stop => 180,
             Self::MigrateFrom => 120,
-            Self::Monitor | Self::ValidateAll => 30,
+            Self::Monitor | Self::ReloadAgent | Self::ValidateAll => 30,
             Self::MetaData | Self::Usage => 5,
         })
     }
@@ -126,6 +131,8 @@ pub struct Agent {
     pub environment: Environment,
     /// The resource's parameters.
     pub parameters: Parameters,
+    /// Those that cannot be used. What counts instead is in `parameters`.
+    pub mistakes: Vec<BadParameter>,
     /// The resource's id.
     pub resource: String,
     /// The domain that it manages.
@@ -160,22 +167,19 @@ pub fn run(action: &str, environment: &Environment) -> Result<ExitCode, Failure>
         let what = format!("no such action: {action:?}; {}", meta_data::USAGE);
         return Err(unready(Failure::new(ExitCode::Unimplemented, what)));
     };
-    let agent = || Agent::new(action, environment).map_err(unready);
-    match action {
-        Action::MetaData => {
-            meta_data::print().or_exit(ExitCode::Generic, "printing the metadata").map_err(unready)
+    let done = match action {
+        Action::MetaData => meta_data::print().or_exit(ExitCode::Generic, "printing the metadata"),
+        Action::Usage => meta_data::print_usage().or_exit(ExitCode::Generic, "printing the usage"),
+        Action::ValidateAll => validate_all::validate(environment),
+        Action::ReloadAgent => Ok(mistakes::reload(environment)),
+        Action::Start | Action::Stop | Action::Monitor | Action::MigrateTo | Action::MigrateFrom => {
+            match Agent::new(action, environment) {
+                Ok(agent) => return agent.act(action),
+                Err(failure) => mistakes::without_xen(action, environment, failure),
+            }
         }
-        Action::Usage => {
-            meta_data::print_usage().or_exit(ExitCode::Generic, "printing the usage").map_err(unready)
-        }
-        Action::ValidateAll => validate_all::validate(environment).map_err(unready),
-        Action::Monitor => agent().and_then(|agent| agent.as_asserted(agent.monitor())),
-        Action::Start => agent().and_then(|agent| agent.fit()?.start()),
-        // What is here has to be ended, by whatever runs it.
-        Action::Stop => agent()?.stop(),
-        Action::MigrateTo => agent().and_then(|agent| agent.fit()?.migrate_to()),
-        Action::MigrateFrom => agent().and_then(|agent| agent.fit()?.migrate_from()),
-    }
+    };
+    done.map_err(unready)
 }
 
 /// The part of a timeout that is kept for saying why: a tenth, at least half a second, at most five.
@@ -184,15 +188,37 @@ fn margin(timeout: Duration) -> Duration {
 }
 
 impl Agent {
+    fn act(self, action: Action) -> Result<ExitCode, Failure> {
+        match action {
+            Action::Start => {
+                self.can_begin()?;
+                self.fit()?.start()
+            }
+            // What is here has to be ended, by whatever runs it.
+            Action::Stop => self.stop(),
+            Action::MigrateTo => self.migrate_to(),
+            Action::MigrateFrom => self.migrate_from(),
+            _ => self.as_asserted(self.monitor()),
+        }
+    }
+
     fn new(action: Action, environment: &Environment) -> Result<Self, Failure> {
-        let parameters =
-            Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
+        let (parameters, mistakes) = mistakes::parameters(environment);
         let root = environment.root.clone();
         let timeout = environment.timeout.unwrap_or_else(|| action.advised_timeout());
         let toolstack = toolstack::of(&root);
         let cluster = detect_reached(&root, &parameters.reach);
         let resource = environment.resource.clone().unwrap_or_else(|| "default".to_owned());
-        let domain = identity::resolve(&root, &resource, &parameters, toolstack.as_ref(), action)?;
+        if action == Action::Start {
+            mistakes::says_which_guest(toolstack.kind(), &parameters, &mistakes)?;
+        }
+        // What runs here under a name that is none now was started under the one of before.
+        let is_misnamed = mistakes.iter().any(|bad| bad.name == "name");
+        let before = is_misnamed.then(|| identity::before(&root, &resource)).flatten();
+        let domain = match before {
+            Some(before) => before,
+            None => identity::resolve(&root, &resource, &parameters, toolstack.as_ref(), action)?,
+        };
         Ok(Self {
             transport: Rc::new(Ssh::new(&root, &parameters.reach, Rc::clone(&cluster))),
             node: environment.on_node.clone().unwrap_or_else(NodeName::of_this_host),
@@ -200,6 +226,7 @@ impl Agent {
             store: Store::new(root.state_folder()),
             environment: environment.clone(),
             parameters,
+            mistakes,
             resource,
             domain,
             toolstack,
@@ -267,15 +294,14 @@ impl Agent {
         if !self.toolstack.kind().has_files() {
             return Ok(None);
         }
-        let missing = |what: String| self.failure(ExitCode::NotInstalled, what);
         let Some(path) = self.parameters.xmfile.as_deref() else {
-            return Err(missing("parameter xmfile is not set; nothing was changed".to_owned()));
+            self.may_boot()?;
+            let what = "parameter xmfile is required and not set; nothing was changed";
+            return Err(self.failure(ExitCode::Configured, what));
         };
         if !path.is_file() {
-            return Err(missing(format!(
-                "no configuration file {} on this node; nothing was changed",
-                path.display()
-            )));
+            let what = format!("no configuration file {} on this node; nothing was changed", path.display());
+            return Err(self.failure(ExitCode::NotInstalled, what));
         }
         Ok(Some(path))
     }

@@ -15,7 +15,7 @@
 //! | being created, rebooting, being destroyed | | look again |
 //! | rebooting, and no daemon of xl's to do it | | error |
 //! | absent | | not running |
-//! | xl did not answer | | error |
+//! | xl did not answer | | error; to a probe, where another node says that it runs there: not installed here |
 //!
 //! A transfer that broke off here is settled first, as by a start or stop.
 //!
@@ -29,6 +29,7 @@ use super::{Agent, LIST_LIMIT, LOOK_AGAIN};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Presence;
 use crate::handoff::Phase;
+use crate::handoff::evidence::PeerSays;
 use crate::ocf::exit_code::{ExitCode, Failure};
 use crate::transfer::settle;
 
@@ -50,6 +51,8 @@ pub enum Verdict {
     NotRunning,
     /// Neither.
     Failed(String),
+    /// The toolstack did not say.
+    Unknown(String),
     /// It is about to change; the text says what it is now.
     LookAgain(String),
 }
@@ -58,7 +61,8 @@ impl Agent {
     /// Says whether the domain runs here, as the cluster is to see it.
     ///
     /// # Errors
-    /// `Generic` whenever it neither runs in good health nor is cleanly stopped; `Degraded` for a paused domain.
+    /// `Generic` whenever it neither runs in good health nor is cleanly stopped; `Degraded` for a paused domain, and for one that runs with
+    /// a parameter that cannot be used.
     pub(super) fn monitor(&self) -> Result<ExitCode, Failure> {
         let mut last = String::new();
         let verdict = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.look() {
@@ -76,13 +80,34 @@ impl Agent {
                 self.tell_utilization();
                 self.share_memory();
                 self.check_health().map_err(|why| self.generic(why))?;
-                Ok(ExitCode::Success)
+                self.runs_with_mistakes()
             }
             Some(Ok(Verdict::NotRunning)) => Ok(ExitCode::NotRunning),
             Some(Ok(Verdict::Degraded(what))) => Err(self.failure(ExitCode::Degraded, what)),
             Some(Ok(Verdict::Failed(what) | Verdict::LookAgain(what))) => Err(self.generic(what)),
+            Some(Ok(Verdict::Unknown(why))) => Err(self.unknown(&why)),
             Some(Err(failure)) => Err(failure),
             None => Err(self.generic(format!("{last}, and that did not change in time"))),
+        }
+    }
+
+    /// A probe that fails is taken for a second copy: the cluster would stop the one that runs elsewhere. Where a node says that it
+    /// has it, there is none here, and nothing should be started here.
+    fn unknown(&self, why: &str) -> Failure {
+        let runs_at = || {
+            let reports = self.ask(&self.known_peers().ok()?, Vec::new(), self.parameters.peer_timeout);
+            reports.into_iter().find_map(|report| match report.says {
+                PeerSays::Stands { presence: Presence::Running(_), .. } => Some(report.node),
+                _ => None,
+            })
+        };
+        let asks = self.environment.is_probe() && self.environment.is_called_by_a_cluster();
+        match asks.then(runs_at).flatten() {
+            Some(node) => {
+                let what = format!("{why}; it runs on {node}: nothing is started here before a refresh");
+                self.failure(ExitCode::NotInstalled, what)
+            }
+            None => self.generic(why),
         }
     }
 
@@ -116,7 +141,7 @@ pub fn judge(
 ) -> Verdict {
     let offered = phase.is_offered_away();
     match presence {
-        Presence::Unknown(why) => Verdict::Failed(format!("whether it runs cannot be told: {why}")),
+        Presence::Unknown(why) => Verdict::Unknown(format!("whether it runs cannot be told: {why}")),
         // The cluster was told that it is stopped here, and goes on being told so until the offer ends.
         Presence::Running(_) | Presence::Paused(_) | Presence::Frozen(_) | Presence::MigratedAway(_)
             if offered =>

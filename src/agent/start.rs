@@ -412,7 +412,7 @@ impl Agent {
     ///
     /// # Errors
     /// Why they are not known.
-    fn known_peers(&self) -> Result<Vec<Peer>, String> {
+    pub(super) fn known_peers(&self) -> Result<Vec<Peer>, String> {
         match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => Ok(peers),
             Err(ClusterError::NotRunning) if !self.environment.is_called_by_a_cluster() => {
@@ -431,7 +431,7 @@ impl Agent {
     }
 
     /// Asks every other node that has not said it already.
-    fn ask(&self, known: &[Peer], heard: Vec<PeerReport>, patience: Duration) -> Vec<PeerReport> {
+    pub(super) fn ask(&self, known: &[Peer], heard: Vec<PeerReport>, patience: Duration) -> Vec<PeerReport> {
         let open: Vec<&Peer> =
             known.iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
         let nodes: Vec<NodeName> = open.iter().map(|peer| peer.node.clone()).collect();
@@ -456,6 +456,7 @@ impl Agent {
         if self.deadline.left() < BOOT_NEEDS {
             return Ok(Round::Again("there was no time left to boot it".to_owned()));
         }
+        self.may_boot()?;
         let file = self.config_file()?;
         let _room = match self.make_room(self.deadline.less(BOOT_NEEDS)) {
             Ok(room) => room,

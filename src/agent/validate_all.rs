@@ -26,7 +26,7 @@ const ELSEWHERE_LIMIT: Duration = Duration::from_secs(20);
 /// Checks every parameter, the configuration file, and the tools.
 ///
 /// # Errors
-/// `Configured` for a value that is wrong on every node, `NotInstalled` for what this node lacks.
+/// `Configured` for a value that is wrong on every node, `NotInstalled` for what this node lacks or cannot use.
 pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     let parameters =
         Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
@@ -34,7 +34,7 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     let kind = toolstack.kind();
     fitness::asserted(kind, &parameters).map_err(|what| Failure::new(ExitCode::NotInstalled, what))?;
     toolstack.installed().or_exit(ExitCode::NotInstalled, "this node has no toolstack")?;
-    fitness::fits(kind, &parameters).map_err(|what| Failure::new(ExitCode::Configured, what))?;
+    fitness::fits(kind, &parameters).map_err(|what| Failure::new(ExitCode::NotInstalled, what))?;
     if !kind.has_files() {
         if parameters.name.is_none() {
             let what = format!("parameter name is required where the toolstack is {kind}, and not set");
@@ -54,7 +54,9 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     }
     match toolstack.read_config(file, LIST_LIMIT) {
         Ok(config) => log::debug!("the configuration names {}", config.name),
-        Err(error @ ToolstackError::Config { .. }) => return Err(Failure::new(ExitCode::Configured, error)),
+        Err(error @ ToolstackError::Config { .. }) => {
+            return Err(Failure::new(ExitCode::NotInstalled, error));
+        }
         Err(error) => return Err(Failure::new(ExitCode::Generic, error)),
     }
     warn_of_no_key(environment, &parameters, kind);

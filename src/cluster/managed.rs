@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::xml::Element;
-use crate::ocf::parameters::parse_span;
+use crate::ocf::span::parse_timeout;
 
 /// What Pacemaker gives an operation that sets no timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -18,7 +18,10 @@ pub struct ManagedDomain {
     /// Its parameters.
     pub parameters: BTreeMap<String, String>,
     /// How long each operation may take: start, stop, migrate_to, ... Empty where the cluster manager has no limits.
+    /// One whose timeout Pacemaker cannot read is in `unreadable` instead.
     pub timeouts: BTreeMap<String, Duration>,
+    /// The operations whose timeout nobody can say, with what is written there.
+    pub unreadable: BTreeMap<String, String>,
     /// Whether the cluster may migrate it by itself.
     pub allow_migrate: bool,
     /// Its priority, which decides who goes first where not all can.
@@ -40,8 +43,7 @@ pub(super) fn read(cib: &Element, provider: &str) -> Vec<ManagedDomain> {
         .every("op_defaults")
         .flat_map(|defaults| defaults.every("nvpair"))
         .find(|pair| pair.get("name") == Some("timeout"))
-        .and_then(|pair| parse_span(pair.get("value")?).ok())
-        .unwrap_or(DEFAULT_TIMEOUT);
+        .and_then(|pair| pair.get("value"));
     let defaults: Vec<&Element> = configuration.child("rsc_defaults").into_iter().collect();
     let templates: Vec<&Element> = resources.every("template").collect();
     resources
@@ -65,10 +67,12 @@ pub(super) fn read(cib: &Element, provider: &str) -> Vec<ManagedDomain> {
                 });
                 let meta: Vec<&Element> =
                     defaults.iter().copied().chain(around).chain(sources.iter().copied()).collect();
+                let (timeouts, unreadable) = timeouts(&sources, default);
                 ManagedDomain {
                     resource: id.to_owned(),
                     parameters: pairs(&sources, "instance_attributes"),
-                    timeouts: timeouts(&sources, default),
+                    timeouts,
+                    unreadable,
                     allow_migrate: pairs(&sources, "meta_attributes")
                         .get("allow-migrate")
                         .is_some_and(|value| matches!(value.as_str(), "true" | "1" | "yes" | "on")),
@@ -99,19 +103,29 @@ fn score(text: &str) -> i64 {
     }
 }
 
-fn timeouts(sources: &[&Element], default: Duration) -> BTreeMap<String, Duration> {
-    let mut all: BTreeMap<String, Duration> = ["start", "stop", "monitor", "migrate_to", "migrate_from"]
-        .map(|name| (name.to_owned(), default))
-        .into();
+/// What each operation's timeout is, and those of which that is not known.
+fn timeouts(
+    sources: &[&Element],
+    default: Option<&str>,
+) -> (BTreeMap<String, Duration>, BTreeMap<String, String>) {
+    let mut said: BTreeMap<&str, Option<&str>> =
+        ["start", "stop", "monitor", "migrate_to", "migrate_from"].map(|name| (name, default)).into();
     for op in sources.iter().flat_map(|element| element.every("op")) {
         let Some(name) = op.get("name") else { continue };
         let inside = op.every("nvpair").find(|pair| pair.get("name") == Some("timeout"));
         let set = op.get("timeout").or_else(|| inside?.get("value"));
-        if let Some(timeout) = set.and_then(|text| parse_span(text).ok()) {
-            all.insert(name.to_owned(), timeout);
+        if set.is_some() {
+            said.insert(name, set);
         }
     }
-    all
+    let (mut timeouts, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
+    for (name, text) in said {
+        match text.map_or(Some(DEFAULT_TIMEOUT), parse_timeout) {
+            Some(timeout) => drop(timeouts.insert(name.to_owned(), timeout)),
+            None => drop(unreadable.insert(name.to_owned(), text.unwrap_or_default().to_owned())),
+        }
+    }
+    (timeouts, unreadable)
 }
 
 #[cfg(test)]
@@ -129,7 +143,9 @@ mod tests {
             <primitive id="x0" template="vm"><instance_attributes id="i"><nvpair id="f" name="xmfile"
             value="/etc/xen/x0.cfg"/></instance_attributes><operations><op id="o2" name="start" timeout="5min"/>
             </operations></primitive>
-            <primitive id="old" class="ocf" provider="heartbeat" type="Xen"/>
+            <primitive id="old" class="ocf" provider="heartbeat" type="Xen"><operations><op id="o3" name="start"
+            timeout="600S"/><op id="o4" name="stop" timeout="10Min"/><op id="o5" name="monitor" timeout="PT2M"/></operations>
+            </primitive>
             <group id="g"><meta_attributes id="gm"><nvpair id="gp" name="priority" value="50"/></meta_attributes><primitive id="x1" class="ocf" provider="handoff" type="Xen"><instance_attributes id="j">
             <nvpair id="n" name="name" value="web"/></instance_attributes></primitive></group>
             </resources></configuration></cib>"#;
@@ -140,7 +156,13 @@ mod tests {
         assert_eq!(x0.parameters["xmfile"], "/etc/xen/x0.cfg");
         let seconds = |name: &str| x0.timeouts[name].as_secs();
         assert_eq!((seconds("start"), seconds("stop"), seconds("migrate_to")), (300, 180, 30));
-        assert_eq!(read(&cib, "heartbeat")[0].resource, "old");
+        let old = &read(&cib, "heartbeat")[0];
+        assert_eq!(
+            (old.resource.as_str(), old.timeouts["start"].as_secs(), old.timeouts["stop"].as_secs()),
+            ("old", 600, 600)
+        );
+        assert_eq!(old.timeouts.get("monitor"), None, "what cannot be read is no default");
+        assert_eq!(old.unreadable["monitor"], "PT2M");
         assert_eq!((x0.priority, x1.priority), (7, 50), "of all, and of its group");
         assert!(x1.is_called("web") && x1.is_called("x1") && !x1.allow_migrate);
     }

@@ -13,7 +13,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context;
 
@@ -25,6 +24,7 @@ use crate::host::Root;
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure};
 use crate::ocf::parameters::PARAMETERS;
+use crate::ocf::span::parse_span;
 
 /// The folder that Heartbeat looks for scripts in. Called from there, the executable is Heartbeat's.
 pub const FOLDER: &str = "resource.d";
@@ -50,7 +50,12 @@ const STATUS_UNKNOWN: u8 = 4;
 /// The agent's own [`Failure`], for the log; its exit status for Heartbeat is 1.
 pub fn run(arguments: &[String], environment: &Environment) -> Result<u8, Failure> {
     let refused = |what: String| Failure::new(ExitCode::Arguments, format!("{what}; {USAGE}"));
-    let (action, environment) = read(arguments, environment).map_err(refused)?;
+    let (action, environment, mistakes) = read(arguments, environment).map_err(refused)?;
+    match mistakes.first() {
+        Some(what) if action == Action::Start => return Err(refused(what.clone())),
+        // A stop that fails has Heartbeat restart the host, and a status that fails hides what runs.
+        _ => mistakes.iter().for_each(|what| log::warn!("{what}; it is not looked at")),
+    }
     match action {
         Action::Start | Action::Stop => agent::run(action.name(), &environment).map(|_| 0),
         _ => {
@@ -113,8 +118,11 @@ fn status(environment: &Environment) -> u8 {
     status
 }
 
-/// The action, and the environment that the agent would find under an OCF caller.
-fn read(arguments: &[String], environment: &Environment) -> Result<(Action, Environment), String> {
+/// The action, the environment that the agent would find under an OCF caller, and what is wrong with the other arguments.
+fn read(
+    arguments: &[String],
+    environment: &Environment,
+) -> Result<(Action, Environment, Vec<String>), String> {
     let [name, middle @ .., action] = arguments else {
         return Err("name and action are missing".to_owned());
     };
@@ -127,16 +135,15 @@ fn read(arguments: &[String], environment: &Environment) -> Result<(Action, Envi
     let mut environment = environment.clone();
     environment.resource = Some(name.clone());
     environment.parameters.insert("name".to_owned(), name.clone());
+    let mut mistakes = Vec::new();
     for (at, argument) in middle.iter().enumerate() {
         match argument.split_once('=') {
-            Some((TIMEOUT, seconds)) => {
-                let seconds = seconds
-                    .parse()
-                    .map_err(|_| format!("{argument:?}: {seconds:?} is no number of seconds"))?;
-                environment.timeout = Some(Duration::from_secs(seconds));
-            }
+            Some((TIMEOUT, seconds)) => match parse_span(seconds) {
+                Ok(timeout) => environment.timeout = Some(timeout),
+                Err(what) => mistakes.push(format!("{argument:?}: {what}")),
+            },
             Some((parameter, _)) if PARAMETERS.iter().all(|known| known.name != parameter) => {
-                return Err(format!("{argument:?}: there is no parameter {parameter}"));
+                mistakes.push(format!("{argument:?}: there is no parameter {parameter}"));
             }
             Some((parameter, value)) => {
                 environment.parameters.insert(parameter.to_owned(), value.to_owned());
@@ -144,14 +151,14 @@ fn read(arguments: &[String], environment: &Environment) -> Result<(Action, Envi
             None if at == 0 => {
                 environment.parameters.insert("xmfile".to_owned(), argument.clone());
             }
-            None => return Err(format!("{argument:?} is neither the configuration nor PARAMETER=VALUE")),
+            None => mistakes.push(format!("{argument:?} is neither the configuration nor PARAMETER=VALUE")),
         }
     }
     if !environment.parameters.contains_key("xmfile") {
         let file = usual_config(&environment.root, name);
         environment.parameters.insert("xmfile".to_owned(), file.to_string_lossy().into_owned());
     }
-    Ok((action, environment))
+    Ok((action, environment, mistakes))
 }
 
 /// Where a domain's configuration usually lies: with the ending on Debian, without it on CentOS.
@@ -163,6 +170,8 @@ fn usual_config(root: &Root, name: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
@@ -170,7 +179,8 @@ mod tests {
     }
 
     fn called(text: &str) -> Result<(Action, Environment), String> {
-        read(&words(text), &Environment::default())
+        let (action, set, mistakes) = read(&words(text), &Environment::default())?;
+        mistakes.into_iter().next().map_or(Ok((action, set)), Err)
     }
 
     #[test]
@@ -194,9 +204,23 @@ mod tests {
         assert!(called("x0 timeout=soon start").unwrap_err().contains("soon"));
     }
 
+    /// P8: Heartbeat restarts the host of a stop that fails.
+    #[test]
+    fn a_mistyped_argument_is_an_error_of_start_alone() {
+        let (_, set, mistakes) = read(
+            &words("x0 /etc/xen/x0.cfg handoff_timeoud=600 timeout=soon more handoff=never stop"),
+            &Environment::default(),
+        )
+        .unwrap();
+        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert_eq!((set.parameters["handoff"].as_str(), set.timeout), ("never", None), "the others count");
+        let refused = run(&words("x0 handoff_timeoud=600 start"), &Environment::default()).unwrap_err();
+        assert_eq!(refused.code, ExitCode::Arguments);
+    }
+
     #[test]
     fn by_hand_there_is_no_cluster_that_calls() {
-        let (_, set) = read(&words("x0 stop"), &Environment::default()).unwrap();
+        let (_, set) = called("x0 stop").unwrap();
         assert!(!set.is_called_by_a_cluster());
     }
 

@@ -1,6 +1,9 @@
 //! The agent's metadata, made from the tables of parameters and actions: what `meta-data` prints and `ocf/Xen.xml` keeps.
 //!
-//! `<version>` is 1.1, the text stays within `ra-api-1.dtd` (OCF 1.0's), because `ocf-tester` accepts nothing newer.
+//! `<version>` is 1.1: from 2.1.0 on Pacemaker then calls `reload-agent` for a change of parameters that are all `reloadable`. An older
+//! one knows `reload` alone, which would make a change of *every* parameter that is not unique restart nothing, of `xmfile` too: it is
+//! not offered. `ocf-tester` validates against `ra-api-1.dtd`, which is OCF 1.0's: what 1.1 adds is declared in the document's own
+//! subset.
 
 use std::fmt::Write;
 
@@ -18,7 +21,8 @@ pub struct Action {
     pub interval: Option<u32>,
 }
 
-/// Every action that the cluster may call, in the order of the metadata.
+/// Every action that the cluster may call, in the order of the metadata. (`usage` is there too, for a person: pcs would make an
+/// operation of whatever is listed here.)
 pub const ACTIONS: [Action; 9] = [
     Action { name: "start", timeout: 300, interval: None },
     Action { name: "stop", timeout: 180, interval: None },
@@ -26,9 +30,9 @@ pub const ACTIONS: [Action; 9] = [
     Action { name: "migrate_from", timeout: 120, interval: None },
     Action { name: "monitor", timeout: 30, interval: Some(10) },
     Action { name: "status", timeout: 30, interval: Some(10) },
+    Action { name: "reload-agent", timeout: 30, interval: None },
     Action { name: "meta-data", timeout: 5, interval: None },
     Action { name: "validate-all", timeout: 30, interval: None },
-    Action { name: "usage", timeout: 5, interval: None },
 ];
 
 /// The agent in one line.
@@ -48,10 +52,17 @@ A domain is never started while another node might be running it. Where that can
 
 /// The whole document.
 pub fn document() -> String {
-    let mut xml = String::from(
-        "<?xml version=\"1.0\"?>\n<!DOCTYPE resource-agent SYSTEM \"ra-api-1.dtd\">\n\
-         <resource-agent name=\"Xen\" version=\"",
+    let names: Vec<&str> = ACTIONS.iter().map(|action| action.name).collect();
+    let mut xml = String::from("<?xml version=\"1.0\"?>\n");
+    push(
+        &mut xml,
+        format_args!(
+            "<!DOCTYPE resource-agent SYSTEM \"ra-api-1.dtd\" [\n<!ATTLIST parameter reloadable (0|1) \"0\">\n\
+             <!ATTLIST action name ({}) #REQUIRED>\n]>\n",
+            names.join("|")
+        ),
     );
+    xml.push_str("<resource-agent name=\"Xen\" version=\"");
     xml.push_str(crate::VERSION);
     xml.push_str("\">\n<version>1.1</version>\n\n");
     describe(&mut xml, "", LONG, SHORT);
@@ -88,10 +99,11 @@ fn add_parameter(xml: &mut String, parameter: &Parameter) {
     push(
         xml,
         format_args!(
-            "<parameter name=\"{}\" required=\"{}\" unique=\"{}\">\n",
+            "<parameter name=\"{}\" required=\"{}\" unique=\"{}\" reloadable=\"{}\">\n",
             parameter.name,
             flag(parameter.required),
-            flag(parameter.unique)
+            flag(parameter.unique),
+            flag(parameter.reloadable)
         ),
     );
     describe(xml, "  ", parameter.long, parameter.short);
@@ -124,6 +136,13 @@ mod tests {
             kept == document(),
             "ocf/Xen.xml differs from meta-data: run `make man` and commit the result"
         );
+    }
+
+    #[test]
+    fn an_older_pacemaker_is_not_told_that_every_parameter_can_be_reloaded() {
+        let document = document();
+        assert!(document.contains("<action name=\"reload-agent\""));
+        assert!(!document.contains("name=\"reload\"") && !document.contains("name=\"usage\""));
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! Names and meanings are those of `ocf:heartbeat:Xen` (resource-agents 4.12), so that a resource moves over by a change
 //! of its provider; the handoff's own stand at the end.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::span::parse_span;
 use crate::domain::DomainName;
 use crate::toolstack;
 use crate::transfer::terms::{Compression, Terms};
@@ -21,7 +23,7 @@ pub enum Kind {
     Integer,
     /// One of OCF's words for true and false.
     Boolean,
-    /// A span of time: seconds, or a number with `ms`, `s`, `min`, `h`.
+    /// A span of time, as [`parse_span`] reads it.
     Time,
 }
 
@@ -38,6 +40,8 @@ pub struct Parameter {
     pub required: bool,
     /// Whether no two resources may have the same value.
     pub unique: bool,
+    /// Whether the running guest is not concerned: a change restarts nothing, `reload-agent` takes note of it.
+    pub reloadable: bool,
     /// One line.
     pub short: &'static str,
     /// All that an operator needs to know.
@@ -50,12 +54,13 @@ pub const PARAMETERS: [Parameter; 25] = [
         name: "xmfile",
         kind: Kind::Text,
         default: "/etc/xen/vm/MyDomU",
-        required: false,
+        required: true,
         unique: false,
+        reloadable: false,
         short: "Xen domain configuration file",
         long: "Absolute path of the domain configuration file (xl.cfg(5), xmdomain.cfg(5)). It must be present, with the same \
-               content, on every node that the domain may run on. It has to be set, except where the toolstack is xe, which has no \
-               such files: there name says which VM it is.",
+               content, on every node that the domain may run on. Where the toolstack is xe, which has no such files, name says \
+               which VM it is and this is not read: set it to /dev/null there, since pcs and crm insist on a value.",
     },
     Parameter {
         name: "name",
@@ -63,6 +68,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "",
         required: false,
         unique: false,
+        reloadable: false,
         short: "Name of the domain",
         long: "Name of the domain, overriding the one in the configuration file. Set it where the file may be out of \
                reach, for example on a file system that the cluster mounts: without it, the name is what xl reads from \
@@ -76,6 +82,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Time for an orderly shutdown",
         long: "How long the guest may take to shut down, in seconds, before the domain is destroyed. Unset: two thirds \
                of the stop operation's timeout. 0: destroy at once.",
@@ -86,6 +93,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "false",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Shut down by the ACPI power button",
         long: "Shut the guest down by an ACPI power button event (xl trigger NAME power) instead of xl shutdown: for \
                fully virtualised guests without Xen drivers. Not with xe.",
@@ -96,6 +104,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "false",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Make room for the domain out of the memory of others",
         long: "Before this domain is booted or arrives here, and too little memory is free: ask the other running domains \
                whose own resources have this parameter for exactly what is missing (xl mem-set), each in proportion to what it \
@@ -109,6 +118,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Folder that a stop saves the domain's memory to",
         long: "Absolute path of a folder, local or shared by all nodes, with room for the domain's memory. A stop after which the \
                cluster will not start the domain anywhere (disabled, all nodes leaving) saves it there (xl save) instead of shutting \
@@ -124,6 +134,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Node attribute with the address for migrations",
         long: "Name of a node attribute (crm_attribute --type nodes) that holds the address by which a node is reached \
                for migrations. Where a node has no such attribute, its name is used. Wins over \
@@ -135,6 +146,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "512",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Memory that dom0 keeps, in MiB",
         long: "Memory that dom0 keeps with allow_mem_management, in MiB. With autoballoon (xl.conf(5)) xl takes of dom0 for \
                a new domain, down to 128 MiB: room is then made out of other domains before dom0 would be left with less than \
@@ -146,6 +158,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Memory that this domain is always left with, in MiB",
         long: "With allow_mem_management: what others must leave to this domain, in MiB. Unset: half of what its \
                configuration file gives it.",
@@ -156,6 +169,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "false",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Keep the utilization attribute cpu",
         long: "Write the number of virtual processors to the resource's utilization attribute cpu. A recurring monitor does \
                it, and only when the number has changed, since every change of the cluster's configuration aborts the \
@@ -167,6 +181,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "false",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Keep the utilization attribute hv_memory",
         long: "Write the domain's memory, in MiB, to the resource's utilization attribute hv_memory, as \
                autoset_utilization_cpu does with the processors.",
@@ -177,6 +192,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Scripts that check the guest",
         long: "Absolute paths of scripts, separated by spaces, that must succeed for the domain to count as healthy. A \
                recurring monitor runs them all at once when the domain runs here, each with what is left of the \
@@ -189,6 +205,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "auto",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Whether stop may hand the running domain over: auto or never",
         long: "auto: when the cluster stops this resource here only to start it on another node, stop leaves the domain \
                running and offers it; start on the other node pulls it over by live migration. Every other stop, and \
@@ -201,6 +218,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "300",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Life of an offer",
         long: "How long an offered domain goes on running for another node to fetch it, in seconds. After that the node \
                that offered it withdraws the offer and shuts the domain down, because the cluster believes that it is \
@@ -212,6 +230,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "wait",
         required: false,
         unique: false,
+        reloadable: true,
         short: "What a start does about a source that does not answer: wait or fence",
         long: "A start finds an offer, and the node that made it does not answer. wait: keep trying until the start's \
                timeout, then fail with the reason; the domain is not booted. (A source that the cluster has lost and is \
@@ -225,6 +244,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Suffix of node names on the migration network",
         long: "Appended to a node's name to get its name on a dedicated migration network, before the first period of a \
                qualified name: node1 and -mig give node1-mig, node1.example.org gives node1-mig.example.org.",
@@ -235,6 +255,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "false",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Detach devices of the host before the domain moves",
         long: "Xen does not migrate a domain that has PCI devices of the host. true: they are detached (xl pci-detach) just before a \
                handoff or migration, and those that its configuration names are attached (xl pci-attach) where it runs then; if it \
@@ -249,6 +270,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "root",
         required: false,
         unique: false,
+        reloadable: true,
         short: "User of the transport's ssh connections",
         long: "User name by which the other node is reached. It must be allowed to run xl there.",
     },
@@ -258,6 +280,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "22",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Port of the transport's ssh connections",
         long: "TCP port of sshd on the other nodes, 1 to 65535.",
     },
@@ -267,6 +290,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "5",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Limit of one ssh connection attempt",
         long: "How long one attempt to reach another node may take, in seconds, 1 to 60. Twice this is the time that \
                stop spends to make sure that the planned target can reach this node back.",
@@ -277,6 +301,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "0",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Limit of a move's rate, in MiB/s",
         long: "How much of the network one move of this domain may use, in MiB/s (of 1048576 bytes), whether the cluster migrates \
                it or hands it over. 0: no limit. What goes over the connection counts: with migration_compression the domain \
@@ -289,6 +314,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "none",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Compression of a move's stream: none or zstd",
         long: "zstd: the domain's memory is compressed on its way, which pays where the network is slower than about 200 MiB/s \
                for each processor that dom0 can spare at both ends. none: it goes as it is, without passing through the \
@@ -300,6 +326,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "0",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Limit of a move until the guest is suspended",
         long: "How long a move may go on while the guest runs, in seconds from its begin. A move whose guest has not been \
                suspended for the last step by then is broken off: the guest runs on at the source as if nothing had been, \
@@ -313,6 +340,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "auto",
         required: false,
         unique: false,
+        reloadable: true,
         short: "The toolstack that the nodes are taken to have: auto, xl, xm or xe",
         long: "Which toolstack a node has is a fact of the node (xen-handoff(8), \"TOOLSTACKS\"), and this parameter does not change \
                it. xl, xm or xe: on a node with another one, the resource is not started, and validate-all says so. auto: any. Only \
@@ -324,6 +352,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         default: "10",
         required: false,
         unique: false,
+        reloadable: true,
         short: "Limit of a question to another node",
         long: "How long start waits for each other node's answer to the question whether the domain runs there, in \
                seconds, 1 to 300. Where a node has not answered, the next question may take twice as long, up to a third \
@@ -431,30 +460,40 @@ pub struct BadParameter {
     pub what: String,
 }
 
-/// Reads one parameter after the other out of what the caller set.
+/// Reads one parameter after the other out of what the caller set, and keeps account of what could not be used.
 #[derive(Debug)]
-struct Reader<'a>(&'a BTreeMap<String, String>);
+struct Reader<'a> {
+    set: &'a BTreeMap<String, String>,
+    bad: RefCell<Vec<BadParameter>>,
+}
 
 impl Reader<'_> {
     fn text(&self, name: &'static str) -> Option<&str> {
-        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.set.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    fn parsed<T>(
+    /// What it is set to; `None` where it is not set; `instead` where it is set to what cannot be used.
+    fn or<T>(
         &self,
         name: &'static str,
+        instead: Option<T>,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, BadParameter> {
-        self.text(name)
-            .map(|value| parse(value).map_err(|what| BadParameter { name, value: value.to_owned(), what }))
-            .transpose()
+    ) -> Option<T> {
+        let value = self.text(name)?;
+        match parse(value) {
+            Ok(read) => Some(read),
+            Err(what) => {
+                self.bad.borrow_mut().push(BadParameter { name, value: value.to_owned(), what });
+                instead
+            }
+        }
     }
 
-    fn span(
-        &self,
-        name: &'static str,
-        seconds: std::ops::RangeInclusive<u64>,
-    ) -> Result<Option<Duration>, BadParameter> {
+    fn parsed<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.or(name, None, parse)
+    }
+
+    fn span(&self, name: &'static str, seconds: std::ops::RangeInclusive<u64>) -> Option<Duration> {
         self.parsed(name, |value| {
             let span = parse_span(value)?;
             if seconds.contains(&span.as_secs()) {
@@ -465,8 +504,8 @@ impl Reader<'_> {
         })
     }
 
-    fn flag(&self, name: &'static str) -> Result<bool, BadParameter> {
-        Ok(self.parsed(name, parse_flag)?.unwrap_or(false))
+    fn flag(&self, name: &'static str) -> bool {
+        self.parsed(name, parse_flag).unwrap_or(false)
     }
 }
 
@@ -479,24 +518,6 @@ fn parse_flag(value: &str) -> Result<bool, String> {
     }
 }
 
-/// Seconds, or a number with a unit, as Pacemaker reads times.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn parse_span(value: &str) -> Result<Duration, String> {
-    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let number: u64 = value[..digits]
-        .parse()
-        .map_err(|_| "must be a time: seconds, or a number with ms, s, min or h".to_owned())?;
-    match value[digits..].trim() {
-        "" | "s" | "sec" => Ok(Duration::from_secs(number)),
-        "ms" | "msec" => Ok(Duration::from_millis(number)),
-        "m" | "min" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        "h" | "hr" => Ok(Duration::from_secs(number.saturating_mul(3600))),
-        unit => Err(format!("unknown unit {unit:?}: use ms, s, min or h")),
-    }
-}
-
 const DAY: u64 = 24 * 3600;
 
 impl Parameters {
@@ -505,50 +526,57 @@ impl Parameters {
     /// # Errors
     /// The first [`BadParameter`].
     pub fn read(set: &BTreeMap<String, String>) -> Result<Self, BadParameter> {
-        let reader = Reader(set);
+        let (read, bad) = Self::judge(set);
+        bad.into_iter().next().map_or(Ok(read), Err)
+    }
+
+    /// Reads every parameter. One that cannot be used counts as not set, and `handoff` as `never`: what is done for a guest that
+    /// runs already must not depend on a word that is mistyped.
+    pub fn judge(set: &BTreeMap<String, String>) -> (Self, Vec<BadParameter>) {
+        let reader = Reader { set, bad: RefCell::default() };
         let default = Reach::default();
-        Ok(Self {
-            xmfile: reader.parsed("xmfile", absolute_path)?,
-            snapshot: reader.parsed("snapshot", absolute_path)?,
-            toolstack: reader.parsed("toolstack", toolstack_kind)?.flatten(),
-            name: reader.parsed("name", |value| DomainName::new(value).map_err(|error| error.to_string()))?,
-            shutdown_timeout: reader.span("shutdown_timeout", 0..=DAY)?,
-            shutdown_acpi: reader.flag("shutdown_acpi")?,
+        let read = Self {
+            xmfile: reader.parsed("xmfile", absolute_path),
+            snapshot: reader.parsed("snapshot", absolute_path),
+            toolstack: reader.parsed("toolstack", toolstack_kind).flatten(),
+            name: reader.parsed("name", |value| DomainName::new(value).map_err(|error| error.to_string())),
+            shutdown_timeout: reader.span("shutdown_timeout", 0..=DAY),
+            shutdown_acpi: reader.flag("shutdown_acpi"),
             handoff: reader
-                .parsed("handoff", |value| match value {
+                .or("handoff", Some(HandoffMode::Never), |value| match value {
                     "auto" => Ok(HandoffMode::Auto),
                     "never" => Ok(HandoffMode::Never),
                     _ => Err("must be auto or never".to_owned()),
-                })?
+                })
                 .unwrap_or(HandoffMode::Auto),
-            handoff_timeout: reader.span("handoff_timeout", 10..=DAY)?.unwrap_or(Duration::from_secs(300)),
+            handoff_timeout: reader.span("handoff_timeout", 10..=DAY).unwrap_or(Duration::from_secs(300)),
             unreachable: reader
                 .parsed("handoff_unreachable", |value| match value {
                     "wait" => Ok(Unreachable::Wait),
                     "fence" => Ok(Unreachable::Fence),
                     _ => Err("must be wait or fence".to_owned()),
-                })?
+                })
                 .unwrap_or(Unreachable::Wait),
-            peer_timeout: reader.span("handoff_peer_timeout", 1..=300)?.unwrap_or(Duration::from_secs(10)),
-            monitor_scripts: reader.parsed("monitor_scripts", scripts)?.unwrap_or_default(),
-            autoset_cpu: reader.flag("autoset_utilization_cpu")?,
-            autoset_memory: reader.flag("autoset_utilization_hv_memory")?,
-            detach_pci: reader.flag("migration_detach_pci")?,
-            share_memory: reader.flag("allow_mem_management")?,
-            dom0_keeps_mib: reader.parsed("reserved_Dom0_memory", mib)?.unwrap_or(512),
-            memory_floor_mib: reader.parsed("memory_floor", mib)?,
+            peer_timeout: reader.span("handoff_peer_timeout", 1..=300).unwrap_or(Duration::from_secs(10)),
+            monitor_scripts: reader.parsed("monitor_scripts", scripts).unwrap_or_default(),
+            autoset_cpu: reader.flag("autoset_utilization_cpu"),
+            autoset_memory: reader.flag("autoset_utilization_hv_memory"),
+            detach_pci: reader.flag("migration_detach_pci"),
+            share_memory: reader.flag("allow_mem_management"),
+            dom0_keeps_mib: reader.parsed("reserved_Dom0_memory", mib).unwrap_or(512),
+            memory_floor_mib: reader.parsed("memory_floor", mib),
             reach: Reach {
-                user: reader.parsed("migration_user", user_name)?.unwrap_or(default.user),
+                user: reader.parsed("migration_user", user_name).unwrap_or(default.user),
                 port: reader
                     .parsed("migration_port", |value| match value.parse() {
                         Ok(port @ 1..) => Ok(port),
                         _ => Err("must be a TCP port, 1 to 65535".to_owned()),
-                    })?
+                    })
                     .unwrap_or(default.port),
-                suffix: reader.parsed("migration_network_suffix", name_part)?.unwrap_or_default(),
-                attribute: reader.parsed("node_ip_attribute", name_part)?.unwrap_or_default(),
+                suffix: reader.parsed("migration_network_suffix", name_part).unwrap_or_default(),
+                attribute: reader.parsed("node_ip_attribute", name_part).unwrap_or_default(),
                 connect_timeout: reader
-                    .span("migration_connect_timeout", 1..=60)?
+                    .span("migration_connect_timeout", 1..=60)
                     .unwrap_or(default.connect_timeout),
             },
             terms: Terms {
@@ -556,21 +584,22 @@ impl Parameters {
                     .parsed("migration_rate", |value| match value.parse() {
                         Ok(rate @ 0..=1_000_000) => Ok(rate),
                         _ => Err("must be a whole number of MiB/s; 0 for no limit".to_owned()),
-                    })?
+                    })
                     .filter(|rate| *rate > 0),
                 compression: reader
                     .parsed("migration_compression", |value| match value {
                         "none" => Ok(Compression::None),
                         "zstd" => Ok(Compression::Zstd),
                         _ => Err("must be none or zstd".to_owned()),
-                    })?
+                    })
                     .unwrap_or_default(),
                 deadline: reader
-                    .span("migration_deadline", 0..=DAY)?
+                    .span("migration_deadline", 0..=DAY)
                     .map(|span| span.as_secs())
                     .filter(|seconds| *seconds > 0),
             },
-        })
+        };
+        (read, reader.bad.into_inner())
     }
 }
 
@@ -664,10 +693,32 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_with_their_units() {
-        assert_eq!(parse_span("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_span("2min"), Ok(Duration::from_secs(120)));
-        assert_eq!(parse_span("1500ms"), Ok(Duration::from_millis(1500)));
-        assert!(parse_span("min").is_err());
+    fn what_cannot_be_used_counts_as_not_set_and_the_handoff_as_never() {
+        let (read, bad) = Parameters::judge(&set(&[
+            ("handoff", "yes"),
+            ("shutdown_timeout", "abc"),
+            ("migration_rate", "50M"),
+            ("name", "x0--incoming"),
+            ("migration_port", "2222"),
+        ]));
+        let named: Vec<&str> = bad.iter().map(|bad| bad.name).collect();
+        assert_eq!(named, ["name", "shutdown_timeout", "handoff", "migration_rate"]);
+        assert_eq!(
+            bad[3].to_string(),
+            "parameter migration_rate=\"50M\": must be a whole number of MiB/s; 0 for no limit"
+        );
+        let mut expected = Parameters::judge(&set(&[("migration_port", "2222")])).0;
+        expected.handoff = HandoffMode::Never;
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn only_what_says_which_guest_it_is_restarts_it() {
+        let restarts: Vec<&str> = PARAMETERS
+            .iter()
+            .filter(|parameter| !parameter.reloadable)
+            .map(|parameter| parameter.name)
+            .collect();
+        assert_eq!(restarts, ["xmfile", "name"]);
     }
 }

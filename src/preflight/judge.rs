@@ -50,6 +50,13 @@ pub fn judge(needs: &Needs, here: Option<&HostFacts>, there: &Facts) -> Vec<Chec
 /// shown, in MiB/s.
 pub fn limits(managed: &ManagedDomain, memory_mib: u64, measured: Option<f64>, terms: &Terms) -> Vec<Check> {
     let operation = if managed.allow_migrate { "migrate_to" } else { "start" };
+    if let Some(text) = managed.unreadable.get(operation) {
+        let found = format!(
+            "the timeout {text:?} of {operation} could not be read, and Pacemaker takes its default for it"
+        );
+        let advice = format!("pcs resource update {} op {operation} timeout=300s", managed.resource);
+        return vec![Check::not("timeouts", Verdict::Unknown, found, advice)];
+    }
     let Some(limit) = managed.timeouts.get(operation).map(Duration::as_secs) else { return Vec::new() };
     let Some(rate) = expected_rate(measured, terms) else {
         let found =

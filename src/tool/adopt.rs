@@ -78,13 +78,14 @@ fn shown(words: &[String]) -> String {
     words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// Limits that are too small for a move.
+/// Limits that are too small for a move, or that nobody can read.
 fn hints(managed: &ManagedDomain) -> Vec<String> {
     [("start", 300), ("stop", 180), ("migrate_to", 300)]
         .into_iter()
         .filter(|(operation, _)| *operation != "migrate_to" || managed.allow_migrate)
         .filter(|(operation, advised)| {
-            managed.timeouts.get(*operation).is_some_and(|set| set.as_secs() < *advised)
+            managed.unreadable.contains_key(*operation)
+                || managed.timeouts.get(*operation).is_some_and(|set| set.as_secs() < *advised)
         })
         .map(|(operation, advised)| {
             format!("pcs resource update {} op {operation} timeout={advised}s", managed.resource)

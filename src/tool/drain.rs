@@ -187,7 +187,7 @@ fn place_in_words(place: &Place) -> String {
 
 /// Where a domain stands on the node that is to be emptied.
 fn look(root: &Root, node: &NodeName, me: &NodeName, managed: &ManagedDomain) -> anyhow::Result<Presence> {
-    let parameters = Parameters::read(&managed.parameters)?;
+    let (parameters, _) = Parameters::judge(&managed.parameters);
     let domain = domain_of(root, &parameters, &managed.resource)?;
     if node == me {
         return Ok(stands(root, &domain).0);

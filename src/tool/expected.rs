@@ -51,7 +51,7 @@ impl Experience {
 
     /// How long a move of this resource's domain takes; `None` where nothing tells.
     pub(super) fn of_resource(&self, managed: &ManagedDomain) -> Option<Expected> {
-        let parameters = Parameters::read(&managed.parameters).ok()?;
+        let (parameters, _) = Parameters::judge(&managed.parameters);
         let domain = domain_of(&self.root, &parameters, &managed.resource).ok()?;
         let configured = || {
             let file = parameters.xmfile.as_deref()?;

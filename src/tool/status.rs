@@ -12,7 +12,7 @@ use crate::domain::{DomainName, Presence};
 use crate::handoff::Phase;
 use crate::handoff::record::{RecordError, Store};
 use crate::host::{NodeName, Root};
-use crate::ocf::parameters::{Parameters, Reach};
+use crate::ocf::parameters::Parameters;
 use crate::transfer::progress::{self, Direction, Progress};
 use crate::transfer::slots::Slots;
 use crate::transport::Transport;
@@ -113,7 +113,7 @@ fn gather(root: &Root, all: bool) -> anyhow::Result<Vec<Of>> {
     if all {
         let managed = cluster.domains().unwrap_or_default();
         let parameters = managed.first().map(|managed| managed.parameters.clone()).unwrap_or_default();
-        let reach = Parameters::read(&parameters).map_or_else(|_| Reach::default(), |read| read.reach);
+        let reach = Parameters::judge(&parameters).0.reach;
         let ssh = Ssh::new(root, &reach, cluster.clone());
         for peer in cluster.peers(&me, "")? {
             let rows = match there(&ssh, &peer.node) {

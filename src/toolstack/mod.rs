@@ -13,6 +13,7 @@ use crate::command::CommandError;
 use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Presence, RunState, Sighting};
 use crate::host::{NodeName, Root};
 
+pub mod bare;
 pub mod choice;
 #[cfg(test)]
 pub mod fake;
@@ -200,8 +201,19 @@ pub trait Toolstack: std::fmt::Debug {
     fn listed(&self, name: &DomainName, limit: Duration) -> Presence {
         match self.sight(name, limit) {
             Ok(sighting) => sighting.presence(),
-            Err(error) => Presence::Unknown(error.to_string()),
+            Err(error) => match self.no_hypervisor() {
+                Some(none) => {
+                    log::warn!("domain={name} {error}; but {none}");
+                    Presence::Absent
+                }
+                None => Presence::Unknown(error.to_string()),
+            },
         }
+    }
+
+    /// Evidence that no hypervisor runs on this host, where there is any. It is asked for when the toolstack has failed.
+    fn no_hypervisor(&self) -> Option<bare::NoHypervisor> {
+        None
     }
 
     /// True if the toolstack is about to re-create the domain after a reboot, or may be: while its daemon for `name` lives (xl, without

@@ -24,7 +24,7 @@ fn preconditions_and_their_exit_codes() {
     assert_eq!(n1.act("monitor", &[]).code, 7);
     assert_eq!(n1.act("stop", &[]).code, 0, "stop of an absent domain");
     assert_eq!(n1.act("start", &[("OCF_RESKEY_xmfile", "/nonexistent.cfg")]).code, 5);
-    assert_eq!(n1.act("start", &[("OCF_RESKEY_xmfile", "UNSET")]).code, 5);
+    assert_eq!(n1.act("start", &[("OCF_RESKEY_xmfile", "UNSET")]).code, 6);
     assert_eq!(n1.act("validate-all", &[]).code, 0);
     assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_name", "x0--incoming")]).code, 6);
     assert_eq!(n1.act("validate-all", &[("OCF_RESKEY_name", "17")]).code, 6);

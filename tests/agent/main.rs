@@ -19,6 +19,7 @@ mod evidence;
 mod handoff;
 mod limits;
 mod memory;
+mod mistakes;
 mod paths;
 mod progress;
 mod slots;

@@ -105,7 +105,8 @@ fn monitor_is_an_error_and_never_7_when_xend_or_the_pools_master_does_not_answer
         for (how, text) in [("fail", "1\nError: internal"), ("fail", "0\n"), ("hang", "")] {
             let knob = format!("{list}.{how}");
             n2.knob(&knob, text);
-            let monitor = act(&n2, toolstack, "monitor", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
+            let soon = [("OCF_RESKEY_CRM_meta_timeout", "3000"), ("OCF_RESKEY_CRM_meta_interval", "10000")];
+            let monitor = act(&n2, toolstack, "monitor", &soon);
             assert_eq!(monitor.code, 1, "{toolstack} {knob} {text}: {}", monitor.reason);
             n2.unset_knob(&knob);
         }
@@ -420,7 +421,7 @@ fn what_a_toolstack_cannot_do_is_refused_before_anything_begins_and_a_stop_goes_
         let n1 = world.host("n1");
         for action in ["validate-all", "start"] {
             let refused = act(&n1, toolstack, action, &[(parameter, value)]);
-            assert_eq!(refused.code, 6, "{toolstack} {action} {parameter}: {}", refused.reason);
+            assert_eq!(refused.code, 5, "{toolstack} {action} {parameter}: {}", refused.reason);
             let name = parameter.trim_start_matches("OCF_RESKEY_");
             assert!(
                 refused.reason.contains(name) && refused.reason.contains(toolstack),
@@ -446,7 +447,10 @@ fn the_parameter_toolstack_asserts_and_never_makes_a_running_domain_not_installe
         assert!(refused.reason.contains("the toolstack of this node is xm"), "{}", refused.reason);
     }
     assert_eq!(act(&n2, "xm", "monitor", &asserted).code, 5, "none is here");
-    assert_eq!(act(&n1, "xm", "monitor", &asserted).code, 1, "it runs here");
+    assert_eq!(act(&n1, "xm", "monitor", &asserted).code, 0, "it runs here");
+    let again = act(&n1, "xm", "monitor", &[asserted[0], ("OCF_RESKEY_CRM_meta_interval", "10000")]);
+    assert_eq!(again.code, 190, "{}", again.reason);
+    assert!(again.reason.contains("it runs; but parameter toolstack=xl"), "{}", again.reason);
     world.plan(&NODES, None);
     assert_eq!(act(&n1, "xm", "stop", &asserted).code, 0, "what is here is ended by what runs it");
 }
@@ -477,8 +481,12 @@ fn xe_needs_a_name_and_no_file() {
     let nameless = [("OCF_RESKEY_xmfile", "UNSET")];
     assert_eq!(n1.act("validate-all", &nameless).code, 6);
     assert_eq!(n1.act("start", &nameless).code, 5);
-    let with_file = n1.act("validate-all", &[("OCF_RESKEY_name", "x0")]);
-    assert_eq!(with_file.code, 0, "{}", with_file.reason);
+    for file in ["/etc/xen/x0.cfg", "/dev/null"] {
+        let with_file = n1.act("validate-all", &[("OCF_RESKEY_name", "x0"), ("OCF_RESKEY_xmfile", file)]);
+        assert_eq!(with_file.code, 0, "{}", with_file.reason);
+    }
+    let start = n1.act("start", &[("OCF_RESKEY_name", "x0"), ("OCF_RESKEY_xmfile", "/dev/null")]);
+    assert_eq!(start.code, 0, "{}", start.reason);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 /// A node's ssh host key; one key serves them all.
 pub(crate) const HOST_KEY: &str = "/etc/ssh/node_host_key";
+/// A mark of a hypervisor, without which a node whose xl fails provably has none.
+pub(crate) const XEN_RUNS: &str = "/run/xenstored/socket";
 /// Since when a node has kept its ledger, by its own note.
 const SINCE: &str = "xen-handoff-since";
 const ONLINE: Duration = Duration::from_secs(90);
@@ -139,6 +141,8 @@ impl Cluster {
         let fabric = &self.fabric;
         fabric.put(node, "/etc/corosync/corosync.conf", 0o644, self.corosync_conf());
         fabric.put(node, "/var/lib/pacemaker/cib/cib.xml", 0o600, seed());
+        // What the machine's own kernel shows must not count: Xen runs on every node.
+        fabric.put(node, XEN_RUNS, 0o600, "");
         fabric.put(node, "/usr/lib/ocf/resource.d/standin/Probe", 0o755, include_str!("probe-agent.sh"));
         fabric.put(node, "/usr/sbin/fence_fabric", 0o755, include_str!("fence-agent.sh"));
         spawn::must(command("cp").arg("-a").arg(self.agent.tree.join(".")).arg(fabric.root(node)));
@@ -486,6 +490,7 @@ impl Cluster {
         self.fabric.sh(
             node,
             "rm -f /run/fill /etc/faketimerc /etc/sysconfig/xen-handoff
+             mkdir -p /run/xenstored && touch /run/xenstored/socket
              right=/usr/sbin/xen-handoff.right; [ ! -e $right ] || mv $right /usr/sbin/xen-handoff
              for p in $(pidof xen-handoff Xen); do kill -9 $p; done 2>/dev/null; true",
         );

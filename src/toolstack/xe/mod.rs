@@ -11,6 +11,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::bare::{NoHypervisor, without_hypervisor};
 use super::choice::INVENTORY;
 use super::{
     HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, XenVersion,
@@ -133,6 +134,10 @@ impl Xe {
 impl Toolstack for Xe {
     fn kind(&self) -> Kind {
         Kind::Xe
+    }
+
+    fn no_hypervisor(&self) -> Option<NoHypervisor> {
+        without_hypervisor(&self.root)
     }
 
     fn installed(&self) -> Result<(), ToolstackError> {

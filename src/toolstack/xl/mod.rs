@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::bare::{NoHypervisor, without_hypervisor};
 use super::verbs::Verbs;
 use super::{
     GuestMemory, HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, glance,
@@ -80,6 +81,10 @@ impl Xl {
 impl Toolstack for Xl {
     fn kind(&self) -> Kind {
         Kind::Xl
+    }
+
+    fn no_hypervisor(&self) -> Option<NoHypervisor> {
+        without_hypervisor(self.verbs.root())
     }
 
     fn installed(&self) -> Result<(), ToolstackError> {

@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::bare::{NoHypervisor, without_hypervisor};
 use super::verbs::Verbs;
 use super::xl::info::parse_info;
 use super::{HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, no_file};
@@ -64,6 +65,10 @@ impl Toolstack for Xm {
         Kind::Xm
     }
 
+    fn no_hypervisor(&self) -> Option<NoHypervisor> {
+        without_hypervisor(self.verbs.root())
+    }
+
     fn installed(&self) -> Result<(), ToolstackError> {
         for name in ["xm", "xenstore-ls"] {
             Tool::find(self.verbs.root(), name)?;
@@ -82,7 +87,7 @@ impl Toolstack for Xm {
             .and_then(|restarts| Ok(restarts || self.sight(name, LOOK_LIMIT)? != Sighting::default()));
         attended.unwrap_or_else(|error| {
             log::warn!("domain={name} whether xend restarts it cannot be told: {error}");
-            true
+            self.no_hypervisor().is_none()
         })
     }
 

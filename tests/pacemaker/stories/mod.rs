@@ -2,6 +2,7 @@
 //! go wrong has folders of its own, `tests/faults`.
 
 mod handoffs;
+mod mistakes;
 mod operators;
 mod quick_start;
 mod real_stops;
@@ -19,6 +20,7 @@ type Test = fn(&Cluster);
 pub(crate) fn trials() -> Vec<Trial> {
     let with_agent = [
         handoffs::STORIES,
+        mistakes::STORIES,
         operators::STORIES,
         quick_start::STORIES,
         real_stops::STORIES,
