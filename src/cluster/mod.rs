@@ -13,6 +13,7 @@ use crate::host::{NodeName, Root};
 use crate::ocf::parameters::Reach;
 use managed::ManagedDomain;
 
+pub mod adoption;
 mod blame;
 pub mod evacuation;
 pub mod heartbeat;
