@@ -131,7 +131,7 @@ heartbeat: build
 
 # From the packages, made before if the sources have changed since.
 NODES ?= 2
-lab: rpm-packages $(if $(or $(if $(ARGS),,all),$(findstring upgrade,$(ARGS))),rpm-previous)
+lab: deb $(if $(or $(if $(ARGS),,all),$(findstring upgrade,$(ARGS))),rpm-packages rpm-previous)
 	@tests/need lab
 	XEN_HANDOFF_LAB=1 XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab -- $(ARGS)
 
@@ -154,16 +154,16 @@ bench-check: toolchain
 	$(CARGO) build --locked -p xen-handoff-load
 	$(CARGO) test --locked --test bench
 
-bench: rpm-packages load
+bench: deb load
 	@tests/need lab bench
 	XEN_HANDOFF_LAB=bench $(CARGO) test --locked --test lab -- $(ARGS)
 
-bench-agent: rpm-packages
+bench-agent: deb
 	@tests/need lab cost
 	$(CARGO) build --locked --example xl-standin --example agent-cost
 	XEN_HANDOFF_LAB=bench-agent $(CARGO) test --locked --test lab
 
-demo: rpm-packages
+demo: deb
 	@tests/need lab
 	XEN_HANDOFF_LAB=demo $(CARGO) test --locked --test lab
 

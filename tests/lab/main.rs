@@ -83,6 +83,7 @@ fn prepare(older: bool) -> anyhow::Result<()> {
     image::ensure(&layers::Cache::open()?)?;
     packages::make(packages::Build::Current)?;
     if older {
+        packages::make(packages::Build::Rpm)?;
         packages::make(packages::Build::Previous)?;
     }
     packages::stage()
