@@ -40,7 +40,8 @@ impl System {
         for part in ["upper", "work", "root", "upper/run/systemd/system", "upper/packages"] {
             std::fs::create_dir_all(folder.join(part)).unwrap();
         }
-        standin::put(&folder.join("upper/usr/local/sbin"));
+        // Where apt lets dpkg look; not in /usr/local
+        standin::put(&folder.join("upper/usr/bin"));
         let system = Self { lower: lower.to_owned(), folder };
         // It would keep the stand-ins from being called.
         system.sh("rm -f /usr/sbin/policy-rc.d");

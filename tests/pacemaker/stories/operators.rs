@@ -72,7 +72,7 @@ fn adopt_a_template(cluster: &Cluster) {
     assert!(said.ok(), "{}{}", said.stdout, said.stderr);
     let after = configured();
     assert!(after.contains(r#"provider="handoff""#) && !after.contains(r#"provider="heartbeat""#), "{after}");
-    assert_eq!(after.matches("is-managed").count(), 1, "x1's alone: {after}");
+    assert_eq!(after.matches(r#"name="is-managed""#).count(), 1, "x1's alone: {after}");
     cluster.settle();
     story.runs("x0", "n1");
     story.runs("x1", "n1");
