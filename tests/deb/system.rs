@@ -74,7 +74,9 @@ impl System {
 
     /// apt, in `/packages`; it must succeed. Gives what the packages' scripts called.
     pub(crate) fn apt(&self, command: &str) -> Vec<String> {
-        let options = "-q -y -o Dpkg::Use-Pty=0 -o APT::Sandbox::User=root --no-install-recommends";
+        // Nobody is there to answer what is to become of edited settings: what dpkg offers as its default
+        let options = "-q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o APT::Sandbox::User=root \
+                       --no-install-recommends";
         self.sh(&format!("cd /packages && apt-get {options} {command}"));
         standin::calls(&self.folder.join("upper/calls"))
     }
