@@ -21,6 +21,8 @@
 #   make bench-check  the bench tools themselves, with real ping, httperf and xen-handoff-load in namespaces
 #   make load         xen-handoff-load, the guest's side of the bench: one static executable, target/load/xen-handoff-load
 #   make install      into DESTDIR (PREFIX=/usr); install-load: xen-handoff-load, which is for guests, not for nodes
+#   make deb          Debian's packages, one for Debian 11 to 13: target/deb (DEB_RELEASE=2: another release of the same version)
+#   make deb-check    lintian; the packages installed, upgraded, removed and purged in clean roots, rebuilt without network, compared
 #   make rpm          source, binary and debuginfo packages for EL 7, 8 and 9, and what they are made of (CycloneDX): target/rpm
 #                     (RPM_SIGN_KEY=NAME: signed with this key of gpg's; RPM_RELEASE=2: another release of the same version)
 #   make rpm-packages the packages alone, and only if something in them has changed; make rpm-previous: those of an older build,
@@ -38,6 +40,9 @@ MANDIR  = $(PREFIX)/share/man
 UNITDIR = $(PREFIX)/lib/systemd/system
 SYSCONFDIR = /etc
 HEARTBEATDIR = $(SYSCONFDIR)/ha.d
+# On Debian: /etc/default, and vendor-completions
+SETTINGSDIR = $(SYSCONFDIR)/sysconfig
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
 
 # What goes where: FILE:FOLDER. The list of the package, too.
 PROGRAMS = $(BUILT)/xen-handoff:$(SBINDIR)
@@ -47,13 +52,13 @@ DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	packaging/systemd/resource-agents-deps.target.d/xen-handoff.conf:$(UNITDIR)/resource-agents-deps.target.d \
 	packaging/systemd/preset/80-xen-handoff.preset:$(PREFIX)/lib/systemd/system-preset \
 	packaging/completion/bash/xen-handoff:$(PREFIX)/share/bash-completion/completions \
-	packaging/completion/zsh/_xen-handoff:$(PREFIX)/share/zsh/site-functions \
+	packaging/completion/zsh/_xen-handoff:$(ZSHDIR) \
 	packaging/completion/fish/xen-handoff.fish:$(PREFIX)/share/fish/vendor_completions.d \
 	$(foreach page,$(wildcard man/*.5),$(page):$(MANDIR)/man5) \
 	$(foreach page,$(wildcard man/*.7),$(page):$(MANDIR)/man7) \
 	$(foreach page,$(wildcard man/*.8),$(page):$(MANDIR)/man8)
 # Not overwritten: an administrator's.
-SETTINGS = packaging/sysconfig/xen-handoff:$(SYSCONFDIR)/sysconfig
+SETTINGS = packaging/sysconfig/xen-handoff:$(SETTINGSDIR)
 LINKS = $(OCFDIR)/Xen $(HEARTBEATDIR)/resource.d/xen-handoff $(HEARTBEATDIR)/rc.d/stonith
 source = $(firstword $(subst :, ,$(1)))
 into = $(lastword $(subst :, ,$(1)))
@@ -65,7 +70,7 @@ LOAD    = target/load/xen-handoff-load
 
 .PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short worlds captures model mutants heartbeat lab lab-smoke \
 	lab-quick lab-hold lab-heartbeat bench bench-agent bench-check load install install-files install-load uninstall man rpm rpm-packages \
-	rpm-previous rpm-check clean
+	rpm-previous rpm-check deb deb-check clean
 
 all: build
 
@@ -81,7 +86,7 @@ lint: toolchain
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --locked --example manual
-	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig
+	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig README.md
 	mandoc -T lint -W warning man/*.5 man/*.7 man/*.8
 	groff -man -ww -z -Tutf8 man/*.5 man/*.7 man/*.8
 
@@ -144,7 +149,7 @@ heartbeat: build
 NODES ?= 2
 WORLD ?=
 export XEN_HANDOFF_LAB_WORLD = $(WORLD)
-lab: rpm-packages $(if $(or $(if $(ARGS),,all),$(findstring upgrade,$(ARGS))),rpm-previous)
+lab: deb $(if $(or $(if $(ARGS),,all),$(findstring upgrade,$(ARGS))),rpm-packages rpm-previous)
 	@tests/need lab
 	XEN_HANDOFF_LAB=1 XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab -- $(ARGS)
 
@@ -177,16 +182,16 @@ bench-check: toolchain
 	$(CARGO) build --locked -p xen-handoff-load
 	$(CARGO) test --locked --test bench
 
-bench: rpm-packages load
+bench: deb load
 	@tests/need lab bench
 	XEN_HANDOFF_LAB=bench $(CARGO) test --locked --test lab -- $(ARGS)
 
-bench-agent: rpm-packages
+bench-agent: deb
 	@tests/need lab cost
 	$(CARGO) build --locked --example xl-standin --example agent-cost
 	XEN_HANDOFF_LAB=bench-agent $(CARGO) test --locked --test lab
 
-demo: rpm-packages
+demo: deb
 	@tests/need lab
 	XEN_HANDOFF_LAB=demo $(CARGO) test --locked --test lab
 
@@ -227,6 +232,7 @@ rpm: toolchain
 # The packages alone, and only if something that is in them has changed since they were made.
 RPM_FROM = Cargo.toml Cargo.lock Makefile LICENSE README.md CHANGELOG.md doc/recipes.md doc/selinux.md \
 	$(filter-out $(addprefix packaging/rpm/,older rpmlint.toml sbom sign),$(shell find src load man ocf packaging -type f))
+DEB_FROM = $(filter-out packaging/rpm/macros.debian-el,$(RPM_FROM))
 rpm-packages: target/rpm/made
 
 target/rpm/made: $(RPM_FROM) | toolchain
@@ -245,6 +251,22 @@ target/rpm-previous/made-$(RPM_PREVIOUS): | toolchain
 	@tests/need build rpm
 	packaging/rpm/older $(RPM_PREVIOUS) target/rpm-previous --define 'release_number 0'
 	@touch $@
+
+# Debian's packages, from the same tarballs, in target/deb; and only if something that is in them has changed.
+DEB_RELEASE ?= 1
+deb: target/deb/made
+	@find target/deb -maxdepth 1 -name '*.deb' -o -maxdepth 1 -name '*.dsc'
+
+target/deb/made: $(DEB_FROM) | toolchain
+	@tests/need build rpm deb
+	rm -rf target/deb
+	packaging/rpm/sources target/deb/SOURCES
+	packaging/deb/build target/deb $(DEB_RELEASE)
+	@touch $@
+
+deb-check: deb
+	@tests/need deb deb-check
+	$(CARGO) test --locked --test deb -- $(ARGS)
 
 rpm-check: rpm
 	@tests/need rpm rpm-check

@@ -1,5 +1,9 @@
 //! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8`, `man/xen-handoff.conf.5`, the
-//! settings file of the package, `ocf/Xen.xml` and the shells' completions. The results are committed; `make man` refreshes them, and `make lint` fails if they differ.
+//! settings file of the package, `ocf/Xen.xml` and the shells' completions; and the README's table of what has been run where, from
+//! `doc/support.tsv`. The results are committed; `make man` refreshes them, and `make lint` fails if they differ.
+
+#[allow(dead_code, reason = "the test of the README reads the rest")]
+mod support;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -22,6 +26,8 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(top.join("man/xen-handoff.8"), tool_page()?)?;
     std::fs::write(top.join("man/xen-handoff.conf.5"), settings_page()?)?;
     std::fs::write(top.join("packaging/sysconfig/xen-handoff"), settings_file()?)?;
+    let (readme, runs) = (top.join("README.md"), std::fs::read_to_string(top.join("doc/support.tsv"))?);
+    std::fs::write(&readme, support::readme(&std::fs::read_to_string(&readme)?, &runs)?)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let folder = top.join(format!("packaging/completion/{shell}"));
         std::fs::create_dir_all(&folder)?;
@@ -127,7 +133,8 @@ fn settings_page() -> anyhow::Result<String> {
         xen_handoff::VERSION
     )?;
     writeln!(page, ".SH NAME\nxen\\-handoff.conf \\- settings of xen\\-handoff on one host")?;
-    writeln!(page, ".SH SYNOPSIS\n.I {}", plain(settings::FILE))?;
+    let files = settings::FILES.map(|file| format!(".I {}", plain(file)));
+    writeln!(page, ".SH SYNOPSIS\n{}", files.join("\n.br\n"))?;
     for (heading, reader) in
         [("SETTINGS OF THE HOST", Reader::EveryTime), ("SETTINGS OF THE GUARD", Reader::Guard)]
     {

@@ -70,7 +70,8 @@ pub enum Command {
     ///
     /// For each of these resources, gives the commands that make it one of ocf:handoff:Xen without stopping it: unmanage,
     /// change the provider, look anew, manage. A resource with a parameter that this agent does not carry out is left as it is,
-    /// with the reason. Pacemaker only.
+    /// with the reason; one that is not managed stays so; those that take their provider from one template are taken over together.
+    /// Where a command fails, what was changed is put back. Pacemaker only.
     Adopt {
         /// Print the commands, and give none
         #[arg(long)]

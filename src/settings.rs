@@ -1,12 +1,13 @@
-//! Settings of this host, not of one resource: `/etc/sysconfig/xen-handoff`, lines of `name=value`. The far end of a connection has
-//! neither a cluster manager's environment nor a resource's parameters, so they are read where they lie.
+//! Settings of this host, not of one resource: `/etc/sysconfig/xen-handoff`, on Debian `/etc/default/xen-handoff`, lines of `name=value`.
+//! The far end of a connection has neither a cluster manager's environment nor a resource's parameters, so they are read where they lie.
 
 use crate::host::Root;
 use crate::toolstack::choice;
 use crate::transfer::slots;
 
-/// Where they are.
-pub const FILE: &str = "/etc/sysconfig/xen-handoff";
+/// Where they may be: where the RPM and `make install` have them, and where Debian's package has them. One executable is in all three,
+/// and systemd reads the same files in the same order for the guard, so the last line that sets something counts, whichever it is in.
+pub const FILES: [&str; 2] = ["/etc/sysconfig/xen-handoff", "/etc/default/xen-handoff"];
 
 /// Who reads a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +98,15 @@ pub(crate) fn value(text: &str, name: &str) -> Option<String> {
     Some(value.trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
 }
 
+/// The files of this host, one after the other.
+fn text(root: &Root) -> String {
+    let texts = FILES.iter().filter_map(|file| std::fs::read_to_string(root.join(file)).ok());
+    texts.collect::<Vec<_>>().join("\n")
+}
+
 /// A setting that is a word.
 pub fn word(root: &Root, name: &str) -> Option<String> {
-    value(&std::fs::read_to_string(root.join(FILE)).ok()?, name)
+    value(&text(root), name)
 }
 
 /// A setting that is a whole number. One that is none is not followed, and the log says so.
@@ -107,7 +114,7 @@ pub fn number(root: &Root, name: &str) -> Option<usize> {
     let value = word(root, name)?;
     value
         .parse()
-        .inspect_err(|_| log::warn!("{FILE}: {name}={value:?} is no whole number; the default holds"))
+        .inspect_err(|_| log::warn!("settings: {name}={value:?} is no whole number; the default holds"))
         .ok()
 }
 
@@ -138,5 +145,17 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("etc/sysconfig")).unwrap();
         std::fs::write(folder.path().join("etc/sysconfig/xen-handoff"), "moves=many\nothers=0\n").unwrap();
         assert_eq!((number(&root, "moves"), number(&root, "others")), (None, Some(0)));
+    }
+
+    #[test]
+    fn of_two_files_with_settings_debians_counts_line_by_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        std::fs::create_dir_all(folder.path().join("etc/default")).unwrap();
+        std::fs::write(folder.path().join("etc/default/xen-handoff"), "moves=5\n").unwrap();
+        assert_eq!(number(&root, "moves"), Some(5));
+        std::fs::create_dir_all(folder.path().join("etc/sysconfig")).unwrap();
+        std::fs::write(folder.path().join("etc/sysconfig/xen-handoff"), "moves=6\nothers=7").unwrap();
+        assert_eq!((number(&root, "moves"), number(&root, "others")), (Some(5), Some(7)));
     }
 }

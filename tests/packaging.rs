@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../man/support.rs"]
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -49,8 +52,11 @@ fn every_setting_is_in_the_packaged_file_and_on_its_page_and_somebody_reads_it()
     }
     assert!(file.lines().all(|line| line.is_empty() || line.starts_with('#')), "a setting is switched on");
     let unit = read("packaging/systemd/xen-handoff-guard.service");
-    assert_eq!(values(&unit, "EnvironmentFile"), [format!("-{}", settings::FILE)]);
-    assert!(read("Makefile").contains("packaging/sysconfig/xen-handoff:$(SYSCONFDIR)/sysconfig"));
+    assert_eq!(values(&unit, "EnvironmentFile"), settings::FILES.map(|file| format!("-{file}")));
+    let (makefile, rules) = (read("Makefile"), read("packaging/debian/rules"));
+    assert!(makefile.contains("packaging/sysconfig/xen-handoff:$(SETTINGSDIR)"));
+    let folders = ["SETTINGSDIR = $(SYSCONFDIR)/sysconfig", "SETTINGSDIR=/etc/default"];
+    assert!(makefile.contains(folders[0]) && rules.contains(folders[1]), "not one of {:?}", settings::FILES);
 }
 
 #[test]
@@ -77,7 +83,7 @@ fn the_folder_of_records_is_made_where_the_program_looks() {
 }
 
 #[test]
-fn the_spec_is_of_this_version_and_its_changelog_says_so() {
+fn the_packages_are_of_this_version_and_day_and_their_changelogs_say_so() {
     let spec = read("packaging/rpm/xen-handoff.spec");
     let version = spec.lines().find_map(|line| line.strip_prefix("Version:")).unwrap().trim();
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
@@ -87,6 +93,12 @@ fn the_spec_is_of_this_version_and_its_changelog_says_so() {
     );
     let newest = spec.split("%changelog\n").nth(1).unwrap().lines().next().unwrap();
     assert!(newest.ends_with(&format!(" - {version}-1")), "{newest}");
+    let changelog = read("packaging/debian/changelog");
+    assert!(changelog.starts_with(&format!("xen-handoff ({version}-1) ")), "{changelog}");
+    // The day of both is the time on every file: "Sun Nov 22 2026", "Sun, 22 Nov 2026 12:00:00 +0000"
+    let words: Vec<&str> = newest.split(' ').collect();
+    let day = format!("  {}, {} {} {} 12:00:00 +0000\n", words[1], words[3], words[2], words[4]);
+    assert!(changelog.contains(&day), "no {day:?} in {changelog}");
 }
 
 #[test]
@@ -103,7 +115,9 @@ fn everything_in_packaging_is_installed() {
     for path in found {
         let path = path.strip_prefix(top).unwrap();
         // How the packages are made, not what is in them.
-        let is_a_tool = path.starts_with("packaging/rpm");
+        let is_a_tool = ["rpm", "deb", "debian", "licences", "glibc-at-most"]
+            .iter()
+            .any(|name| path.starts_with(Path::new("packaging").join(name)));
         assert!(is_a_tool || makefile.contains(&format!("{}:", path.display())), "{}", path.display());
     }
 }
@@ -143,6 +157,26 @@ fn every_feature_that_is_said_to_be_there_has_its_test() {
         }
     }
     assert!(shown > 20, "{shown} rows");
+}
+
+/// What the README says has been tried is what runs have written down, and each of them can be given again.
+#[test]
+fn the_readmes_table_of_what_was_tried_is_that_of_the_runs() {
+    let (readme, runs, makefile) = (read("README.md"), read("doc/support.tsv"), read("Makefile"));
+    assert_eq!(readme, support::readme(&readme, &runs).unwrap(), "make man");
+    let mut cells = Vec::new();
+    for row in support::rows(&runs).unwrap() {
+        assert!(["RPM", "deb", "from source"].contains(&row.package), "{row:?}");
+        let day: Vec<&str> = row.when.split('-').collect();
+        assert!(day.len() == 3 && row.when.len() == 10, "{row:?}");
+        let target = row.by.strip_prefix("make ").and_then(|command| command.split(' ').next());
+        assert!(makefile.contains(&format!("\n{}:", target.unwrap_or("?"))), "no target for {row:?}");
+        cells.push((row.manager, row.place, row.package));
+    }
+    let lines = cells.len();
+    cells.sort_unstable();
+    cells.dedup();
+    assert_eq!(cells.len(), lines, "a cell has two lines");
 }
 
 /// `tests/recipes/mod.rs` gives what stands in a recipe to the test that asks for it by its title.

@@ -14,6 +14,7 @@ use crate::ocf::parameters::Reach;
 pub use graph::Loss;
 use managed::ManagedDomain;
 
+pub mod adoption;
 mod blame;
 pub mod evacuation;
 mod graph;

@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::adoption::{self, Adoption};
 use super::evacuation::{self, Departure, Place};
 use super::managed::{self, ManagedDomain};
 use super::node_attributes::NodeAttributes;
@@ -61,6 +62,16 @@ impl Pacemaker {
     pub fn domains_of(&self, provider: &str) -> Result<Vec<ManagedDomain>, ClusterError> {
         let cib = Element::parse(&self.cib(LIMIT)?);
         cib.map(|cib| managed::read(&cib, provider))
+            .map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
+    }
+
+    /// What is to be changed for the domains of the stock agent to be ours.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    pub fn adoptions(&self) -> Result<Vec<Adoption>, ClusterError> {
+        let cib = Element::parse(&self.cib(LIMIT)?);
+        cib.map(|cib| adoption::read(&cib))
             .map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
     }
 

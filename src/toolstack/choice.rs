@@ -18,7 +18,7 @@ use crate::command::Tool;
 use crate::host::Root;
 use crate::settings;
 
-/// The setting in `/etc/sysconfig/xen-handoff`.
+/// The setting in `xen-handoff.conf(5)`.
 pub const SETTING: &str = "toolstack";
 /// XAPI's own description of its host.
 pub(super) const INVENTORY: &str = "/etc/xensource-inventory";

@@ -100,6 +100,7 @@ fn prepare(older: bool) -> anyhow::Result<()> {
     }
     packages::make(packages::Build::Current)?;
     if older {
+        packages::make(packages::Build::Rpm)?;
         packages::make(packages::Build::Previous)?;
     }
     packages::stage()

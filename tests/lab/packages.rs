@@ -1,4 +1,4 @@
-//! The packages that the nodes get: those of this tree, and those of an older build for a rolling upgrade.
+//! The packages that the nodes get: Debian's of this tree; for a rolling upgrade the RPMs of this tree and of an older build.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,9 +21,11 @@ const ON_THE_NODE: &str = "/root/packages";
 /// Which build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
-    /// Of this tree.
+    /// Of this tree, Debian's.
     Current,
-    /// Of an older commit (`RPM_PREVIOUS` in the Makefile).
+    /// Of this tree, the RPMs.
+    Rpm,
+    /// The RPMs of an older commit (`RPM_PREVIOUS` in the Makefile).
     Previous,
 }
 
@@ -31,33 +33,47 @@ impl Build {
     /// What `make` makes it by.
     fn target(self) -> &'static str {
         match self {
-            Self::Current => "rpm-packages",
+            Self::Current => "deb",
+            Self::Rpm => "rpm-packages",
             Self::Previous => "rpm-previous",
         }
     }
 
     fn folder(self) -> PathBuf {
         top().join(match self {
-            Self::Current => "target/rpm",
+            Self::Current => "target/deb",
+            Self::Rpm => "target/rpm",
             Self::Previous => "target/rpm-previous",
         })
+    }
+
+    /// The file of one of its packages.
+    fn file(self, name: &str) -> Result<PathBuf> {
+        let everywhere = name.ends_with("-heartbeat");
+        match (self, everywhere) {
+            (Self::Current, true) => find(self, "", &format!("{name}_"), "_all.deb"),
+            (Self::Current, false) => find(self, "", &format!("{name}_"), "_amd64.deb"),
+            (Self::Rpm | Self::Previous, true) => find(self, "RPMS/noarch", &format!("{name}-"), ".rpm"),
+            (Self::Rpm | Self::Previous, false) => find(self, "RPMS/x86_64", &format!("{name}-"), ".rpm"),
+        }
     }
 }
 
 /// The packages of a build that a node needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Packages {
+    build: Build,
     files: Vec<PathBuf>,
 }
 
 impl Packages {
     /// Those that this cluster manager needs.
     pub(crate) fn of(build: Build, manager: Manager) -> Result<Self> {
-        let mut files = vec![find(build, "x86_64", "xen-handoff-")?];
+        let mut files = vec![build.file("xen-handoff")?];
         if manager == Manager::Heartbeat {
-            files.push(find(build, "noarch", "xen-handoff-heartbeat-")?);
+            files.push(build.file("xen-handoff-heartbeat")?);
         }
-        Ok(Self { files })
+        Ok(Self { build, files })
     }
 
     /// The same for the same bytes.
@@ -69,16 +85,25 @@ impl Packages {
         layers::hash(&all)
     }
 
-    /// Has them installed on a node, whatever version was there. A node is a Debian, whose rpm knows no package that it depends on.
+    /// Has them installed on a node, whatever version was there: by apt, as an operator would; RPMs by a Debian's rpm, which knows no
+    /// package that they depend on.
     pub(crate) fn install(&self, node: &Node) -> Result<String> {
         node.ok(&format!("rm -rf {ON_THE_NODE}"))?;
         for file in &self.files {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             node.put(&format!("{ON_THE_NODE}/{name}"), &std::fs::read(file)?, "644", "root")?;
         }
-        // Bookworm's rpm refuses a Debian unless it is forced, trixie's does not know that word.
-        let force = "$(rpm --force-debian --version >/dev/null 2>&1 && echo --force-debian)";
-        node.ok(&format!("rpm -Uvh --nodeps --oldpackage {force} {ON_THE_NODE}/*.rpm 2>&1"))
+        node.ok(&match self.build {
+            Build::Current => format!(
+                "DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends --reinstall \
+                 --allow-downgrades install {ON_THE_NODE}/*.deb 2>&1"
+            ),
+            Build::Rpm | Build::Previous => {
+                // Bookworm's rpm refuses a Debian unless it is forced, trixie's does not know that word.
+                let force = "$(rpm --force-debian --version >/dev/null 2>&1 && echo --force-debian)";
+                format!("rpm -Uvh --nodeps --oldpackage {force} {ON_THE_NODE}/*.rpm 2>&1")
+            }
+        })
     }
 }
 
@@ -86,15 +111,16 @@ fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn find(build: Build, architecture: &str, start: &str) -> Result<PathBuf> {
-    let folder = build.folder().join("RPMS").join(architecture);
+fn find(build: Build, below: &str, start: &str, end: &str) -> Result<PathBuf> {
+    let folder = build.folder().join(below);
     let what = || format!("no {start}* in {}: make {}", folder.display(), build.target());
     let entries = std::fs::read_dir(&folder).with_context(what)?;
     let paths: Vec<PathBuf> =
         entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>().with_context(what)?;
     let fits = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.strip_prefix(start).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        let rest = name.strip_suffix(end).and_then(|name| name.strip_prefix(start));
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
     paths.into_iter().find(fits).with_context(what)
 }
@@ -130,9 +156,7 @@ pub(crate) fn stage() -> Result<()> {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
-    let package = find(Build::Current, "x86_64", "xen-handoff-")?;
-    let unpack = "rpm2cpio \"$1\" | cpio -idm --quiet --no-absolute-filenames -D \"$2\"";
+    let package = Build::Current.file("xen-handoff")?;
     let (package, folder) = (package.display().to_string(), folder.display().to_string());
-    let arguments = ["-o", "pipefail", "-c", unpack, "unpack", &package, &folder];
-    process::run("bash", &arguments, Duration::from_secs(60)).map(drop)
+    process::run("dpkg-deb", &["--extract", &package, &folder], Duration::from_secs(60)).map(drop)
 }

@@ -18,55 +18,23 @@ mod packages;
 mod recipes;
 mod repositories;
 mod source;
+mod standin;
+mod story;
 mod system;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
-/// A promise, and why it cannot be tried here, if it cannot.
-#[derive(Clone)]
-struct Story {
-    name: &'static str,
-    run: fn(),
-    skipped: Option<String>,
-}
-
-impl Story {
-    fn new(name: &'static str, run: fn()) -> Self {
-        Self { name, run, skipped: None }
-    }
-
-    fn unless(self, skipped: Option<String>) -> Self {
-        Self { skipped, ..self }
-    }
-}
+use crate::story::{Story, tell};
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // The slow ones build, with all processors.
-    arguments.test_threads = Some(arguments.test_threads.unwrap_or(1));
+    let arguments = Arguments::from_args();
     let why_not = cannot_run();
     let mut stories =
         [lint::stories(), content::stories(), install::stories(), repositories::stories()].concat();
     stories.extend([source::stories(), old_glibc::stories(why_not.is_some() || arguments.list)].concat());
-    let trials = stories
-        .into_iter()
-        .map(|story| {
-            let skipped = why_not.clone().or(story.skipped);
-            if let Some(reason) = &skipped {
-                println!("skipped: {}: {reason}", story.name);
-            }
-            Trial::test(story.name, move || {
-                (story.run)();
-                Ok(())
-            })
-            .with_ignored_flag(skipped.is_some())
-        })
-        .collect();
-    let end = libtest_mimic::run(&arguments, trials);
-    println!("rpm-check: passed={} failed={} skipped={}", end.num_passed, end.num_failed, end.num_ignored);
-    end.exit_code()
+    tell("rpm-check", arguments, why_not.as_deref(), stories)
 }
 
 /// Why nothing at all can be tried.

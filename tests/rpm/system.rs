@@ -1,24 +1,12 @@
 //! A root folder that rpm installs into: a shell, and stand-ins that write down what the scriptlets call.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{Ended, end, run, word};
 use crate::packages::fresh;
-
-/// Whatever a scriptlet could reach for.
-const WRITTEN_DOWN: [&str; 9] = [
-    "systemctl",
-    "systemd-tmpfiles",
-    "service",
-    "chkconfig",
-    "pcs",
-    "crm_resource",
-    "pkill",
-    "killall",
-    "restorecon",
-];
+use crate::standin;
 
 /// The root folder.
 #[derive(Debug)]
@@ -38,11 +26,7 @@ impl System {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
         std::fs::write(root.join("dev/null"), "").unwrap();
-        for tool in WRITTEN_DOWN {
-            let path = root.join("usr/bin").join(tool);
-            std::fs::write(&path, format!("#!/bin/sh\necho \"{tool} $*\" >>/calls\n")).unwrap();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        standin::put(&root.join("usr/bin"));
         Self { root }
     }
 
@@ -56,10 +40,7 @@ impl System {
     pub(crate) fn rpm(&self, args: &[&str]) -> Vec<String> {
         let ended = self.rpm_ends(args);
         assert!(ended.code == 0 && !ended.said.contains("scriptlet failed"), "{}", ended.said);
-        let calls = self.root.join("calls");
-        let text = std::fs::read_to_string(&calls).unwrap_or_default();
-        let _ = std::fs::remove_file(calls);
-        text.lines().map(str::to_owned).collect()
+        standin::calls(&self.root.join("calls"))
     }
 
     /// Gives a shell's command in it, which must succeed.

@@ -111,7 +111,7 @@ fn deadline(scene: &mut Scene<'_>) -> Result<()> {
 }
 
 fn slots(scene: &mut Scene<'_>) -> Result<()> {
-    scene.node(1)?.ok("echo max_outgoing_migrations=1 >>/etc/sysconfig/xen-handoff")?;
+    scene.node(1)?.ok("echo max_outgoing_migrations=1 >>/etc/default/xen-handoff")?;
     let x1 = X1::start(scene, MEMORY, "")?;
     scene.expected.runs_on = Some(2);
     scene.standby(1, true)?;

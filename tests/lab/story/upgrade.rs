@@ -15,17 +15,17 @@ pub(super) const STORIES: &[Story] =
 
 fn rolling(scene: &mut Scene<'_>) -> Result<()> {
     scene.give_x0_a_disk()?;
-    put(scene, 2, Build::Current)?;
+    put(scene, 2, Build::Rpm)?;
     hand_over(scene, 1, 2)?;
     hand_over(scene, 2, 1)?;
 
     // The other way round: the newer one where x0 is.
-    put(scene, 1, Build::Current)?;
+    put(scene, 1, Build::Rpm)?;
     put(scene, 2, Build::Previous)?;
     hand_over(scene, 1, 2)?;
     hand_over(scene, 2, 1)?;
 
-    put(scene, 2, Build::Current)?;
+    put(scene, 2, Build::Rpm)?;
     let there_and_back = "stop@node1 start@node2 stop@node2 start@node1";
     scene.x0_had(&format!("{there_and_back} {there_and_back}"))?;
     scene.x0_was_hardly_silent()

@@ -6,6 +6,8 @@ use crate::story::{Domain, Story};
 
 pub(crate) const STORIES: &[(&str, Test)] = &[
     ("adopt_takes_a_running_domain_over_without_a_reboot", adopt),
+    ("adopt_takes_the_domains_of_a_template_together_and_leaves_unmanaged_what_was", adopt_a_template),
+    ("adopt_puts_back_what_it_changed_where_a_command_fails", adopt_fails),
     ("drain_does_what_its_plan_says", drain),
 ];
 
@@ -40,6 +42,62 @@ fn adopt(cluster: &Cluster) {
     story.runs("x0", "n2");
     story.logged("n2", &["x0", "fetched, running, from n1"]);
     story.end("x0", &["n2"], 1);
+}
+
+/// Class and provider are the template's; x1 is one that its operator has taken out of the cluster's hands.
+fn adopt_a_template(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    let template = r#"<template id="vm" class="ocf" provider="heartbeat" type="Xen"/>"#;
+    let of_it = |domain: &Domain| {
+        domain.primitive().replace(r#"class="ocf" provider="heartbeat" type="Xen""#, r#"template="vm""#)
+    };
+    let (x0, x1) = (Domain::new("x0"), Domain::new("x1"));
+    let [x0, x1] = [x0, x1].map(|domain| domain.with_agent("heartbeat", "Xen"));
+    story.given_in(&x0, &format!("{template}{}", of_it(&x0)), "x0");
+    story.given_in(&x1, &of_it(&x1), "x1");
+    cluster.must(&["crm_resource", "-r", "x1", "--meta", "-p", "is-managed", "-v", "false"]);
+    let configured = || cluster.must(&["cibadmin", "--query", "-o", "resources"]);
+    let adopt =
+        |words: &[&str]| cluster.fabric.on("n3", &[&["/usr/sbin/xen-handoff", "adopt"], words].concat());
+    let before = configured();
+    let said = adopt(&["x0"]);
+    assert!(
+        !said.ok() && said.stdout.contains("x1, too: name all of them"),
+        "{}{}",
+        said.stdout,
+        said.stderr
+    );
+    assert_eq!(configured(), before, "what is refused changes nothing");
+    let said = adopt(&[]);
+    assert!(said.ok(), "{}{}", said.stdout, said.stderr);
+    let after = configured();
+    assert!(after.contains(r#"provider="handoff""#) && !after.contains(r#"provider="heartbeat""#), "{after}");
+    assert_eq!(after.matches(r#"name="is-managed""#).count(), 1, "x1's alone: {after}");
+    cluster.settle();
+    story.runs("x0", "n1");
+    story.runs("x1", "n1");
+    assert_eq!((cluster.believed("x0"), cluster.believed("x1")), (vec!["n1".into()], vec!["n1".into()]));
+    cluster.must(&["crm_resource", "-r", "x1", "--meta", "-d", "is-managed"]);
+    cluster.settle();
+    story.end("x0", &["n1"], 1);
+}
+
+/// crm_resource does not look anew: what the first two commands did is undone.
+fn adopt_fails(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    story.given(&Domain::new("x0").with_agent("heartbeat", "Xen").meta("is-managed", "true"));
+    let configured = || cluster.must(&["cibadmin", "--query", "-o", "resources"]);
+    let before = configured();
+    let fails = "#!/bin/sh\ncase \"$*\" in *--refresh*) echo no >&2; exit 1;; esac\nexec /usr/sbin/crm_resource.real \"$@\"\n";
+    cluster.fabric.sh("n3", "mv /usr/sbin/crm_resource /usr/sbin/crm_resource.real");
+    cluster.fabric.put("n3", "/usr/sbin/crm_resource", 0o755, fails);
+    let said = cluster.fabric.on("n3", &["/usr/sbin/xen-handoff", "adopt", "x0"]);
+    cluster.fabric.sh("n3", "mv /usr/sbin/crm_resource.real /usr/sbin/crm_resource");
+    assert!(!said.ok() && said.stderr.contains("still to be given"), "{}{}", said.stdout, said.stderr);
+    assert_eq!(configured(), before, "{}", said.stdout);
+    cluster.settle();
+    story.runs("x0", "n1");
+    story.end("x0", &["n1"], 1);
 }
 
 /// One domain of each kind leaves n1: what is planned is what comes.
