@@ -274,7 +274,7 @@ impl Agent {
     }
 
     /// The ledger's word, without what this node itself has offered: the record knows of that.
-    fn ledger(&self) -> LedgerSays {
+    pub(super) fn ledger(&self) -> LedgerSays {
         match self.cluster.ledger().read(&self.domain) {
             LedgerSays::Entries { mut entries, age } => {
                 entries.offers.retain(|offer| offer.source != self.node);
@@ -334,7 +334,7 @@ impl Agent {
 
     /// How long after it was made an offer's domain can still be running at its source: the offer's life, a transfer that
     /// began at its end, and the shutdown after that.
-    fn longest_offer(&self) -> Duration {
+    pub(super) fn longest_offer(&self) -> Duration {
         let action = self.environment.timeout.unwrap_or(Duration::from_secs(300));
         let grace = self.parameters.shutdown_timeout.unwrap_or(action);
         self.parameters.handoff_timeout + action + grace + Duration::from_secs(60)
@@ -412,7 +412,7 @@ impl Agent {
     ///
     /// # Errors
     /// Why they are not known.
-    fn known_peers(&self) -> Result<Vec<Peer>, String> {
+    pub(super) fn known_peers(&self) -> Result<Vec<Peer>, String> {
         match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => Ok(peers),
             Err(ClusterError::NotRunning) if !self.environment.is_called_by_a_cluster() => {
@@ -431,7 +431,7 @@ impl Agent {
     }
 
     /// Asks every other node that has not said it already.
-    fn ask(&self, known: &[Peer], heard: Vec<PeerReport>, patience: Duration) -> Vec<PeerReport> {
+    pub(super) fn ask(&self, known: &[Peer], heard: Vec<PeerReport>, patience: Duration) -> Vec<PeerReport> {
         let open: Vec<&Peer> =
             known.iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
         let nodes: Vec<NodeName> = open.iter().map(|peer| peer.node.clone()).collect();

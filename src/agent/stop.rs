@@ -177,9 +177,15 @@ impl Agent {
         }
         let terms = self.terms();
         let how = if terms.acpi { ShutdownRequest::PowerButton } else { ShutdownRequest::Drivers };
-        let (absence, how) =
-            shutdown::shut_down(self.toolstack.as_ref(), &self.domain, how, terms.grace(), self.deadline)
-                .map_err(|what| self.generic(what))?;
+        let (absence, how) = shutdown::shut_down(
+            self.toolstack.as_ref(),
+            &self.domain,
+            how,
+            terms.grace(),
+            self.deadline,
+            &|| self.nobody_else_runs_it(),
+        )
+        .map_err(|what| self.generic(what))?;
         self.gone(absence)?;
         Ok(Stopped::Ended(how))
     }

@@ -1,7 +1,8 @@
-//! P7 before the offer: what cannot move is not offered, and what could not be booted there either is.
+//! P7 before the offer: what cannot move is not offered, and what could not be booted there either is; and a guest that somebody
+//! has paused is ended in order.
 
 use crate::world::{Call, Host, World};
-use crate::NODES;
+use crate::{NODES, eventually};
 
 const ENDS: [(&str, &str); 3] = [
     ("OCF_RESKEY_CRM_meta_migrate_source", "n1"),
@@ -172,4 +173,71 @@ fn p7_a_target_that_cannot_be_asked_changes_nothing() {
     n1.put_script("usr/sbin/ssh", &format!("{real} \"$@\" | sed -u 's/\"preflight\",//'"));
     is_offered(&older);
     assert!(older.log().contains("there cannot say"), "{}", older.log());
+}
+
+/// Somebody pauses x0 on n1, once it has run for a while.
+fn paused(world: &World) {
+    let n1 = world.host("n1");
+    eventually("x0 has had processor time", || {
+        let table = n1.xl(&["list"]);
+        let line = table.lines().find(|line| line.starts_with("x0 ")).unwrap_or_default().to_owned();
+        line.split_whitespace().last().is_some_and(|seconds| seconds != "0.0")
+    });
+    n1.xl(&["pause", "x0"]);
+    assert_eq!(n1.domains(), ["x0 --p---"]);
+}
+
+#[test]
+fn p7_a_guest_that_somebody_has_paused_is_shut_down_in_order() {
+    let world = x0_with("", nothing);
+    paused(&world);
+    stop(&world);
+    let n1 = world.host("n1");
+    assert!(n1.domains().is_empty());
+    assert_eq!((called(&n1, "unpause"), called(&n1, "shutdown"), called(&n1, "destroy")), (1, 1, 0));
+    assert!(world.log().contains("somebody has paused it: unpausing it for its shutdown"), "{}", world.log());
+    assert!(world.log().contains("no handoff: the domain is paused"), "{}", world.log());
+    world.host("n2").succeeds("start");
+}
+
+#[test]
+fn p7_an_offered_guest_that_somebody_pauses_is_shut_down_in_order_when_its_offer_ends() {
+    let world = x0_with("", nothing);
+    let n1 = world.host("n1");
+    assert_eq!(n1.act("stop", &[("OCF_RESKEY_handoff_timeout", "10")]).code, 0);
+    paused(&world);
+    eventually("the offer has ended", || n1.domains().is_empty() && n1.phase() == "idle");
+    assert_eq!((called(&n1, "unpause"), called(&n1, "shutdown"), called(&n1, "destroy")), (1, 1, 0));
+}
+
+#[test]
+fn p1_a_paused_copy_is_not_let_run_while_another_one_may_be_running() {
+    let another = x0_with("", nothing);
+    another.host("n2").xl(&["create", "-q", "/dev/null", "name=\"x0\"", "type=\"pvh\"", "memory=16"]);
+    assert!(another.host("n2").runs_x0());
+    let silent = x0_with("", nothing);
+    for (world, why) in [(another, "n2 has it: running"), (silent, "n3 may be running it")] {
+        paused(&world);
+        if why.starts_with("n3") {
+            world.host("n3").cut(true);
+        }
+        stop(&world);
+        let n1 = world.host("n1");
+        assert!(n1.domains().is_empty());
+        assert_eq!((called(&n1, "unpause"), called(&n1, "destroy")), (0, 1), "{}", world.log());
+        assert!(
+            world.log().contains("must not be let run: ") && world.log().contains(why),
+            "{}",
+            world.log()
+        );
+    }
+    // Somebody makes it, by hand.
+    let made = World::new(&NODES);
+    let n1 = made.host("n1");
+    let config = n1.root.join("etc/xen/x0.cfg").display().to_string();
+    n1.xl(&["create", "-p", "-q", &config]);
+    assert_eq!(n1.domains(), ["x0 --p---"]);
+    stop(&made);
+    assert_eq!((called(&n1, "unpause"), called(&n1, "destroy")), (0, 1), "{}", made.log());
+    assert!(made.log().contains("it has never run here"), "{}", made.log());
 }

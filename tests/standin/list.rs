@@ -36,7 +36,7 @@ pub(crate) fn list(host: &Host, words: &Words) -> Outcome {
     }
     for domain in wanted {
         #[allow(clippy::cast_precision_loss, reason = "a column with one decimal")]
-        let seconds = domain.ticks() as f64 / 1000.0;
+        let seconds = if domain.ran_here { (domain.ticks() as f64 / 1000.0).max(0.1) } else { 0.0 };
         let name = if domain.nameless { "(null)" } else { &domain.name };
         let off = domain.unfinished || domain.shutdown == Some(Reason::Poweroff);
         let vcpus = if off { 0 } else { domain.vcpus };

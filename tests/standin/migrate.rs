@@ -154,7 +154,10 @@ impl Sender<'_> {
         eprintln!("Saving to migration stream new xl format (info 0x{:x}/0x0/{length})", stream::MANDATORY);
         eprintln!("xc: info: Saving domain {}, type x86 HVM", self.domid);
         self.send_pages(to).map_err(failed)?;
-        if let Some(seconds) = self.host.knob(&format!("{}.no-suspend", self.name)) {
+        // Nor does a guest suspend that is paused.
+        let paused = self.host.lock().is_ok_and(|l| l.get(self.domid).is_some_and(|d| d.paused));
+        let no_suspend = self.host.knob(&format!("{}.no-suspend", self.name));
+        if let Some(seconds) = no_suspend.or(paused.then(String::new)) {
             system::pause(Duration::try_from_secs_f64(seconds.parse().unwrap_or(1.0)).unwrap_or_default());
             eprintln!(
                 "libxl: error: libxl_dom_suspend.c:334:suspend_common_wait_guest_timeout: Domain {}:guest did not \

@@ -39,7 +39,7 @@
 //! | `NAME.ignore-shutdown` | the guest does not react to `shutdown` or `trigger power` |
 //! | `NAME.shutdown-seconds` | how long its shutdown takes (0.2) |
 //! | `NAME.no-pv` | no PV control interface: `shutdown` needs `-F` |
-//! | `NAME.no-suspend` | the guest does not suspend for a migration: fails after so many seconds (1) |
+//! | `NAME.no-suspend` | the guest does not suspend for a migration: fails after so many seconds (1); so does a paused one |
 //! | `NAME.keeps-memory` | the guest gives nothing of its memory, whatever `mem-set` says |
 //! | `save.stuck` | `save` has suspended the guest and does not come to an end |
 //! | `destroy.seconds` | how long a domain takes to be gone (0.04), first `--ps--`, then as `(null)` |
