@@ -62,7 +62,7 @@ pub enum Command {
         /// Its configuration file [default: the resource's xmfile]
         #[arg(long, value_name = "FILE", value_parser = local_path)]
         config: Option<LocalPath>,
-        /// As JSON: a list of objects with node and checks (check, result, found, do)
+        /// As JSON: a list of objects with node and checks (check, result, hinders, found, do)
         #[arg(long)]
         json: bool,
     },

@@ -295,6 +295,10 @@ pub struct DomainConfig {
     pub passthrough: Vec<String>,
     /// Whether the configuration forbids to migrate it (`nomigrate`).
     pub may_not_migrate: bool,
+    /// Whether it has virtual NUMA nodes (`vnuma`). Other nodes are not told: it counts where the domain runs, and an older build
+    /// refuses a field that it does not know.
+    #[serde(skip)]
+    pub has_vnuma: bool,
 }
 
 #[cfg(test)]

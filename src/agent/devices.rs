@@ -10,6 +10,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::domain::{DomainName, PciAddress};
 use crate::host::Root;
 use crate::ocf::exit_code::Failure;
+use crate::preflight::ask::this_host;
+use crate::preflight::judge::guest;
+use crate::preflight::{Hinders, Report};
 use crate::toolstack::Toolstack;
 
 /// Limit of attaching or detaching one: the guest has a say in it.
@@ -35,15 +38,12 @@ impl Agent {
     /// Looked at before a toolstack moves it by itself, which would find out late.
     ///
     /// # Errors
-    /// What it has of the host.
-    pub(super) fn nothing_of_the_host(&self) -> Result<(), String> {
+    /// Why it cannot move while it runs, wherever to.
+    pub(super) fn can_move(&self) -> Result<(), String> {
         let config =
             self.toolstack.running_config(&self.domain, LIST_LIMIT).map_err(|error| error.to_string())?;
-        match config.passthrough.first() {
-            Some(device) => Err(format!("it has {device} of the host")),
-            None if config.may_not_migrate => Err("its configuration forbids to migrate it".to_owned()),
-            None => Ok(()),
-        }
+        let checks = guest(&config, this_host(self.toolstack.as_ref()).as_ref());
+        Report::hindrance(&checks, Hinders::Move).map_or(Ok(()), Err)
     }
 
     /// The devices that its configuration names.

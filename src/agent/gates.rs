@@ -11,6 +11,7 @@ use crate::domain::Presence;
 use crate::handoff::Phase;
 use crate::host::NodeName;
 use crate::ocf::parameters::HandoffMode;
+use crate::preflight::{Check, Hinders, Report};
 use crate::toolstack::Kind;
 use crate::transport::ssh;
 
@@ -44,6 +45,8 @@ pub enum Refusal {
     Losing(Vec<Loss>),
     /// The stop is the first half of a recovery.
     Recovery(String),
+    /// It could be booted at the planned target, and cannot go there while it runs.
+    CannotMove(String),
     /// The planned target did not say that it can reach this node.
     OutOfReach(String),
     /// The ledger did not take the offer, or the target cannot read it there.
@@ -74,6 +77,7 @@ impl fmt::Display for Refusal {
                 write!(f, "a resource that it depends on is leaving this node: {}", what.join(", "))
             }
             Self::Recovery(why) => write!(f, "the stop is part of a recovery: {why}"),
+            Self::CannotMove(why) => write!(f, "it cannot move while it runs: {why}"),
             Self::OutOfReach(why) => write!(f, "the planned target cannot fetch it: {why}"),
             Self::NotRecorded(why) => write!(f, "the offer could not be recorded: {why}"),
         }
@@ -153,13 +157,50 @@ fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan),
     Ok((target, plan))
 }
 
+/// What the planned target's preflight comes to. What speaks against the move alone ends the guest in order, to be booted there;
+/// what speaks against a boot there just as well is no reason to end it: a start there fails at once, and it runs on here. Those
+/// objections are given.
+///
+/// # Errors
+/// That it cannot move.
+pub(super) fn weigh(checks: &[Check]) -> Result<Option<String>, Refusal> {
+    match Report::hindrance(checks, Hinders::Move) {
+        Some(why) => Err(Refusal::CannotMove(why)),
+        None => Ok(Report::hindrance(checks, Hinders::Boot)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::handoff::{Epoch, Transfer};
+    use crate::preflight::Verdict;
 
     fn node(name: &str) -> NodeName {
         NodeName::new(name).unwrap()
+    }
+
+    #[test]
+    fn p7_only_what_could_boot_there_and_not_move_ends_the_guest() {
+        let check = |result, hinders| Check {
+            check: "memory",
+            result,
+            hinders,
+            found: "none free".to_owned(),
+            advice: String::new(),
+        };
+        let moves = check(Verdict::Failed, Some(Hinders::Move));
+        let boots = check(Verdict::Failed, Some(Hinders::Boot));
+        let unknown = check(Verdict::Unknown, None);
+        assert_eq!(weigh(&[]), Ok(None));
+        assert_eq!(
+            weigh(&[unknown, check(Verdict::Warning, None)]),
+            Ok(None),
+            "what is not known ends nobody"
+        );
+        let not_there = Some("memory: none free".to_owned());
+        assert_eq!(weigh(std::slice::from_ref(&boots)), Ok(not_there));
+        assert!(matches!(weigh(&[boots, moves]), Err(Refusal::CannotMove(_))));
     }
 
     fn plan_to(destination: Destination) -> Plan {

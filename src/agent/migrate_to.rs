@@ -35,7 +35,7 @@ impl Agent {
         }
         let streams = self.toolstack.kind().streams();
         if !streams {
-            self.nothing_of_the_host().map_err(|why| self.generic(format!("{why}; it still runs here")))?;
+            self.can_move().map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         }
         let peer = self
             .transport

@@ -1,5 +1,10 @@
 //! The ordinary end of a domain: ask the guest, wait, destroy, and *verify that it is gone* before saying so. Used by
 //! `stop` and by the keeper of an offer's deadline.
+//!
+//! A guest that somebody has paused cannot hear the request: it is unpaused for it. But a paused domain may also be one that is being
+//! made, or has just arrived and must not run yet, or one of two copies. So it is unpaused only if its pause lasts, if it has had
+//! processor time here (what is made or arrives has had none), and if the caller has no doubt about other copies; and otherwise
+//! destroyed, as what cannot hear.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +13,7 @@ use super::LOOK_AGAIN;
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::domain::{DomainId, DomainName, Presence};
 use crate::handoff::evidence::Absence;
-use crate::toolstack::{ShutdownRequest, Toolstack};
+use crate::toolstack::{ShutdownRequest, Toolstack, ToolstackError};
 
 /// Limit of one word to the toolstack.
 const XL_LIMIT: Duration = Duration::from_secs(10);
@@ -17,6 +22,8 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 /// How long a shut down domain may wait for xl's daemon, while it lives, to clear it away before we do. Two of them at it
 /// at once get into each other's way (seen on a slow host: "unable to read script from ... vif").
 const CLEAR_AWAY: Duration = Duration::from_secs(30);
+/// How long a pause lasts that somebody meant: a toolstack pauses a domain for a moment before it destroys it.
+const PAUSE_LASTS: Duration = Duration::from_secs(2);
 
 /// How a domain came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +47,6 @@ impl fmt::Display for How {
 }
 
 /// What is left of the attempt.
-#[derive(Debug)]
 struct Attempt<'a> {
     toolstack: &'a dyn Toolstack,
     domain: &'a DomainName,
@@ -50,10 +56,15 @@ struct Attempt<'a> {
     asked: Option<DomainId>,
     destroyed: bool,
     shut_down_since: Option<std::time::Instant>,
+    /// Since when which incarnation has been seen paused.
+    paused_since: Option<(DomainId, std::time::Instant)>,
+    /// Whether another copy may run somewhere, so that this one must not.
+    others: &'a dyn Fn() -> Result<(), String>,
     logged: std::time::Instant,
 }
 
-/// Ends `domain`: `grace` for the guest, then by force, all within `deadline`.
+/// Ends `domain`: `grace` for the guest, then by force, all within `deadline`. `others` says, before a paused copy is let run, why
+/// another one may be running.
 ///
 /// # Errors
 /// What still holds when the deadline has passed. The domain may then still run.
@@ -63,11 +74,14 @@ pub fn shut_down(
     how: ShutdownRequest,
     grace: Duration,
     deadline: Deadline,
+    others: &dyn Fn() -> Result<(), String>,
 ) -> Result<(Absence, How), String> {
-    shut_down_while(toolstack, domain, how, grace, deadline, &|| true)
+    let attempt = Attempt::new(toolstack, domain, how, Deadline::after(grace).min(deadline.less(XL_LIMIT)));
+    Attempt { others, ..attempt }.carry_out(deadline, &|| true)
 }
 
-/// As [`shut_down`], but gives up as soon as the domain is no longer `ours` to end. That is asked before every deed.
+/// As [`shut_down`] for a domain that this node has on offer, so that no other one runs it; but gives up as soon as it is no longer
+/// `ours` to end. That is asked before every deed.
 ///
 /// # Errors
 /// As [`shut_down`].
@@ -79,49 +93,66 @@ pub fn shut_down_while(
     deadline: Deadline,
     ours: &dyn Fn() -> bool,
 ) -> Result<(Absence, How), String> {
-    let mut attempt = Attempt {
-        toolstack,
-        domain,
-        how,
-        grace: Deadline::after(grace).min(deadline.less(XL_LIMIT)),
-        asked: None,
-        destroyed: false,
-        shut_down_since: None,
-        logged: std::time::Instant::now(),
-    };
-    let mut last = None;
-    let gone = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
-        if !ours() {
-            return Some(None);
-        }
-        let presence = toolstack.presence(domain, deadline.left().min(XL_LIMIT).max(Duration::from_secs(1)));
-        if let Some(absence) = Absence::observe(&presence, || toolstack.is_attended(domain)) {
-            return Some(Some(absence));
-        }
-        attempt.push_on(&presence);
-        last = Some(presence);
-        None
-    });
-    let gone = match gone {
-        Some(None) => return Err("it is no longer this one's to end".to_owned()),
-        Some(Some(absence)) => Some(absence),
-        None => None,
-    };
-    match (gone, last) {
-        (Some(absence), None) => Ok((absence, How::AlreadyAbsent)),
-        (Some(absence), Some(_)) => {
-            Ok((absence, if attempt.destroyed { How::Destroyed } else { How::ShutDown }))
-        }
-        (None, Some(Presence::Absent)) => {
-            Err("it is absent, but the toolstack's daemon for it still lives, or is about to create it anew"
-                .to_owned())
-        }
-        (None, Some(presence)) => Err(format!("it could not be stopped in time and is {presence}")),
-        (None, None) => Err("there was no time to look".to_owned()),
-    }
+    Attempt::new(toolstack, domain, how, Deadline::after(grace).min(deadline.less(XL_LIMIT)))
+        .carry_out(deadline, ours)
 }
+impl<'a> Attempt<'a> {
+    fn new(
+        toolstack: &'a dyn Toolstack,
+        domain: &'a DomainName,
+        how: ShutdownRequest,
+        grace: Deadline,
+    ) -> Self {
+        Self {
+            toolstack,
+            domain,
+            how,
+            grace,
+            asked: None,
+            destroyed: false,
+            shut_down_since: None,
+            paused_since: None,
+            others: &|| Ok(()),
+            logged: std::time::Instant::now(),
+        }
+    }
 
-impl Attempt<'_> {
+    /// Until it is gone.
+    fn carry_out(mut self, deadline: Deadline, ours: &dyn Fn() -> bool) -> Result<(Absence, How), String> {
+        let mut last = None;
+        let gone = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
+            if !ours() {
+                return Some(None);
+            }
+            let presence = self
+                .toolstack
+                .presence(self.domain, deadline.left().min(XL_LIMIT).max(Duration::from_secs(1)));
+            if let Some(absence) = Absence::observe(&presence, || self.toolstack.is_attended(self.domain)) {
+                return Some(Some(absence));
+            }
+            self.push_on(&presence);
+            last = Some(presence);
+            None
+        });
+        let gone = match gone {
+            Some(None) => return Err("it is no longer this one's to end".to_owned()),
+            Some(Some(absence)) => Some(absence),
+            None => None,
+        };
+        match (gone, last) {
+            (Some(absence), None) => Ok((absence, How::AlreadyAbsent)),
+            (Some(absence), Some(_)) => {
+                Ok((absence, if self.destroyed { How::Destroyed } else { How::ShutDown }))
+            }
+            (None, Some(Presence::Absent)) => Err(
+                "it is absent, but the toolstack's daemon for it still lives, or is about to create it anew"
+                    .to_owned(),
+            ),
+            (None, Some(presence)) => Err(format!("it could not be stopped in time and is {presence}")),
+            (None, None) => Err("there was no time to look".to_owned()),
+        }
+    }
+
     fn push_on(&mut self, presence: &Presence) {
         if self.logged.elapsed() >= LOG_EVERY {
             self.logged = std::time::Instant::now();
@@ -134,6 +165,7 @@ impl Attempt<'_> {
         let own = self.domain.as_str().to_owned();
         match presence {
             Presence::Running(id) if !self.grace.passed() => self.ask(*id),
+            Presence::Paused(id) if !self.grace.passed() => self.wake(*id),
             // Neither a paused nor a frozen guest can hear a request, a crashed one does not care.
             Presence::Running(_) | Presence::Paused(_) | Presence::Crashed(_) | Presence::Frozen(_) => {
                 self.destroy(&own);
@@ -158,6 +190,35 @@ impl Attempt<'_> {
             | Presence::Dying(_)
             | Presence::Absent
             | Presence::Unknown(_) => {}
+        }
+    }
+
+    /// Lets a paused guest run for its shutdown, if that is what it is.
+    fn wake(&mut self, id: DomainId) {
+        let since = match self.paused_since {
+            Some((seen, since)) if seen == id => since,
+            _ => std::time::Instant::now(),
+        };
+        self.paused_since = Some((id, since));
+        if since.elapsed() < PAUSE_LASTS {
+            return;
+        }
+        let sure = match self.toolstack.has_run(id, XL_LIMIT) {
+            Ok(true) => (self.others)(),
+            Ok(false) => Err("it has never run here: it is being made, or was about to arrive".to_owned()),
+            Err(error @ ToolstackError::Cannot { .. }) => Err(error.to_string()),
+            // Asked again at the next look, until the grace is over.
+            Err(error) => return log::warn!("domain={} {error}", self.domain),
+        };
+        if let Err(doubt) = sure {
+            log::warn!("domain={} it is paused, and must not be let run: {doubt}", self.domain);
+            let own = self.domain;
+            return self.destroy(own.as_str());
+        }
+        log::warn!("domain={} domid={id} somebody has paused it: unpausing it for its shutdown", self.domain);
+        self.paused_since = None;
+        if let Err(error) = self.toolstack.unpause(self.domain, XL_LIMIT) {
+            log::warn!("domain={} {error}", self.domain);
         }
     }
 
@@ -191,8 +252,8 @@ mod tests {
     fn end(fake: &Fake, grace: u64) -> Result<How, String> {
         let domain = DomainName::new("x0").unwrap();
         let deadline = Deadline::after(Duration::from_secs(11 + grace));
-        shut_down(fake, &domain, ShutdownRequest::Drivers, Duration::from_secs(grace), deadline)
-            .map(|(_, how)| how)
+        let grace = Duration::from_secs(grace);
+        shut_down(fake, &domain, ShutdownRequest::Drivers, grace, deadline, &|| Ok(())).map(|(_, how)| how)
     }
 
     fn calls(fake: &Fake) -> String {
@@ -225,8 +286,8 @@ mod tests {
         let fake = Fake::showing([Err("xl hung".to_owned())]);
         let domain = DomainName::new("x0").unwrap();
         let deadline = Deadline::after(Duration::from_millis(50));
-        let error =
-            shut_down(&fake, &domain, ShutdownRequest::Drivers, Duration::ZERO, deadline).unwrap_err();
+        let error = shut_down(&fake, &domain, ShutdownRequest::Drivers, Duration::ZERO, deadline, &|| Ok(()))
+            .unwrap_err();
         assert!(error.contains("xl hung"), "{error}");
     }
 
@@ -239,7 +300,51 @@ mod tests {
         let fake = Fake::showing([Ok(given)]);
         let domain = DomainName::new("x0").unwrap();
         let deadline = Deadline::after(Duration::from_millis(50));
-        shut_down(&fake, &domain, ShutdownRequest::Drivers, Duration::ZERO, deadline).unwrap_err();
+        shut_down(&fake, &domain, ShutdownRequest::Drivers, Duration::ZERO, deadline, &|| Ok(()))
+            .unwrap_err();
         assert!(!calls(&fake).contains("destroy"), "{}", calls(&fake));
+    }
+
+    #[test]
+    fn a_guest_that_somebody_has_paused_is_let_run_for_its_shutdown() {
+        let fake = Fake { has_run: true, ..a_pause_that_lasts() };
+        assert_eq!(end(&fake, 60), Ok(How::ShutDown));
+        let calls = calls(&fake);
+        assert!(calls.ends_with("unpause x0, list x0, shutdown x0 Drivers, list x0"), "{calls}");
+        assert!(!calls.contains("destroy"), "{calls}");
+    }
+
+    #[test]
+    fn p1_a_paused_copy_with_any_doubt_about_it_is_never_let_run() {
+        let domain = DomainName::new("x0").unwrap();
+        let deadline = || Deadline::after(Duration::from_secs(60));
+        let grace = Duration::from_secs(30);
+        let no_doubt = || Ok(());
+        let elsewhere = || Err("n2 has it: running".to_owned());
+        for (has_run, others) in [(false, &no_doubt as &dyn Fn() -> Result<(), String>), (true, &elsewhere)] {
+            let fake = Fake { has_run, ..a_pause_that_lasts() };
+            // What is destroyed is gone.
+            let _ended = shut_down(&fake, &domain, ShutdownRequest::Drivers, grace, deadline(), others);
+            assert!(
+                !calls(&fake).contains("unpause") && calls(&fake).contains("destroy"),
+                "{}",
+                calls(&fake)
+            );
+        }
+    }
+
+    #[test]
+    fn a_pause_of_a_moment_is_nobodys() {
+        let paused = Ok(Fake::own(RunState::Paused));
+        let fake = Fake { has_run: true, ..Fake::showing([paused, Ok(Sighting::default())]) };
+        assert_eq!(end(&fake, 60), Ok(How::ShutDown));
+        assert_eq!(calls(&fake), "list x0, list x0");
+    }
+
+    /// Paused for some three seconds of looks, then it runs, then it is gone.
+    fn a_pause_that_lasts() -> Fake {
+        let paused = std::iter::repeat_with(|| Ok(Fake::own(RunState::Paused))).take(5);
+        let after = [Ok(Fake::own(RunState::Running)), Ok(Sighting::default())];
+        Fake::showing(paused.chain(after))
     }
 }

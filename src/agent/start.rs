@@ -274,7 +274,7 @@ impl Agent {
     }
 
     /// The ledger's word, without what this node itself has offered: the record knows of that.
-    fn ledger(&self) -> LedgerSays {
+    pub(super) fn ledger(&self) -> LedgerSays {
         match self.cluster.ledger().read(&self.domain) {
             LedgerSays::Entries { mut entries, age } => {
                 entries.offers.retain(|offer| offer.source != self.node);
@@ -334,7 +334,7 @@ impl Agent {
 
     /// How long after it was made an offer's domain can still be running at its source: the offer's life, a transfer that
     /// began at its end, and the shutdown after that.
-    fn longest_offer(&self) -> Duration {
+    pub(super) fn longest_offer(&self) -> Duration {
         let action = self.environment.timeout.unwrap_or(Duration::from_secs(300));
         let grace = self.parameters.shutdown_timeout.unwrap_or(action);
         self.parameters.handoff_timeout + action + grace + Duration::from_secs(60)

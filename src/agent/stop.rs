@@ -1,6 +1,6 @@
 //! `stop`: hands the running domain over where the cluster will start it elsewhere, and otherwise ends it, verified.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::gates::{self, Refusal};
 use super::obstacle::Obstacle;
@@ -16,13 +16,16 @@ use crate::handoff::record::ShutdownTerms;
 use crate::handoff::{Effect, Epoch, Event, Offer, Phase};
 use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure};
+use crate::preflight::ask::{ToMove, over};
 use crate::toolstack::ShutdownRequest;
 use crate::transport::Connection;
 use crate::transport::inquiry::{read_back, read_here};
-use crate::transport::message::{Answer, Request};
+use crate::transport::message::{Answer, PREFLIGHT, Request};
 
 /// Time for an orderly shutdown where neither parameter nor timeout say one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(60);
+/// How long one question may take that the handoff does without in the end: a sixth of the time, at most this.
+const PREFLIGHT_LIMIT: Duration = Duration::from_secs(15);
 
 /// What a stop did.
 #[derive(Debug)]
@@ -174,9 +177,15 @@ impl Agent {
         }
         let terms = self.terms();
         let how = if terms.acpi { ShutdownRequest::PowerButton } else { ShutdownRequest::Drivers };
-        let (absence, how) =
-            shutdown::shut_down(self.toolstack.as_ref(), &self.domain, how, terms.grace(), self.deadline)
-                .map_err(|what| self.generic(what))?;
+        let (absence, how) = shutdown::shut_down(
+            self.toolstack.as_ref(),
+            &self.domain,
+            how,
+            terms.grace(),
+            self.deadline,
+            &|| self.nobody_else_runs_it(),
+        )
+        .map_err(|what| self.generic(what))?;
         self.gone(absence)?;
         Ok(Stopped::Ended(how))
     }
@@ -195,9 +204,51 @@ impl Agent {
             return Ok(target);
         }
         let devices = self.devices_to_detach().map_err(Refusal::Devices)?;
-        let connection = if target == self.node { None } else { Some(self.reach(&target)?) };
+        let connection = if target == self.node { None } else { Some(self.ask_target(&target)?) };
         self.offer(&target, &plan, connection, devices)?;
         Ok(target)
+    }
+
+    /// Finds out, before anything is promised, whether the domain can move while it runs, and asks the target all that the cluster's own
+    /// migration asks, on the connection that the offer needs anyway. What is not known changes nothing.
+    fn ask_target(&self, target: &NodeName) -> Result<Connection, Refusal> {
+        let began = Instant::now();
+        let limit = || (self.deadline.left() / 6).min(PREFLIGHT_LIMIT);
+        let known = ToMove::of(self.toolstack.as_ref(), &self.domain, self.parameters.detach_pci, limit());
+        if let Some(why) = known.as_ref().and_then(ToMove::hindrance) {
+            return Err(Refusal::CannotMove(why));
+        }
+        let mut cost = began.elapsed();
+        let mut connection = self.reach(target)?;
+        let Some(ToMove { needs, here }) = known else { return Ok(connection) };
+        let began = Instant::now();
+        let checks = over(&mut connection, &needs, here.as_ref(), self.deadline.within(limit()));
+        cost += began.elapsed();
+        let Some(mut checks) = checks else {
+            if connection.can(PREFLIGHT) {
+                // Its answer may still come, in the place of another one.
+                drop(connection);
+                connection = self.reach(target)?;
+            }
+            return Ok(connection);
+        };
+        if self.parameters.share_memory {
+            // What others there will give is not free yet.
+            checks.retain(|check| check.check != "memory");
+        }
+        let weighed = gates::weigh(&checks);
+        log::info!(
+            "domain={} {target} was asked whether it can take it: {} ms",
+            self.domain,
+            cost.as_millis()
+        );
+        if let Some(why) = weighed? {
+            log::warn!(
+                "domain={} {target} could not boot it either: {why}; it is offered all the same, and runs on here",
+                self.domain
+            );
+        }
+        Ok(connection)
     }
 
     /// Makes sure, while we still can do something else, that the target will be able to come. It is tried again for a little while: a

@@ -24,8 +24,7 @@ use crate::handoff::ledger::Entry;
 use crate::handoff::record::Store;
 use crate::handoff::{Event, Phase, Push, Transfer};
 use crate::host::Root;
-use crate::preflight::Needs;
-use crate::preflight::ask::objections;
+use crate::preflight::ask::{ToMove, objections};
 use crate::preflight::judge::needed_mib;
 use crate::toolstack::Toolstack;
 use crate::toolstack::xl::Xl;
@@ -170,20 +169,23 @@ pub fn push(root: &Root, order: &Order, lock: RawFd) -> anyhow::Result<()> {
             true => xl.devices(domain, LIST_LIMIT).map_err(failed).inspect_err(|_| forget())?,
             false => Vec::new(),
         };
+        // Before anybody else is asked for anything.
+        let known = ToMove::of(&xl, domain, order.detach, LIST_LIMIT);
+        if let Some(why) = known.as_ref().and_then(ToMove::hindrance) {
+            forget();
+            return Err(failed(why));
+        }
         let begun = || {
             let lock = adopt(lock).map_err(failed)?;
             let mut connection = ssh::dial(root, &order.peer, answer_by(order)).map_err(failed)?;
             let entry = Push { domain: domain.clone(), transfer: transfer.clone(), made_at: order.begun_at };
             let recorded = read_back(&mut connection, &Entry::Push(entry), deadline).map_err(failed)?;
-            match xl.running_config(domain, LIST_LIMIT) {
-                Ok(config) => prepare(order, &mut connection, &config, &devices, deadline)
+            if let Some(known) = &known {
+                prepare(order, &mut connection, &known.needs.config, &devices, deadline)
                     .and_then(|()| {
-                        let passthrough = if order.detach { Vec::new() } else { config.passthrough.clone() };
-                        let needs = Needs { config: DomainConfig { passthrough, ..config }, file: None };
-                        objections(&mut connection, &needs, answer_by(order))
+                        objections(&mut connection, &known.needs, known.here.as_ref(), answer_by(order))
                     })
-                    .map_err(|why| Outcome::Refused { reason: why, stands: None })?,
-                Err(error) => log::info!("domain={domain} no preflight: {error}"),
+                    .map_err(|why| Outcome::Refused { reason: why, stands: None })?;
             }
             // The target's first: see `transfer::slots`.
             far_slot(root, order, &mut connection, Direction::Incoming, deadline)?;

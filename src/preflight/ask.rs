@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::facts::{self, HostFacts};
-use super::judge::judge;
-use super::{Check, Needs, Report, Verdict};
+use super::judge::{guest, judge};
+use super::{Check, Hinders, Needs, Report};
 use crate::clock::Deadline;
 use crate::domain::{DomainName, Presence};
 use crate::host::{LocalPath, NodeName, Root};
@@ -44,9 +44,44 @@ pub fn needs(
     Ok(Needs { config, file })
 }
 
+/// What is known, on the node that a domain runs on, of moving it while it runs.
+#[derive(Debug)]
+pub struct ToMove {
+    /// What it needs where it goes.
+    pub needs: Needs,
+    /// The host that it runs on, if the toolstack says.
+    pub here: Option<HostFacts>,
+}
+
+impl ToMove {
+    /// Asks the toolstack, twice, each time for `limit` at most: what the domain runs with, and what this host is. `detached`: whether
+    /// devices of the host are taken from it before it moves. `None`, with the reason in the log, where that is not known: then the move
+    /// itself will show.
+    pub fn of(toolstack: &dyn Toolstack, name: &DomainName, detached: bool, limit: Duration) -> Option<Self> {
+        let mut config = toolstack
+            .running_config(name, limit)
+            .inspect_err(|error| log::info!("domain={name} no preflight: {error}"))
+            .ok()?;
+        if detached {
+            config.passthrough.clear();
+        }
+        Some(Self { needs: Needs { config, file: None }, here: this_host_within(toolstack, limit) })
+    }
+
+    /// Why it cannot move while it runs, wherever to.
+    pub fn hindrance(&self) -> Option<String> {
+        Report::hindrance(&guest(&self.needs.config, self.here.as_ref()), Hinders::Move)
+    }
+}
+
 /// The host's part of this node's own facts, for the comparison with the target's.
 pub fn this_host(toolstack: &dyn Toolstack) -> Option<HostFacts> {
-    facts::host(toolstack, 0).inspect_err(|why| log::info!("this host: {why}")).ok()
+    this_host_within(toolstack, LIMIT)
+}
+
+fn this_host_within(toolstack: &dyn Toolstack, limit: Duration) -> Option<HostFacts> {
+    let info = toolstack.host_info(limit).inspect_err(|why| log::info!("this host: {why}"));
+    info.ok().map(HostFacts::from)
 }
 
 /// Makes every check of `node`. `back`: where it would reach this node.
@@ -68,9 +103,9 @@ pub fn ask(
                 Err(check) => checks.push(check),
             }
         }
-        Err(error) => checks.push(Check::not(
+        Err(error) => checks.push(Check::fails(
             "transport",
-            Verdict::Failed,
+            Hinders::Move,
             error.to_string(),
             format!("xen-handoff reach {node}; keys are set up by xen-handoff keys"),
         )),
@@ -81,20 +116,20 @@ pub fn ask(
 fn way_back(connection: &mut Connection, back: &Address, deadline: Deadline) -> Check {
     match connection.ask(&Request::Reach { back: back.clone() }, deadline) {
         Ok(Answer::Reached) => Check::ok("way-back", format!("it reaches {}", back.node)),
-        Ok(Answer::Refused { reason, .. }) => Check::not(
+        Ok(Answer::Refused { reason, .. }) => Check::fails(
             "way-back",
-            Verdict::Failed,
+            Hinders::Move,
             reason,
             format!("a start there could not fetch from {}", back.node),
         ),
-        Ok(other) => Check::not("way-back", Verdict::Unknown, format!("it answers {other:?}"), ""),
-        Err(error) => Check::not("way-back", Verdict::Unknown, error.to_string(), ""),
+        Ok(other) => Check::unknown("way-back", format!("it answers {other:?}"), ""),
+        Err(error) => Check::unknown("way-back", error.to_string(), ""),
     }
 }
 
 /// The other end's facts; a check that says why there are none.
 fn facts(connection: &mut Connection, needs: &Needs, deadline: Deadline) -> Result<facts::Facts, Check> {
-    let none = |found: String, advice: &str| Check::not("preflight", Verdict::Unknown, found, advice);
+    let none = |found: String, advice: &str| Check::unknown("preflight", found, advice);
     if !connection.can(PREFLIGHT) {
         let found = format!("xen-handoff {} there cannot say", connection.peer_version());
         return Err(none(found, "upgrade it on that node"));
@@ -106,21 +141,36 @@ fn facts(connection: &mut Connection, needs: &Needs, deadline: Deadline) -> Resu
     }
 }
 
+/// The judgement of the node at the other end of an open connection; `None`, with the reason in the log, where it does not say
+/// what that takes. Then a connection to a node that knows the question may still have its answer on the way: it is of no use any more.
+pub fn over(
+    connection: &mut Connection,
+    needs: &Needs,
+    here: Option<&HostFacts>,
+    deadline: Deadline,
+) -> Option<Vec<Check>> {
+    match facts(connection, needs, deadline) {
+        Ok(facts) => Some(judge(needs, here, &facts)),
+        Err(check) => {
+            log::info!("domain={} no preflight: {}", needs.config.name, check.found);
+            None
+        }
+    }
+}
+
 /// What stands against a move over this connection, for the cluster's own migration. Whatever cannot be told stands not against
 /// it: the move itself will show.
 ///
 /// # Errors
 /// The objections.
-pub fn objections(connection: &mut Connection, needs: &Needs, deadline: Deadline) -> Result<(), String> {
-    let facts = match facts(connection, needs, deadline) {
-        Ok(facts) => facts,
-        Err(check) => {
-            log::info!("domain={} no preflight: {}", needs.config.name, check.found);
-            return Ok(());
-        }
-    };
+pub fn objections(
+    connection: &mut Connection,
+    needs: &Needs,
+    here: Option<&HostFacts>,
+    deadline: Deadline,
+) -> Result<(), String> {
+    let Some(mut checks) = over(connection, needs, here, deadline) else { return Ok(()) };
     // The receiver looks for the name by itself, under the lock.
-    let mut checks = judge(needs, None, &facts);
     checks.retain(|check| check.check != "name");
     let report = Report { node: connection.peer().clone(), checks };
     if report.is_hopeless() { Err(report.objections()) } else { Ok(()) }

@@ -10,7 +10,7 @@ use super::{FileDigest, Needs};
 use crate::domain::{DomainConfig, Presence};
 use crate::host::{LocalPath, Root};
 use crate::small_file;
-use crate::toolstack::{Toolstack, XenVersion};
+use crate::toolstack::{HostInfo, Toolstack, XenVersion};
 use crate::transport::forced_command::stands;
 
 /// Limit of one word of the toolstack.
@@ -109,7 +109,14 @@ pub fn host(toolstack: &dyn Toolstack, memory_mib: u64) -> Result<HostFacts, Str
     } else {
         toolstack.dom0_can_spare_mib(&info, LIMIT).map_err(|error| error.to_string())?
     };
-    Ok(HostFacts { xen: info.xen, capabilities: info.capabilities, free_mib: info.free_mib, spare_mib })
+    Ok(HostFacts { spare_mib, ..HostFacts::from(info) })
+}
+
+/// Without what dom0 could spare, which nobody has asked for.
+impl From<HostInfo> for HostFacts {
+    fn from(info: HostInfo) -> Self {
+        Self { xen: info.xen, capabilities: info.capabilities, free_mib: info.free_mib, spare_mib: 0 }
+    }
 }
 
 /// The bridges and disks that a domain needs and that this node lacks. Starts no process.
@@ -179,6 +186,7 @@ mod tests {
             bridges: vec!["br0".to_owned()],
             passthrough: vec![],
             may_not_migrate: false,
+            has_vnuma: false,
         }
     }
 

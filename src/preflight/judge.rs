@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::facts::{Facts, FileState, HostFacts, Trouble};
-use super::{Check, Needs, Verdict};
+use super::{Check, Hinders, Needs};
 use crate::cluster::managed::ManagedDomain;
 use crate::domain::{DomainConfig, GuestType, Presence};
 use crate::transfer::moves::{expected_seconds, shown_rate};
@@ -19,9 +19,8 @@ pub fn judge(needs: &Needs, here: Option<&HostFacts>, there: &Facts) -> Vec<Chec
             checks.push(guest_type(needs.config.guest, host));
             checks.push(memory(&needs.config, host));
         }
-        Err(why) => checks.push(Check::not(
+        Err(why) => checks.push(Check::unknown(
             "toolstack",
-            Verdict::Unknown,
             format!("it does not answer there: {why}"),
             "look at xl info on that node",
         )),
@@ -34,16 +33,73 @@ pub fn judge(needs: &Needs, here: Option<&HostFacts>, there: &Facts) -> Vec<Chec
             .map(|(file, state)| configuration(file.path.as_str(), state)),
     );
     checks.extend(troubles(needs, &there.troubles));
-    checks.push(passthrough(&needs.config));
-    if needs.config.may_not_migrate {
-        checks.push(Check::not(
+    checks.extend(guest(&needs.config, here));
+    checks
+}
+
+/// What the guest itself and the host that it runs on say about moving it while it runs, wherever to. `here` is that host; `None`
+/// where nothing is known of it.
+pub fn guest(config: &DomainConfig, here: Option<&HostFacts>) -> Vec<Check> {
+    let mut checks = vec![live(config, here), passthrough(config)];
+    if config.may_not_migrate {
+        checks.push(Check::fails(
             "nomigrate",
-            Verdict::Failed,
-            "its configuration forbids it",
+            Hinders::Move,
+            "its configuration forbids to migrate it",
             "remove nomigrate=1",
         ));
     }
     checks
+}
+
+/// The words of `virt_caps` that came to `xl info` with `shadow` (Xen 4.13), or after it: a host that says one of them would say
+/// `shadow` too, and `pv`, if it had that. One that says none of them says nothing about it.
+const CAME_WITH_SHADOW: [&str; 6] =
+    ["hap", "iommu_hap_pt_share", "vmtrace", "vpmu", "gnttab-v1", "gnttab-v2"];
+
+/// Whether a host has what `word` of `virt_caps` stands for; `None` if it does not say.
+fn has(host: &HostFacts, word: &str) -> Option<bool> {
+    let says = |word: &str| host.capabilities.iter().any(|named| named == word);
+    if says(word) {
+        return Some(true);
+    }
+    CAME_WITH_SHADOW.iter().any(|word| says(word)).then_some(false)
+}
+
+/// What Xen and xl need to send this guest while it runs: to log which pages of a PV guest are written to, the hypervisor that it
+/// runs on needs shadow paging, which Debian's has not; and libxl saves no guest with virtual NUMA nodes, on any release.
+fn live(config: &DomainConfig, here: Option<&HostFacts>) -> Check {
+    let check = "live";
+    if config.has_vnuma {
+        let found = "it has virtual NUMA nodes, and xl does not save such a guest";
+        return Check::fails(check, Hinders::Move, found, "remove vnuma");
+    }
+    match (config.guest, here) {
+        (GuestType::Hvm | GuestType::Pvh, _) => Check::ok(check, "Xen can move it while it runs"),
+        (GuestType::Pv, Some(here)) => match has(here, "shadow") {
+            Some(true) => Check::ok(check, "a pv guest, and the hypervisor here has shadow paging"),
+            Some(false) => {
+                let caps = here.capabilities.join(" ");
+                let found = format!(
+                    "a pv guest, and the hypervisor here has no shadow paging (virt_caps: {caps}), which Xen needs to move \
+                     one while it runs"
+                );
+                let advice = "have it boot as type=\"pvh\", or use a Xen that is built with shadow paging";
+                Check::fails(check, Hinders::Move, found, advice)
+            }
+            None => Check::unknown(
+                check,
+                "a pv guest, and the hypervisor here does not say whether it has shadow paging",
+                "",
+            ),
+        },
+        (GuestType::Pv, None) => Check::unknown(
+            check,
+            "a pv guest, and the hypervisor here says nothing of itself",
+            "look at xl info",
+        ),
+        (GuestType::Unknown, _) => Check::unknown(check, "the toolstack does not say of what type it is", ""),
+    }
 }
 
 /// Whether the cluster's limits, and the resource's own, leave a move the time that it takes. `measured`: what moves of this node have
@@ -55,13 +111,13 @@ pub fn limits(managed: &ManagedDomain, memory_mib: u64, measured: Option<f64>, t
             "the timeout {text:?} of {operation} could not be read, and Pacemaker takes its default for it"
         );
         let advice = format!("pcs resource update {} op {operation} timeout=300s", managed.resource);
-        return vec![Check::not("timeouts", Verdict::Unknown, found, advice)];
+        return vec![Check::unknown("timeouts", found, advice)];
     }
     let Some(limit) = managed.timeouts.get(operation).map(Duration::as_secs) else { return Vec::new() };
     let Some(rate) = expected_rate(measured, terms) else {
         let found =
             format!("{operation} may take {limit} s; no move of this node has shown yet how fast it is");
-        return vec![Check::not("timeouts", Verdict::Unknown, found, "")];
+        return vec![Check::unknown("timeouts", found, "")];
     };
     let takes = format!("{memory_mib} MiB at {} MiB/s take", shown_rate(rate));
     let needed = expected_seconds(memory_mib, rate);
@@ -71,7 +127,7 @@ pub fn limits(managed: &ManagedDomain, memory_mib: u64, measured: Option<f64>, t
     let mut checks = vec![if needed > limit {
         let advice =
             format!("pcs resource update {} op {operation} timeout={}s", managed.resource, needed * 2);
-        Check::not("timeouts", Verdict::Failed, found, advice)
+        Check::fails("timeouts", Hinders::Move, found, advice)
     } else {
         Check::ok("timeouts", found)
     }];
@@ -80,9 +136,9 @@ pub fn limits(managed: &ManagedDomain, memory_mib: u64, measured: Option<f64>, t
         if once < deadline {
             return Check::ok("deadline", found);
         }
-        Check::not(
+        Check::fails(
             "deadline",
-            Verdict::Failed,
+            Hinders::Move,
             found,
             "every move would be broken off: give it more time, or none",
         )
@@ -102,16 +158,16 @@ fn expected_rate(measured: Option<f64>, terms: &Terms) -> Option<f64> {
 fn name(config: &DomainConfig, there: &Presence) -> Check {
     match there {
         Presence::Absent => Check::ok("name", format!("no {} there", config.name)),
-        Presence::Unknown(why) => Check::not("name", Verdict::Unknown, why, "look at xl list on that node"),
-        Presence::Incoming(_) | Presence::MigratedAway(_) => Check::not(
+        Presence::Unknown(why) => Check::unknown("name", why, "look at xl list on that node"),
+        Presence::Incoming(_) | Presence::MigratedAway(_) => Check::fails(
             "name",
-            Verdict::Failed,
+            Hinders::Boot,
             format!("it is {there} there"),
             format!("xen-handoff recover {} on that node", config.name),
         ),
-        other => Check::not(
+        other => Check::fails(
             "name",
-            Verdict::Failed,
+            Hinders::Boot,
             format!("{} is {other} there", config.name),
             "find out which of the two is the real one before anything is started",
         ),
@@ -123,10 +179,11 @@ fn hypervisor(here: Option<&HostFacts>, there: &HostFacts) -> Check {
     let Some(here) = here else { return Check::ok("xen", format!("{} there", there.xen)) };
     let found = format!("{} here, {} there", here.xen, there.xen);
     if there.xen < here.xen {
-        return Check::not("xen", Verdict::Failed, found, "migrate from the older to the newer version only");
+        let advice = "migrate from the older to the newer version only";
+        return Check::fails("xen", Hinders::Move, found, advice);
     }
     if there.xen.major != here.xen.major || there.xen.minor > here.xen.minor + 1 {
-        return Check::not("xen", Verdict::Warning, found, "upgrade one minor version at a time");
+        return Check::warns("xen", found, "upgrade one minor version at a time");
     }
     Check::ok("xen", found)
 }
@@ -141,15 +198,18 @@ fn guest_type(guest: GuestType, there: &HostFacts) -> Check {
     if there.capabilities.iter().any(|named| named == capability) {
         return Check::ok("type", format!("{what} guests run there"));
     }
-    if guest == GuestType::Pv {
+    if guest == GuestType::Pv && has(there, capability).is_none() {
         // Older hypervisors run them and do not say so.
-        return Check::not("type", Verdict::Unknown, "that node does not say whether it runs pv guests", "");
+        return Check::unknown("type", "that node does not say whether it runs pv guests", "");
     }
-    Check::not(
+    Check::fails(
         "type",
-        Verdict::Failed,
+        Hinders::Boot,
         format!("a {what} guest; that node runs {}", there.capabilities.join(" ")),
-        "virtualisation is switched off in that host's firmware, or its Xen was built without it",
+        match guest {
+            GuestType::Pv => "its Xen was built without it",
+            _ => "virtualisation is switched off in that host's firmware, or its Xen was built without it",
+        },
     )
 }
 
@@ -163,7 +223,7 @@ pub(crate) fn needed_mib(config: &DomainConfig) -> u64 {
 
 fn memory(config: &DomainConfig, there: &HostFacts) -> Check {
     if config.memory_mib == 0 {
-        return Check::not("memory", Verdict::Unknown, "the toolstack does not say how much it needs", "");
+        return Check::unknown("memory", "the toolstack does not say how much it needs", "");
     }
     let needed = needed_mib(config);
     let available = there.free_mib + there.spare_mib;
@@ -171,20 +231,15 @@ fn memory(config: &DomainConfig, there: &HostFacts) -> Check {
         if there.spare_mib > 0 { format!(", {} more from dom0", there.spare_mib) } else { String::new() };
     let found = format!("needs {needed} MiB; {} MiB free there{spare}", there.free_mib);
     if available < config.memory_mib {
-        return Check::not(
+        return Check::fails(
             "memory",
-            Verdict::Failed,
+            Hinders::Boot,
             found,
             "make room on that node, or give the domain less memory",
         );
     }
     if available < needed {
-        return Check::not(
-            "memory",
-            Verdict::Warning,
-            found,
-            "it may not fit: make some more room on that node",
-        );
+        return Check::warns("memory", found, "it may not fit: make some more room on that node");
     }
     Check::ok("memory", found)
 }
@@ -193,18 +248,17 @@ fn configuration(path: &str, state: &FileState) -> Check {
     let check = "configuration";
     match state {
         FileState::Same => Check::ok(check, format!("{path} is the same")),
-        FileState::Different => Check::not(
+        FileState::Different => Check::warns(
             check,
-            Verdict::Warning,
             format!("{path} is another one there"),
             "a boot there would use it: copy the file to every node",
         ),
         FileState::Missing => {
-            Check::not(check, Verdict::Failed, format!("no {path} there"), "copy the file to every node")
+            Check::fails(check, Hinders::Boot, format!("no {path} there"), "copy the file to every node")
         }
-        FileState::Unreadable(why) => Check::not(
+        FileState::Unreadable(why) => Check::fails(
             check,
-            Verdict::Failed,
+            Hinders::Boot,
             format!("{path} cannot be read there: {why}"),
             "copy the file anew",
         ),
@@ -224,17 +278,17 @@ fn troubles(needs: &Needs, troubles: &[Trouble]) -> Vec<Check> {
         Check::ok("bridges", format!("{} there", count(config.bridges.len(), "bridge")))
     } else {
         let found = format!("not there: {}", all(&bridges));
-        Check::not("bridges", Verdict::Failed, found, "make the bridge on that node")
+        Check::fails("bridges", Hinders::Boot, found, "make the bridge on that node")
     };
     let disk = if !disks.is_empty() {
         let advice =
             "make the disk visible under this path on every node (log in to the target, activate the volume)";
-        Check::not("disks", Verdict::Failed, all(&disks), advice)
+        Check::fails("disks", Hinders::Boot, all(&disks), advice)
     } else if config.disks_by_script.is_empty() {
         Check::ok("disks", format!("{} can be opened there", count(config.disks.len(), "disk")))
     } else {
         let found = format!("{} can only be tried by its script", config.disks_by_script.join(", "));
-        Check::not("disks", Verdict::Unknown, found, "")
+        Check::unknown("disks", found, "")
     };
     vec![bridge, disk]
 }
@@ -247,9 +301,9 @@ fn passthrough(config: &DomainConfig) -> Check {
     if config.passthrough.is_empty() {
         return Check::ok("passthrough", "no device of the host");
     }
-    Check::not(
+    Check::fails(
         "passthrough",
-        Verdict::Failed,
+        Hinders::Move,
         format!("it has {}", config.passthrough.join(", ")),
         "Xen does not migrate a domain with PCI devices of the host: detach them (xl pci-detach) before the move",
     )
@@ -260,14 +314,18 @@ mod tests {
     use super::*;
     use crate::domain::{DomainId, DomainName};
     use crate::host::LocalPath;
-    use crate::preflight::FileDigest;
+    use crate::preflight::{FileDigest, Report, Verdict};
     use crate::toolstack::XenVersion;
     use crate::transfer::terms::Compression;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
 
     fn host() -> HostFacts {
         HostFacts {
             xen: XenVersion { major: 4, minor: 17 },
-            capabilities: ["pv", "hvm", "hap"].map(str::to_owned).to_vec(),
+            capabilities: words("pv hvm hap shadow"),
             free_mib: 2000,
             spare_mib: 0,
         }
@@ -286,6 +344,7 @@ mod tests {
                 bridges: vec!["xenbr0".to_owned()],
                 passthrough: vec![],
                 may_not_migrate: false,
+                has_vnuma: false,
             },
             file: Some(FileDigest { path, sha256: "0".to_owned() }),
         }
@@ -350,16 +409,84 @@ mod tests {
         let capabilities = vec!["pv".to_owned()];
         let (check, result, _) = only(|_, facts| facts.host = Ok(HostFacts { capabilities, ..host() }));
         assert_eq!((check, result), ("type", Verdict::Failed));
-        let capabilities = vec!["hvm".to_owned()];
-        let (check, result, _) = only(|needs, facts| {
-            needs.config.guest = GuestType::Pv;
-            facts.host = Ok(HostFacts { capabilities, ..host() });
-        });
+        for (capabilities, result) in [("hvm", Verdict::Unknown), ("hvm hap shadow", Verdict::Failed)] {
+            let said = only(|needs, facts| {
+                needs.config.guest = GuestType::Pv;
+                facts.host = Ok(HostFacts { capabilities: words(capabilities), ..host() });
+            });
+            assert_eq!(
+                (said.0, said.1),
+                ("type", result),
+                "a host of a release that does not say so may run it"
+            );
+        }
+    }
+
+    /// What the check `live` comes to for a guest of this type on a hypervisor that says these words of itself.
+    fn live_on(guest: GuestType, capabilities: &str) -> Check {
+        let here = HostFacts { capabilities: words(capabilities), ..host() };
+        live(&DomainConfig { guest, ..needs().config }, Some(&here))
+    }
+
+    #[test]
+    fn p7_a_pv_guest_moves_only_where_the_hypervisor_has_shadow_paging_by_its_own_word() {
+        let debians = "pv hvm hap gnttab-v1 gnttab-v2";
+        let failed = live_on(GuestType::Pv, debians);
+        assert_eq!((failed.result, failed.hinders), (Verdict::Failed, Some(Hinders::Move)));
+        assert!(failed.found.contains(debians) && failed.advice.contains("pvh"), "{failed:?}");
+        assert_eq!(live_on(GuestType::Pv, "pv hvm hap shadow").result, Verdict::Ok);
         assert_eq!(
-            (check, result),
-            ("type", Verdict::Unknown),
-            "a host that does not say so may run it all the same"
+            live_on(GuestType::Pv, "pv gnttab-v2").result,
+            Verdict::Failed,
+            "without hardware for hvm"
         );
+        // Releases that do not know the word say nothing by not saying it.
+        for silent in ["", "hvm", "hvm hvm_directio", "pv hvm hvm_directio pv_directio"] {
+            assert_eq!(live_on(GuestType::Pv, silent).result, Verdict::Unknown, "{silent}");
+        }
+        assert_eq!(
+            live(&DomainConfig { guest: GuestType::Pv, ..needs().config }, None).result,
+            Verdict::Unknown
+        );
+        for guest in [GuestType::Pvh, GuestType::Hvm] {
+            assert_eq!(live_on(guest, debians).result, Verdict::Ok);
+        }
+    }
+
+    #[test]
+    fn p7_a_guest_with_virtual_numa_nodes_does_not_move_on_any_hypervisor() {
+        let (check, result, _) = only(|needs, _| needs.config.has_vnuma = true);
+        assert_eq!((check, result), ("live", Verdict::Failed));
+    }
+
+    #[test]
+    fn each_failed_check_says_whether_a_boot_there_would_fail_as_well() {
+        let kind = |change: &dyn Fn(&mut Needs, &mut Facts)| {
+            let (mut needs, mut facts) = (needs(), facts());
+            change(&mut needs, &mut facts);
+            let all = judge(&needs, Some(&host()), &facts);
+            let failed: Vec<_> = all.iter().filter(|check| check.result == Verdict::Failed).collect();
+            assert!(all.iter().all(|check| check.hinders.is_some() == (check.result == Verdict::Failed)));
+            assert_eq!(failed.len(), 1, "{failed:?}");
+            let by = |what| Report::hindrance(&all, what).is_some();
+            assert_ne!(by(Hinders::Move), by(Hinders::Boot));
+            failed[0].hinders.unwrap()
+        };
+        let older = HostFacts { xen: XenVersion { major: 4, minor: 16 }, ..host() };
+        let full = HostFacts { free_mib: 10, ..host() };
+        let no_hvm = HostFacts { capabilities: words("pv shadow"), ..host() };
+        let bridge = Trouble::Bridge { name: "xenbr0".to_owned() };
+        let disk = Trouble::Disk { path: LocalPath::new("/dev/vg/x0").unwrap(), what: "gone".to_owned() };
+        assert_eq!(kind(&|_, facts| facts.host = Ok(older.clone())), Hinders::Move);
+        assert_eq!(kind(&|needs, _| needs.config.may_not_migrate = true), Hinders::Move);
+        assert_eq!(kind(&|needs, _| needs.config.has_vnuma = true), Hinders::Move);
+        assert_eq!(kind(&|needs, _| needs.config.passthrough.push("0000:03:10.1".to_owned())), Hinders::Move);
+        assert_eq!(kind(&|_, facts| facts.host = Ok(full.clone())), Hinders::Boot);
+        assert_eq!(kind(&|_, facts| facts.host = Ok(no_hvm.clone())), Hinders::Boot);
+        assert_eq!(kind(&|_, facts| facts.troubles = vec![bridge.clone()]), Hinders::Boot);
+        assert_eq!(kind(&|_, facts| facts.troubles = vec![disk.clone()]), Hinders::Boot);
+        assert_eq!(kind(&|_, facts| facts.file = Some(FileState::Missing)), Hinders::Boot);
+        assert_eq!(kind(&|_, facts| facts.presence = Presence::Running(DomainId(1))), Hinders::Boot);
     }
 
     #[test]

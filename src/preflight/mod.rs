@@ -60,6 +60,16 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What a failed check stands in the way of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hinders {
+    /// Going there while it runs. It could be booted there.
+    Move,
+    /// Running there at all: a boot there would fail for the same reason.
+    Boot,
+}
+
 /// One check, what it came to, and what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -67,6 +77,9 @@ pub struct Check {
     pub check: &'static str,
     /// What it came to.
     pub result: Verdict,
+    /// What it stands in the way of, where it failed, and only there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hinders: Option<Hinders>,
     /// What was found.
     pub found: String,
     /// What would help; empty where nothing need be done.
@@ -76,16 +89,25 @@ pub struct Check {
 
 impl Check {
     fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Ok, found: found.into(), advice: String::new() }
+        Self { check, result: Verdict::Ok, hinders: None, found: found.into(), advice: String::new() }
     }
 
-    fn not(
+    fn warns(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { result: Verdict::Warning, advice: advice.into(), ..Self::ok(check, found) }
+    }
+
+    fn unknown(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { result: Verdict::Unknown, advice: advice.into(), ..Self::ok(check, found) }
+    }
+
+    fn fails(
         check: &'static str,
-        result: Verdict,
+        hinders: Hinders,
         found: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
-        Self { check, result, found: found.into(), advice: advice.into() }
+        let found = Self::ok(check, found);
+        Self { result: Verdict::Failed, hinders: Some(hinders), advice: advice.into(), ..found }
     }
 }
 
@@ -106,7 +128,16 @@ impl Report {
 
     /// What stands against a move there, on one line.
     pub fn objections(&self) -> String {
-        let failed = self.checks.iter().filter(|check| check.result == Verdict::Failed);
-        failed.map(|check| format!("{}: {}", check.check, check.found)).collect::<Vec<_>>().join("; ")
+        one_line(self.checks.iter().filter(|check| check.result == Verdict::Failed))
     }
+
+    /// What of these checks stands in the way of `what`, on one line; `None` if nothing does.
+    pub fn hindrance(checks: &[Check], what: Hinders) -> Option<String> {
+        let words = one_line(checks.iter().filter(|check| check.hinders == Some(what)));
+        (!words.is_empty()).then_some(words)
+    }
+}
+
+fn one_line<'a>(checks: impl Iterator<Item = &'a Check>) -> String {
+    checks.map(|check| format!("{}: {}", check.check, check.found)).collect::<Vec<_>>().join("; ")
 }

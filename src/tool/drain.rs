@@ -17,6 +17,8 @@ use crate::cluster::{ClusterView, detect};
 use crate::domain::Presence;
 use crate::host::{NodeName, Root};
 use crate::ocf::parameters::Parameters;
+use crate::preflight::ask::ToMove;
+use crate::toolstack;
 use crate::transfer::progress::Direction;
 use crate::transfer::slots::Slots;
 use crate::transport::Transport;
@@ -59,7 +61,16 @@ pub fn plan(root: &Root, node: &NodeName, json: bool) -> anyhow::Result<()> {
     };
     let mut rows: Vec<Row> =
         departures.into_iter().map(|departure| Row { departure, expected: None }).collect();
+    let is_here = *node == pacemaker.own_name();
     for row in rows.iter_mut().filter(|row| row.moves_alive()) {
+        let resource = &row.departure.resource;
+        let its = managed.iter().find(|managed| managed.resource == *resource).filter(|_| is_here);
+        if let Some(why) = its.and_then(|managed| cannot_move(root, managed)) {
+            row.departure.advice = format!("xen-handoff preflight {resource}");
+            row.departure.because = format!("it cannot move while it runs: {why}");
+            row.departure.how = How::Reboots;
+            continue;
+        }
         row.expected = expected(&row.departure);
     }
     let mut out = std::io::stdout();
@@ -92,6 +103,13 @@ pub fn plan(root: &Root, node: &NodeName, json: bool) -> anyhow::Result<()> {
         }
     }
     Ok(writeln!(out, "{}", in_words(&rows, Slots::of(root, Direction::Outgoing).limit()))?)
+}
+
+/// Why a domain of this node is rebooted whatever the scheduler plans. Only its own node can say that of it.
+fn cannot_move(root: &Root, managed: &ManagedDomain) -> Option<String> {
+    let parameters = Parameters::read(&managed.parameters).ok()?;
+    let domain = domain_of(root, &parameters, &managed.resource).ok()?;
+    ToMove::of(toolstack::of(root).as_ref(), &domain, parameters.detach_pci, LOOK_LIMIT)?.hindrance()
 }
 
 /// How long all of it takes.

@@ -19,6 +19,8 @@ pub struct Fake {
     pub glance: Option<DomainId>,
     /// Whether a daemon attends the domain.
     pub attended: bool,
+    /// Whether the domain has had processor time.
+    pub has_run: bool,
 }
 
 impl Fake {
@@ -139,6 +141,10 @@ impl Toolstack for Fake {
     fn rename(&self, from: &str, to: &str, _limit: Duration) -> Result<(), ToolstackError> {
         self.note(format!("rename {from} {to}"));
         Ok(())
+    }
+
+    fn has_run(&self, _id: DomainId, _limit: Duration) -> Result<bool, ToolstackError> {
+        Ok(self.has_run)
     }
 
     fn unpause(&self, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {

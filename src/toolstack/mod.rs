@@ -365,6 +365,14 @@ pub trait Toolstack: std::fmt::Debug {
     /// The toolstack's words.
     fn rename(&self, from: &str, to: &str, limit: Duration) -> Result<(), ToolstackError>;
 
+    /// Whether the domain with this id has had processor time here. One that is being made or is arriving has had none.
+    ///
+    /// # Errors
+    /// The toolstack's words; that there is no such domain; that this toolstack does not say.
+    fn has_run(&self, _id: DomainId, _limit: Duration) -> Result<bool, ToolstackError> {
+        Err(cannot(self.kind(), "say whether a paused domain has ever run"))
+    }
+
     /// Lets a paused domain run.
     ///
     /// # Errors

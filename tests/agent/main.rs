@@ -20,6 +20,7 @@ mod handoff;
 mod limits;
 mod memory;
 mod mistakes;
+mod movable;
 mod paths;
 mod progress;
 mod slots;

@@ -46,7 +46,7 @@ impl Hosts {
             hosts.knob(host, "stream.mib", "1");
             hosts.knob(host, "stream.last-seconds", "0.01");
         }
-        std::fs::write(hosts.config(), "name = \"x0\"\nmemory = 128\nvcpus = 1\n")
+        std::fs::write(hosts.config(), "name = \"x0\"\ntype = \"pvh\"\nmemory = 128\nvcpus = 1\n")
             .expect("x0's configuration");
         hosts
     }

@@ -32,7 +32,7 @@ impl Domain {
             agent: ("handoff", "Xen"),
             meta: vec![],
             parameters: vec![("xmfile", format!("/etc/xen/{name}.cfg"))],
-            config: format!("name = \"{name}\"\nmemory = 128\nvcpus = 1\n"),
+            config: format!("name = \"{name}\"\ntype = \"pvh\"\nmemory = 128\nvcpus = 1\n"),
             start_timeout: 60,
             stop_timeout: 40,
             migrate_timeout: 60,

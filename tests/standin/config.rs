@@ -63,6 +63,13 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Value, Exit> {
         "sched_params": {},
         "claim_mode": "True",
     });
+    if get("nomigrate").is_some_and(|n| n.number() != 0) {
+        build["disable_migrate"] = json!("True");
+    }
+    if let Some(Setting::List(nodes)) = get("vnuma") {
+        let nodes: Vec<_> = nodes.iter().map(|_| json!({"memkb": most, "pnode": 0})).collect();
+        build["vnuma_nodes"] = json!(nodes);
+    }
     for key in ["kernel", "ramdisk", "cmdline", "bootloader"] {
         if let Some(value) = get(key) {
             build[key] = json!(value.text());

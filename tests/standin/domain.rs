@@ -71,6 +71,9 @@ pub(crate) struct Domain {
     /// The guest is on its way down and will be there at this time.
     pub(crate) end_due: Option<(u64, Reason)>,
     pub(crate) running_since_ns: Option<u64>,
+    /// It has had processor time under this domid.
+    #[serde(default)]
+    pub(crate) ran_here: bool,
     pub(crate) guest: Guest,
     /// libxl's JSON of its configuration.
     pub(crate) config: serde_json::Value,
@@ -98,6 +101,7 @@ impl Domain {
             shutdown: None,
             end_due: None,
             running_since_ns: None,
+            ran_here: false,
             guest,
             config: config.clone(),
         }
@@ -126,7 +130,10 @@ impl Domain {
     /// Keeps the running time in step with the state.
     pub(crate) fn account(&mut self, now_ns: u64) {
         match (self.running_since_ns, self.is_running()) {
-            (None, true) => self.running_since_ns = Some(now_ns),
+            (None, true) => {
+                self.running_since_ns = Some(now_ns);
+                self.ran_here = true;
+            }
             (Some(since), false) => {
                 self.guest.ran_ns += now_ns.saturating_sub(since);
                 self.running_since_ns = None;

@@ -36,7 +36,7 @@ pub(crate) fn list(host: &Host, words: &Words) -> Outcome {
     }
     for domain in wanted {
         #[allow(clippy::cast_precision_loss, reason = "a column with one decimal")]
-        let seconds = domain.ticks() as f64 / 1000.0;
+        let seconds = if domain.ran_here { (domain.ticks() as f64 / 1000.0).max(0.1) } else { 0.0 };
         let name = if domain.nameless { "(null)" } else { &domain.name };
         let off = domain.unfinished || domain.shutdown == Some(Reason::Poweroff);
         let vcpus = if off { 0 } else { domain.vcpus };
@@ -76,10 +76,17 @@ fn details(locked: &Locked<'_>, wanted: &[&Domain], with_dom0: bool) -> Outcome 
     Ok(())
 }
 
+/// What the hypervisor can do, as Debian's 4.17 says it: no shadow paging.
+pub(crate) fn virt_caps(host: &Host) -> String {
+    host.knob("virt-caps").unwrap_or_else(|| "pv hvm hap gnttab-v1 gnttab-v2".into())
+}
+
 /// `xl info [FIELD]`
-pub(crate) fn info(host: &Host, words: &Words) -> Outcome {
+pub(crate) fn info(host: &Host, words: &Words, virt_caps: String) -> Outcome {
     let locked = host.lock()?;
     let uname = rustix::system::uname();
+    let xen = host.knob("xen-version").unwrap_or_else(|| "4.17".into());
+    let (major, minor) = xen.split_once('.').unwrap_or((&xen, "0"));
     let rows: [(&str, String); 26] = [
         ("host", host.name.clone()),
         ("release", uname.release().to_string_lossy().into_owned()),
@@ -92,17 +99,17 @@ pub(crate) fn info(host: &Host, words: &Words) -> Outcome {
         ("threads_per_core", "1".into()),
         ("cpu_mhz", "2399.996".into()),
         ("hw_caps", "1789c3f5:80802001:20100800:00000001:00000000:00000000:00000000:00000000".into()),
-        ("virt_caps", "pv hvm hap".into()),
+        ("virt_caps", virt_caps),
         ("total_memory", locked.total_mib().to_string()),
         ("free_memory", locked.free_mib().to_string()),
         ("sharing_freed_memory", "0".into()),
         ("sharing_used_memory", "0".into()),
         ("outstanding_claims", "0".into()),
         ("free_cpus", "0".into()),
-        ("xen_major", "4".into()),
-        ("xen_minor", "17".into()),
+        ("xen_major", major.to_owned()),
+        ("xen_minor", minor.to_owned()),
         ("xen_extra", ".7".into()),
-        ("xen_version", "4.17.7".into()),
+        ("xen_version", format!("{xen}.7")),
         ("xen_caps", "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64".into()),
         ("xen_scheduler", "credit2".into()),
         ("xen_pagesize", "4096".into()),

@@ -45,7 +45,7 @@ pub(crate) fn migrate(host: &Host, words: &Words) -> Outcome {
     let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Exit::failure("no pipes to the transport"));
     };
-    let mut sender = Sender { host, domid, name: domain.name, rune, child, to: Some(to), from };
+    let mut sender = Sender { host, domid, name: domain.name.clone(), rune, child, to: Some(to), from };
     knobs::at(host, "migrate", "before-banner");
     if !stream::expect(&mut sender.from, stream::BANNER, "banner", Some(&sender.rune)) {
         sender.hang_up();
@@ -57,10 +57,27 @@ pub(crate) fn migrate(host: &Host, words: &Words) -> Outcome {
         );
         return Err(sender.end_badly(&Ending::GuestStays));
     }
+    if let Some(why) = cannot_be_saved(host, &domain) {
+        eprintln!("{why}\nmigration sender: libxl_domain_suspend failed (rc=-3)");
+        return Err(sender.end_badly(&Ending::Resume));
+    }
     match sender.send(&config) {
         Ok(()) => sender.wait_until_it_runs_there(),
         Err(ending) => Err(sender.end_badly(&ending)),
     }
+}
+
+/// What libxl and libxc refuse before the first page.
+fn cannot_be_saved(host: &Host, domain: &Domain) -> Option<&'static str> {
+    let config = &domain.config;
+    if config["b_info"]["vnuma_nodes"].as_array().is_some_and(|nodes| !nodes.is_empty()) {
+        return Some("libxl: error: libxl_dom_save.c:424: Cannot save a guest with vNUMA configured");
+    }
+    let has_shadow = crate::list::virt_caps(host).split(' ').any(|word| word == "shadow");
+    (config["c_info"]["type"] == "pv" && !has_shadow).then_some(
+        "xc: error: Failed to enable logdirty: 95,22,0 (95 = Operation not supported): Internal error\nxc: error: Save \
+         failed (95 = Operation not supported): Internal error",
+    )
 }
 
 /// The domain's JSON, or the file of `-C`.
@@ -137,7 +154,10 @@ impl Sender<'_> {
         eprintln!("Saving to migration stream new xl format (info 0x{:x}/0x0/{length})", stream::MANDATORY);
         eprintln!("xc: info: Saving domain {}, type x86 HVM", self.domid);
         self.send_pages(to).map_err(failed)?;
-        if let Some(seconds) = self.host.knob(&format!("{}.no-suspend", self.name)) {
+        // Nor does a guest suspend that is paused.
+        let paused = self.host.lock().is_ok_and(|l| l.get(self.domid).is_some_and(|d| d.paused));
+        let no_suspend = self.host.knob(&format!("{}.no-suspend", self.name));
+        if let Some(seconds) = no_suspend.or(paused.then(String::new)) {
             system::pause(Duration::try_from_secs_f64(seconds.parse().unwrap_or(1.0)).unwrap_or_default());
             eprintln!(
                 "libxl: error: libxl_dom_suspend.c:334:suspend_common_wait_guest_timeout: Domain {}:guest did not \

@@ -39,13 +39,15 @@
 //! | `NAME.ignore-shutdown` | the guest does not react to `shutdown` or `trigger power` |
 //! | `NAME.shutdown-seconds` | how long its shutdown takes (0.2) |
 //! | `NAME.no-pv` | no PV control interface: `shutdown` needs `-F` |
-//! | `NAME.no-suspend` | the guest does not suspend for a migration: fails after so many seconds (1) |
+//! | `NAME.no-suspend` | the guest does not suspend for a migration: fails after so many seconds (1); so does a paused one |
 //! | `NAME.keeps-memory` | the guest gives nothing of its memory, whatever `mem-set` says |
 //! | `save.stuck` | `save` has suspended the guest and does not come to an end |
 //! | `destroy.seconds` | how long a domain takes to be gone (0.04), first `--ps--`, then as `(null)` |
 //! | `create.no-memory` | building a domain fails for want of memory |
 //! | `create.no-disk` | building a domain fails since one of its disks is not there; the text is its path |
 //! | `memory-mib` | the host's memory (16384) |
+//! | `virt-caps` | what `xl info` says that the hypervisor can do (pv hvm hap ...; without `shadow` a PV guest cannot be moved) |
+//! | `xen-version` | the hypervisor's version (4.17) |
 //! | `stream.mib`, `stream.mib-per-second` | size and rate of a migration stream (8, 16) |
 //! | `stream.zeros` | the guest's memory is empty (noise) |
 //! | `stream.last-seconds` | length of stop-and-copy (0.05) |
@@ -151,7 +153,7 @@ fn dispatch(host: &Host, command: &str, rest: &[String]) -> Outcome {
     let plain = |n: usize| Words::parse(command, rest, "", "").and_then(|words| words.at_least(n));
     match command {
         "list" => list::list(host, &Words::parse(command, rest, "lvZcn", "")?),
-        "info" => list::info(host, &Words::parse(command, rest, "n", "")?),
+        "info" => list::info(host, &Words::parse(command, rest, "n", "")?, list::virt_caps(host)),
         "create" => create(host, rest),
         "shutdown" => shutdown(host, &Words::parse(command, rest, "awF", "")?, Reason::Poweroff),
         "reboot" => shutdown(host, &Words::parse(command, rest, "awF", "")?, Reason::Reboot),

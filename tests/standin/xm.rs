@@ -22,7 +22,8 @@ pub(crate) fn run(host: &Host, arguments: &[String]) -> Outcome {
     let words = |flags| Words::parse(command, rest, flags, "f");
     match command.as_str() {
         "list" => list(host, &words("l")?),
-        "info" => crate::list::info(host, &words("")?),
+        // xend is older than most of the words.
+        "info" => crate::list::info(host, &words("")?, "hvm hvm_directio".to_owned()),
         "create" => create(host, &words("nq")?),
         "shutdown" => {
             let domid = find(host, words("")?.word(0))?;

@@ -46,7 +46,7 @@ complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -l json 
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s h -l help -d 'Print help'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l to -d 'Only this node [default: every other node that is online]' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l config -d 'Its configuration file [default: the resource\'s xmfile]' -r
-complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l json -d 'As JSON: a list of objects with node and checks (check, result, found, do)'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l json -d 'As JSON: a list of objects with node and checks (check, result, hinders, found, do)'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand adopt" -l dry-run -d 'Print the commands, and give none'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -178,6 +178,7 @@ impl Toolstack for Xe {
             bridges: Vec::new(),
             passthrough: Vec::new(),
             may_not_migrate: false,
+            has_vnuma: false,
         })
     }
 

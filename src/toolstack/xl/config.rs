@@ -43,6 +43,8 @@ struct BuildInfo {
     /// libxl's three-valued flag, in words.
     #[serde(default)]
     disable_migrate: String,
+    #[serde(default)]
+    vnuma_nodes: Vec<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +125,7 @@ fn understand(config: Config) -> Result<DomainConfig, String> {
         bridges: config.nics.into_iter().map(|nic| nic.bridge).filter(|bridge| !bridge.is_empty()).collect(),
         passthrough: config.pcidevs.iter().map(device).collect(),
         may_not_migrate: config.b_info.disable_migrate == "True",
+        has_vnuma: !config.b_info.vnuma_nodes.is_empty(),
     })
 }
 
@@ -155,6 +158,7 @@ mod tests {
             bridges: vec!["xenbr0".to_owned()],
             passthrough: vec![],
             may_not_migrate: false,
+            has_vnuma: false,
         }
     }
 
@@ -192,6 +196,12 @@ mod tests {
         let since_4_15 = text
             .replace(r#"{"func":1,"dev":16,"bus":3}"#, r#"{"bdf":{"func":1,"dev":16,"bus":3},"vdevfn":256}"#);
         assert_eq!(parse_dry_run(&since_4_15).unwrap().passthrough, ["0000:03:10.1"]);
+        assert!(!config.has_vnuma);
+        let with_nodes = text.replace(
+            r#""max_vcpus":2,"#,
+            r#""max_vcpus":2,"vnuma_nodes":[{"memkb":524800,"distances":[10],"pnode":0,"vcpus":[0,1]}],"#,
+        );
+        assert!(parse_dry_run(&with_nodes).unwrap().has_vnuma);
     }
 
     #[test]

@@ -68,6 +68,13 @@ pub fn processor_seconds(table: &str) -> Result<Vec<(String, f64)>, String> {
     if domains.is_empty() { Err("xl list has no domain".to_owned()) } else { Ok(domains) }
 }
 
+/// Whether the domain with this id in the table of `xl list` has had processor time.
+pub(super) fn has_run(table: &str, id: DomainId) -> Result<bool, String> {
+    let line = table.lines().skip(1).filter_map(parse_line).find(|line| line.copy.id == id);
+    let seconds = line.and_then(|line| line.processor_seconds);
+    seconds.map(|seconds| seconds > 0.0).ok_or_else(|| format!("no processor time of domain {id} in it"))
+}
+
 /// `NAME  ID  MEM  VCPUS  STATE  TIME`: read from the end, since a name may be anything, even `(null)` or two words.
 pub(super) fn parse_line(line: &str) -> Option<Line<'_>> {
     let (rest, seconds) = split_last_word(line)?;
@@ -206,6 +213,20 @@ mod tests {
             assert_eq!(presence(table), is);
         }
         assert!(parse_list(captured!("list-name--running.stdout"), &x0()).is_err());
+    }
+
+    #[test]
+    fn p1_what_somebody_paused_has_run_and_what_arrives_or_is_made_has_not() {
+        let has_run = |table: &str, id| has_run(table, DomainId(id));
+        assert_eq!(has_run(captured!("list--paused.stdout"), 1), Ok(true));
+        for (arriving, id) in [
+            (captured!("list--stop-and-copy-target.stdout"), 1),
+            (captured!("list--being-created.stdout"), 10),
+            (captured!("list--incoming-leftover-target.stdout"), 3),
+        ] {
+            assert_eq!(has_run(arriving, id), Ok(false));
+        }
+        assert!(has_run(captured!("list--paused.stdout"), 2).is_err());
     }
 
     #[test]

@@ -245,6 +245,12 @@ impl Toolstack for Xl {
         Ok(())
     }
 
+    fn has_run(&self, id: DomainId, limit: Duration) -> Result<bool, ToolstackError> {
+        let output = self.verbs.run(&["list".as_ref()], limit)?;
+        list::has_run(&output.stdout, id)
+            .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
+    }
+
     fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
         Ok(self.verbs.unpause(name, limit)?)
     }

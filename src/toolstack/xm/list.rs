@@ -19,6 +19,7 @@ pub(super) struct Line<'a> {
     pub(super) copy: Option<Copy>,
     pub(super) memory_mib: u64,
     pub(super) processors: u64,
+    pub(super) processor_seconds: f64,
 }
 
 /// Every line of the table, which must be whole.
@@ -84,7 +85,7 @@ fn is_dying_name_of(called: &str, name: &DomainName) -> bool {
 /// `NAME [ID] MEM VCPUS [STATE] TIME`, read from the end, since a name may be anything. Only what is there has a state and an id.
 fn parse_line(line: &str) -> Option<Line<'_>> {
     let (rest, seconds) = split_last_word(line)?;
-    seconds.parse::<f64>().ok()?;
+    let processor_seconds = seconds.parse::<f64>().ok()?;
     let (before, word) = split_last_word(rest)?;
     let (rest, state) = match parse_state(word) {
         Some(state) => (before, Some(state)),
@@ -100,7 +101,8 @@ fn parse_line(line: &str) -> Option<Line<'_>> {
         None => (rest, None),
     };
     let (memory_mib, processors) = (memory.parse().ok()?, processors.parse().ok()?);
-    (!name.trim().is_empty()).then_some(Line { name: name.trim(), copy, memory_mib, processors })
+    let name = name.trim();
+    (!name.is_empty()).then_some(Line { name, copy, memory_mib, processors, processor_seconds })
 }
 
 fn split_last_word(text: &str) -> Option<(&str, &str)> {

@@ -16,7 +16,7 @@ use super::verbs::Verbs;
 use super::xl::info::parse_info;
 use super::{HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, no_file};
 use crate::command::{self, CommandError, Tool};
-use crate::domain::{DomainConfig, DomainName, Sighting};
+use crate::domain::{DomainConfig, DomainId, DomainName, Sighting};
 use crate::host::Root;
 
 mod list;
@@ -177,6 +177,15 @@ impl Toolstack for Xm {
 
     fn rename(&self, _from: &str, _to: &str, _limit: Duration) -> Result<(), ToolstackError> {
         Self::cannot("rename a domain that runs")
+    }
+
+    fn has_run(&self, id: DomainId, limit: Duration) -> Result<bool, ToolstackError> {
+        self.listed(limit, |table| {
+            let ours = |line: &list::Line<'_>| line.copy.is_some_and(|copy| copy.id == id);
+            let line = list::lines(table)?.into_iter().find(ours);
+            let line = line.ok_or_else(|| format!("no domain {id} in it"))?;
+            Ok(line.processor_seconds > 0.0)
+        })
     }
 
     fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {

@@ -153,6 +153,7 @@ fn understand(domain: &Sxp) -> Result<DomainConfig, String> {
         bridges: interfaces.filter_map(|device| device.text("bridge")).map(str::to_owned).collect(),
         passthrough: of_host.flat_map(|device| device.children("dev")).map(address).collect(),
         may_not_migrate: image.and_then(|image| image.number("nomigrate")) == Some(1),
+        has_vnuma: false,
     })
 }
 

@@ -9,6 +9,7 @@ pub(crate) const STORIES: &[(&str, Test)] = &[
     ("adopt_takes_the_domains_of_a_template_together_and_leaves_unmanaged_what_was", adopt_a_template),
     ("adopt_puts_back_what_it_changed_where_a_command_fails", adopt_fails),
     ("drain_does_what_its_plan_says", drain),
+    ("p7_drain_plans_a_reboot_for_what_cannot_move", drain_of_what_cannot_move),
 ];
 
 /// From the stock agent to ours while the guest runs, and then a handoff of it.
@@ -98,6 +99,20 @@ fn adopt_fails(cluster: &Cluster) {
     cluster.settle();
     story.runs("x0", "n1");
     story.end("x0", &["n1"], 1);
+}
+
+/// The scheduler would hand x0 off; its own node knows better.
+fn drain_of_what_cannot_move(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    story.given(&Domain::new("x0").config("type = \"pv\""));
+    let said = cluster.fabric.on("n1", &["/usr/sbin/xen-handoff", "drain", "n1", "--plan", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let word = |key: &str| plan[0][key].as_str().unwrap_or_default().to_owned();
+    assert_eq!(word("how"), "reboots", "{}{}", said.stdout, said.stderr);
+    assert!(word("because").contains("no shadow paging"), "{}", said.stdout);
+    story.standby("n1");
+    story.runs("x0", "n2");
+    story.end("x0", &["n2"], 2);
 }
 
 /// One domain of each kind leaves n1: what is planned is what comes.

@@ -56,7 +56,12 @@ fn two_nodes(cluster: &Cluster) {
     let parts = recipe("Two nodes with fencing", &NAMES).expect("the recipe");
     let [set_up, there, back] = parts.as_slice() else { panic!("{parts:?}") };
     for node in EVERY {
-        cluster.fabric.put(node, "/etc/xen/x0.cfg", 0o644, "name = \"x0\"\nmemory = 128\nvcpus = 1\n");
+        cluster.fabric.put(
+            node,
+            "/etc/xen/x0.cfg",
+            0o644,
+            "name = \"x0\"\ntype = \"pvh\"\nmemory = 128\nvcpus = 1\n",
+        );
     }
     let give = |part: &Part| follow(&cluster.fabric, &EVERY, part, AS_IT_STANDS);
     give(set_up);
