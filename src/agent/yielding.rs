@@ -25,6 +25,8 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(60);
 const TO_BOOT: Duration = Duration::from_secs(30);
 /// A stream that would have less time than this is not begun.
 const TOO_SHORT: Duration = Duration::from_secs(6);
+/// A start with a shorter limit than this keeps nothing for an end and a boot.
+const TOO_SHORT_FOR_BOTH: Duration = Duration::from_secs(30);
 /// What xl's receiver says where it could not build the domain for want of something that a boot needs as well. It only ever keeps a
 /// guest from being ended.
 const COULD_NOT_RUN: [&str; 7] = [
@@ -107,7 +109,7 @@ impl Tries {
             Some(why())
         } else if self.broken >= ENOUGH {
             Some(format!("{} streams of it came to nothing; {}", self.broken, why()))
-        } else if left < reserved + TOO_SHORT {
+        } else if !reserved.is_zero() && left < reserved + TOO_SHORT {
             Some(format!("there is no time for another try; {}", why()))
         } else {
             None
@@ -115,14 +117,21 @@ impl Tries {
     }
 }
 
+/// A third of the action's limit at most, and time to ask for it; nothing where the limit is so short that an end in order and a boot
+/// would not fit into it anyway.
+fn reserved(limit: Duration, grace: Duration, to_ask: Duration) -> Duration {
+    if limit < TOO_SHORT_FOR_BOTH {
+        return Duration::ZERO;
+    }
+    let to_ask = to_ask + Duration::from_secs(1);
+    (grace + TO_BOOT).min(limit / 3).max(to_ask).min(limit / 2)
+}
+
 impl Agent {
-    /// What of this action's time is kept for an end in order of the guest and a boot: a third of it at most, and time to ask for it.
+    /// What of this action's time is kept for an end in order of the guest and a boot.
     pub(super) fn reserved(&self, tries: &Tries) -> Duration {
-        if tries.older {
-            return Duration::ZERO;
-        }
         let grace = self.parameters.shutdown_timeout.unwrap_or(DEFAULT_GRACE);
-        (grace + TO_BOOT).min(self.timeout / 3).max(self.last_round() + Duration::from_secs(1))
+        if tries.older { Duration::ZERO } else { reserved(self.timeout, grace, self.last_round()) }
     }
 
     /// Whether the domain could run here, and come here.
@@ -253,7 +262,19 @@ mod tests {
         tries.will_never("nomigrate: its configuration forbids it".to_owned());
         tries.broke("a stream that broke");
         assert_eq!(tries.are_over(plenty, reserved).unwrap(), "nomigrate: its configuration forbids it");
+        assert_eq!(Tries::default().are_over(SECONDS(1), SECONDS(0)), None, "too short for both");
         tries.older = true;
         assert_eq!(tries.are_over(plenty, reserved), None, "who cannot be asked is asked for streams");
+    }
+
+    #[test]
+    fn what_is_kept_for_an_end_and_a_boot_leaves_most_of_the_time_for_streams() {
+        let kept = |limit, grace, to_ask| reserved(SECONDS(limit), SECONDS(grace), SECONDS(to_ask)).as_secs();
+        assert_eq!(kept(300, 60, 5), 90);
+        assert_eq!(kept(300, 10, 5), 40);
+        assert_eq!(kept(60, 60, 5), 20);
+        assert_eq!(kept(60, 60, 25), 26, "time to ask for it");
+        assert_eq!(kept(30, 60, 25), 15, "never more than half");
+        assert_eq!(kept(29, 60, 5), 0);
     }
 }

@@ -155,7 +155,9 @@ impl ClusterView for Pacemaker {
             // Another part of the cluster may start it yet.
             && let Some(node) = unaccounted(&cib).map_err(unreadable("cibadmin"))?
         {
-            return Err(unreadable("cibadmin")(format!("{node} is no member, and nothing says that it is off")));
+            return Err(unreadable("cibadmin")(format!(
+                "{node} is no member, and nothing says that it is off"
+            )));
         }
         Ok(destination)
     }

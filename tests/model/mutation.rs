@@ -194,7 +194,7 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::DiscardLightly, Promise::P4NeverLostToAMove),
     (Mutation::NeverYields, Promise::P7NeverWorse),
     (Mutation::YieldedIsNotDue, Promise::P7NeverWorse),
-    (Mutation::YieldUnderStream, Promise::P4NeverLostToAMove),
+    (Mutation::YieldUnderStream, Promise::NoReturnIsOnRecord),
     (Mutation::YieldUnsettled, Promise::RecordAgrees),
     (Mutation::BootBeforeItIsGone, Promise::P2ProofBeforeBoot),
     (Mutation::DesertedUnderStream, Promise::P4NeverLostToAMove),
