@@ -15,6 +15,7 @@ use crate::handoff::{Epoch, Offer, Phase, Transfer};
 use crate::preflight::facts::{self, Facts, troubles};
 use crate::preflight::judge::judge;
 use crate::preflight::{Needs, Verdict};
+use crate::toolstack::xl::could_not_build;
 use crate::transport::message::{Answer, Request, YIELD};
 
 /// After how many streams that came to nothing the next one is not tried any more.
@@ -27,20 +28,6 @@ const TO_BOOT: Duration = Duration::from_secs(30);
 const TOO_SHORT: Duration = Duration::from_secs(6);
 /// A start with a shorter limit than this keeps nothing for an end and a boot.
 const TOO_SHORT_FOR_BOTH: Duration = Duration::from_secs(30);
-/// What xl's receiver says where it could not build the domain for want of something that a boot needs as well. It only ever keeps a
-/// guest from being ended.
-const COULD_NOT_RUN: [&str; 7] = [
-    "Out of memory",
-    "Cannot allocate memory",
-    "failed to free memory",
-    "mem_init failed",
-    "unable to add ",
-    "failed to stat",
-    "No such file or directory",
-];
-/// How long the source may take for its answer: it settles first what broke off.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-
 /// What the domain needs and this node lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Lack {
@@ -73,7 +60,7 @@ impl Tries {
     /// A stream of it began and moved nothing.
     pub(super) fn broke(&mut self, how: &str) {
         self.broken += 1;
-        self.could_not_run = COULD_NOT_RUN.iter().any(|words| how.contains(words));
+        self.could_not_run = could_not_build(how);
         if !self.lasting {
             self.why = Some(how.to_owned());
         }
