@@ -28,6 +28,9 @@ const TO_BOOT: Duration = Duration::from_secs(30);
 const TOO_SHORT: Duration = Duration::from_secs(6);
 /// A start with a shorter limit than this keeps nothing for an end and a boot.
 const TOO_SHORT_FOR_BOTH: Duration = Duration::from_secs(30);
+/// How long the source may take for its answer: it settles first what broke off.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
 /// What the domain needs and this node lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Lack {
