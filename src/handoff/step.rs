@@ -523,12 +523,12 @@ mod tests {
     fn p7_an_offer_is_yielded_under_its_own_epoch_and_never_while_a_transfer_is_under_way_or_unsettled() {
         for phase in every_phase() {
             let yielded = step(phase.clone(), Event::Yielded(transfer(7)));
-            match phase {
-                Phase::Offered { offer } => {
-                    assert_eq!(yielded, Ok((Phase::Withdrawing { offer }, vec![Effect::ShutDown])));
-                }
-                Phase::Withdrawing { .. } => assert_eq!(yielded, Ok((phase, vec![]))),
-                other => assert!(yielded.is_err(), "{other} yields"),
+            if let Phase::Offered { offer } = phase {
+                assert_eq!(yielded, Ok((Phase::Withdrawing { offer }, vec![Effect::ShutDown])));
+            } else if let Phase::Withdrawing { .. } = phase {
+                assert_eq!(yielded, Ok((phase, vec![])));
+            } else {
+                assert!(yielded.is_err(), "{phase} yields");
             }
         }
         for phase in [Phase::Offered { offer: offer() }, Phase::Withdrawing { offer: offer() }] {
