@@ -161,3 +161,19 @@ fn an_older_node_is_not_told_of_limits_or_compression_and_the_domain_moves_all_t
         assert!(log.contains(&format!("{gone_without}xen-handoff")), "{gone_without}{log}");
     }
 }
+
+#[test]
+fn an_older_node_is_not_asked_to_give_its_offer_up_and_the_guest_runs_on() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    let heard = asks_an_older_node(&world, &n2);
+    n1.knob("migrate.fail", "1\ncannot save it");
+    let times = [("OCF_RESKEY_CRM_meta_timeout", "20000"), ("OCF_RESKEY_migration_connect_timeout", "5")];
+    let start = n2.act("start", &times);
+    assert_eq!(start.code, 1, "{}", start.reason);
+    assert!(start.reason.contains("fetching it from n1 failed"), "the lasting reason: {}", start.reason);
+    assert!(n1.runs_x0() && n2.domains().is_empty());
+    assert!(!std::fs::read_to_string(&heard).unwrap().contains("yield"));
+    assert!(world.log().contains("on n1 gives no offer up"), "{}", world.log());
+}

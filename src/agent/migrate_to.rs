@@ -46,7 +46,8 @@ impl Agent {
         let push = Push { domain: self.domain.clone(), transfer: transfer.clone(), made_at: begun_at };
         self.announce(push).map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         log::info!("domain={} node={} migrating to {target}", self.domain, self.node);
-        match self.employ(if streams { "push" } else { "carry" }, transfer, peer, begun_at, None) {
+        let job = if streams { "push" } else { "carry" };
+        match self.employ(job, transfer, peer, begun_at, self.deadline, None) {
             Outcome::Moved => {
                 log::info!("domain={} node={} migrate_to: runs on {target}", self.domain, self.node);
                 Ok(ExitCode::Success)
@@ -54,7 +55,7 @@ impl Agent {
             Outcome::Refused { reason, .. } => {
                 Err(self.generic(format!("{target} refuses it: {reason}; it still runs here")))
             }
-            Outcome::Failed { reason } | Outcome::Busy { reason } => {
+            Outcome::Failed { reason } | Outcome::Broken { reason } | Outcome::Busy { reason } => {
                 Err(self.generic(format!("migration to {target} failed: {reason}; it still runs here")))
             }
             Outcome::Undecided { reason } => Err(self.generic(format!(

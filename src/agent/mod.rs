@@ -41,6 +41,7 @@ pub mod stop;
 mod utilization;
 pub mod validate_all;
 mod worker;
+mod yielding;
 
 pub use carry::carry;
 pub use worker::{Order, Outcome, Word, fetch, push};
@@ -139,6 +140,8 @@ pub struct Agent {
     pub domain: DomainName,
     /// This node's name.
     pub node: NodeName,
+    /// The cluster's limit for the action.
+    pub timeout: Duration,
     /// When the action must have answered: the cluster's timeout less a margin to say why.
     pub deadline: Deadline,
     /// The toolstack.
@@ -222,6 +225,7 @@ impl Agent {
         Ok(Self {
             transport: Rc::new(Ssh::new(&root, &parameters.reach, Rc::clone(&cluster))),
             node: environment.on_node.clone().unwrap_or_else(NodeName::of_this_host),
+            timeout,
             deadline: Deadline::after(timeout.saturating_sub(margin(timeout))),
             store: Store::new(root.state_folder()),
             environment: environment.clone(),

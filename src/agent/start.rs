@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::line::slot_here;
 use super::monitor::RESTARTS;
 use super::obstacle::Obstacle;
+use super::yielding::{Lack, Tries};
 use super::{Agent, LIST_LIMIT, LOOK_AGAIN, Outcome, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
@@ -20,7 +21,6 @@ use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
 use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure};
 use crate::ocf::parameters::Unreachable;
-use crate::preflight::facts::troubles;
 use crate::transfer::progress::Direction;
 use crate::transport::message::{Answer, Request};
 
@@ -104,20 +104,22 @@ impl Agent {
         self.config_file()?;
         let mut obstacle = Obstacle::default();
         let mut silence = Silence::default();
+        let mut tries = Tries::default();
         // A round that could not reach anybody for lack of time would hide what the round before it found out.
-        let last_round = self.deadline.less(self.parameters.reach.connect_timeout);
-        let started = SystemClock.wait_until(last_round, TRY_AGAIN, || match self.round(&mut silence) {
-            Ok(Round::Done(started)) => Some(Ok(started)),
-            Ok(Round::Again(why) | Round::NoSlot(why)) => {
-                obstacle.is(why, |why| {
-                    log::warn!("domain={} node={} start waits: {why}", self.domain, self.node);
-                });
-                None
-            }
-            Err(failure) => Some(Err(failure)),
-        });
+        let last_round = self.deadline.less(self.last_round());
+        let started =
+            SystemClock.wait_until(self.deadline, TRY_AGAIN, || match self.round(&mut silence, &mut tries) {
+                Ok(Round::Done(started)) => Some(Ok(Some(started))),
+                Ok(Round::Again(why) | Round::NoSlot(why)) => {
+                    obstacle.is(why, |why| {
+                        log::warn!("domain={} node={} start waits: {why}", self.domain, self.node);
+                    });
+                    (last_round.passed() && !tries.waits_for_an_end()).then_some(Ok(None))
+                }
+                Err(failure) => Some(Err(failure)),
+            });
         match started {
-            Some(Ok(started)) => {
+            Some(Ok(Some(started))) => {
                 log::info!("domain={} node={} start: {started}", self.domain, self.node);
                 if matches!(started, Started::AlreadyRunning(_)) {
                     self.runs_by_itself();
@@ -128,11 +130,20 @@ impl Agent {
                 Ok(ExitCode::Success)
             }
             Some(Err(failure)) => Err(failure),
-            None => Err(self.generic(format!("{obstacle}; it was not started here"))),
+            None | Some(Ok(None)) => Err(self.generic(match tries.why {
+                // What came last is often only what follows from it.
+                Some(why) => format!("{why}; in the end: {obstacle}; it was not started here"),
+                None => format!("{obstacle}; it was not started here"),
+            })),
         }
     }
 
-    fn round(&self, silence: &mut Silence) -> Result<Round, Failure> {
+    /// What must be left of the action's time for a round that asks others.
+    pub(super) fn last_round(&self) -> Duration {
+        self.parameters.reach.connect_timeout
+    }
+
+    fn round(&self, silence: &mut Silence, tries: &mut Tries) -> Result<Round, Failure> {
         self.wait_for_transfer(self.deadline)?;
         let (phase, presence) = (self.phase()?, self.presence());
         match &presence {
@@ -140,7 +151,7 @@ impl Agent {
             Presence::Absent if self.toolstack.is_attended(&self.domain) => {
                 Ok(Round::Again(RESTARTS.to_owned()))
             }
-            Presence::Absent => self.acquire(&presence, phase, silence),
+            Presence::Absent => self.acquire(&presence, phase, silence, tries),
             Presence::Unknown(_)
             | Presence::Building(_)
             | Presence::Rebooting(_)
@@ -180,7 +191,13 @@ impl Agent {
     }
 
     /// It is not here: an offer, or a boot.
-    fn acquire(&self, presence: &Presence, phase: Phase, silence: &mut Silence) -> Result<Round, Failure> {
+    fn acquire(
+        &self,
+        presence: &Presence,
+        phase: Phase,
+        silence: &mut Silence,
+        tries: &mut Tries,
+    ) -> Result<Round, Failure> {
         if let Phase::Settling { transfer, .. } | Phase::Arriving { transfer } = &phase {
             return Ok(Round::Again(format!(
                 "a migration from {} to {} broke off in its last step: see xen-handoff recover",
@@ -200,7 +217,7 @@ impl Agent {
         };
         let mut heard: Vec<PeerReport> = Vec::new();
         for offer in self.offers_of_others() {
-            match self.claim(&offer, &mut heard)? {
+            match self.fetch_or_end(&offer, &mut heard, tries)? {
                 round @ (Round::Done(_) | Round::NoSlot(_)) => return Ok(round),
                 Round::Again(why) => log::info!("domain={} {why}", self.domain),
             }
@@ -238,16 +255,7 @@ impl Agent {
             Err(why) => return not_yet(&why),
         };
         let ledger = self.ledger();
-        let weigh = |peers: &[PeerReport]| {
-            let longest_offer = self.longest_offer();
-            NobodyElse::conclude(&Inquiry {
-                here: &self.node,
-                ledger: &ledger,
-                longest_offer,
-                peers,
-                sent_to,
-            })
-        };
+        let weigh = |peers: &[PeerReport]| self.weigh(&ledger, peers, sent_to);
         let mut weighed = weigh(&self.ask(&known, heard, patience));
         let none = Entries::default();
         let entries = if let LedgerSays::Entries { entries, .. } = &ledger { entries } else { &none };
@@ -271,6 +279,17 @@ impl Agent {
                 Ok(Verdict::Silent { doubt, source })
             }
         }
+    }
+
+    /// What all of that says of a boot here.
+    pub(super) fn weigh(
+        &self,
+        ledger: &LedgerSays,
+        peers: &[PeerReport],
+        sent_to: Option<&NodeName>,
+    ) -> Result<NobodyElse, Doubt> {
+        let longest_offer = self.longest_offer();
+        NobodyElse::conclude(&Inquiry { here: &self.node, ledger, longest_offer, peers, sent_to })
     }
 
     /// The ledger's word, without what this node itself has offered: the record knows of that.
@@ -340,15 +359,50 @@ impl Agent {
         self.parameters.handoff_timeout + action + grace + Duration::from_secs(60)
     }
 
+    /// Pulls the running domain over; or has the source end it, where it cannot be pulled, for a boot here.
+    fn fetch_or_end(
+        &self,
+        offer: &Offer,
+        heard: &mut Vec<PeerReport>,
+        tries: &mut Tries,
+    ) -> Result<Round, Failure> {
+        let source = &offer.source;
+        if tries.waits_for_the_end_of(offer) {
+            return Ok(Round::Again(format!("{source} shuts it down, to be booted here")));
+        }
+        let over = |tries: &Tries| tries.are_over(self.deadline.left(), self.reserved(tries));
+        let mut round = Round::Again(String::new());
+        match self.lack() {
+            Some(Lack::ToRun(lack)) => {
+                return Err(self.generic(format!(
+                    "{source} offers it, and this node cannot run it: {lack}; it was not started here and runs on there"
+                )));
+            }
+            Some(Lack::ToMove(lack)) => tries.will_never(format!("it cannot be moved here: {lack}")),
+            Some(Lack::Now(lack)) if over(tries).is_none() => {
+                return Ok(Round::NoSlot(format!(
+                    "{source} offers it, and this node waits for memory: {lack}"
+                )));
+            }
+            _ if over(tries).is_none() => round = self.claim(offer, heard, tries)?,
+            _ => {}
+        }
+        if let Round::Done(_) = round {
+            return Ok(round);
+        }
+        let Some(why) = over(tries) else { return Ok(round) };
+        if tries.could_not_run() {
+            return Err(self.generic(format!("{why}; it was not started here and runs on at {source}")));
+        }
+        Ok(Round::Again(match self.has_it_yielded(offer, &why, tries, heard) {
+            Ok(()) => format!("{source} shuts it down, to be booted here: {why}"),
+            Err(not) => format!("it cannot be fetched: {why}; {not}"),
+        }))
+    }
+
     /// Pulls the running domain over.
-    fn claim(&self, offer: &Offer, heard: &mut Vec<PeerReport>) -> Result<Round, Failure> {
-        let (source, kind) = (&offer.source, self.toolstack.kind());
-        if !kind.streams() {
-            return Ok(Round::Again(format!("{source} offers it, and {}", kind.no_stream())));
-        }
-        if let Some(lack) = self.lack() {
-            return Ok(Round::Again(format!("{source} offers it, and this node cannot take it: {lack}")));
-        }
+    fn claim(&self, offer: &Offer, heard: &mut Vec<PeerReport>, tries: &mut Tries) -> Result<Round, Failure> {
+        let source = &offer.source;
         let peer = match self.transport.address(source) {
             Ok(address) => address,
             Err(error) => return Ok(Round::Again(error.to_string())),
@@ -360,7 +414,9 @@ impl Agent {
             return Ok(Round::Again("the record does not allow to claim it".to_owned()));
         }
         // Not beyond the offer's own end, after which there is nothing to fetch; with enough left of the action to say why.
-        let enough = self.deadline.less(self.parameters.reach.connect_timeout + SLOT_LEAVES);
+        let (until, in_time) =
+            (self.streams_until(tries), self.parameters.reach.connect_timeout + SLOT_LEAVES);
+        let enough = self.deadline.less(in_time).min(until);
         let in_line = enough.within(offer.deadline.from_now() + Duration::from_secs(1));
         let slot = match slot_here(self.root(), &self.domain, &self.resource, Direction::Incoming, in_line) {
             Ok(slot) => slot,
@@ -373,7 +429,7 @@ impl Agent {
             Err(why) => return Ok(Round::Again(format!("{source} offers it, and {why}"))),
         };
         log::info!("domain={} node={} fetching it from {source}", self.domain, self.node);
-        match self.employ("fetch", transfer, peer, UnixTime::now(), Some(&slot)) {
+        match self.employ("fetch", transfer, peer, UnixTime::now(), until, Some(&slot)) {
             // Seen with our own eyes before the cluster is told.
             Outcome::Moved => match self.presence() {
                 Presence::Running(id) => self.runs_here(id, &self.phase()?),
@@ -394,18 +450,15 @@ impl Agent {
             Outcome::Failed { reason } => {
                 Ok(Round::Again(format!("fetching it from {source} failed: {reason}")))
             }
+            Outcome::Broken { reason } => {
+                let why = format!("fetching it from {source} failed: {reason}");
+                tries.broke(&why);
+                Ok(Round::Again(why))
+            }
             Outcome::Undecided { reason } => {
                 Ok(Round::Again(format!("fetching it from {source} has no clear end: {reason}")))
             }
         }
-    }
-
-    /// What the domain needs and this node lacks: a stream would end without it, late.
-    fn lack(&self) -> Option<String> {
-        let troubles = troubles(self.root(), self.configured()?);
-        let words: Vec<String> =
-            troubles.iter().map(ToString::to_string).chain(self.lacks_devices()).collect();
-        (!words.is_empty()).then(|| words.join("; "))
     }
 
     /// Every other node, and what the cluster knows of it.

@@ -305,17 +305,20 @@ impl Agent {
             deadline: made_at.plus(self.parameters.handoff_timeout),
         };
         let terms = self.terms();
-        self.store
-            .advance_with(&self.domain, "stop", Event::OfferMade(offer.clone()), |record| {
-                record.resource = Some(self.resource.clone());
-                record.terms = Some(terms);
-                record.devices = devices;
-            })
-            .map_err(|error| not_recorded(&error))?;
         let mut survivors = plan.survivors.clone();
         if !survivors.contains(target) {
             survivors.push(target.clone());
         }
+        let others = survivors.iter().filter(|node| **node != self.node);
+        let others: Vec<_> = others.filter_map(|node| self.transport.address(node).ok()).collect();
+        self.store
+            .advance_with(&self.domain, "stop", Event::OfferMade(offer.clone()), |record| {
+                record.resource = Some(self.resource.clone());
+                record.terms = Some(terms);
+                record.survivors = others;
+                record.devices = devices;
+            })
+            .map_err(|error| not_recorded(&error))?;
         let entry = Entry::Offer(offer);
         let recorded =
             self.cluster.ledger().write(&entry, &survivors).map_err(|error| error.to_string()).and_then(

@@ -92,6 +92,11 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// The stream began, and nothing has moved.
+    Broken {
+        /// How it ended.
+        reason: String,
+    },
     /// It is not known where the domain runs.
     Undecided {
         /// What was seen.
@@ -148,7 +153,7 @@ pub fn fetch(root: &Root, order: &Order, lock: RawFd, slot: Option<RawFd>) -> an
         let received = transfer::receive::receive(stream).map_err(broken)?;
         Ok(match received.end {
             ReceiverEnd::Running => Outcome::Moved,
-            ReceiverEnd::Nothing => failed(in_time(terms, began) + &received.said),
+            ReceiverEnd::Nothing => Outcome::Broken { reason: in_time(terms, began) + &received.said },
             ReceiverEnd::Undecided => Outcome::Undecided { reason: received.said },
         })
     })
@@ -322,16 +327,18 @@ pub(super) fn work(
 }
 
 impl Agent {
-    /// Has a worker do it, and waits for its word as long as this action may.
+    /// Has a worker do it, which breaks off what has not come to the point of no return just before `until`, and waits for its word as
+    /// long as this action may.
     pub(super) fn employ(
         &self,
         job: &str,
         transfer: Transfer,
         peer: Address,
         begun_at: UnixTime,
+        until: Deadline,
         slot: Option<&Place>,
     ) -> Outcome {
-        let limit = self.deadline.left().saturating_sub(LEEWAY).as_secs().max(1);
+        let limit = until.left().saturating_sub(LEEWAY).as_secs().max(1);
         let back = match self.transport.address(&self.node) {
             Ok(back) => back,
             Err(error) => return failed(error),

@@ -105,6 +105,16 @@ pub trait ClusterView: fmt::Debug {
     fn plan_after_stop(&self, resource: &str, node: &NodeName, limit: Duration)
     -> Result<Plan, ClusterError>;
 
+    /// Where `resource` ends up as things are, its last stop having succeeded: *nowhere* only if every configured node is accounted
+    /// for, as a member, as fenced, or as one that left in order.
+    ///
+    /// # Errors
+    /// Whenever that cannot be told; [`ClusterError::NotRunning`] if no cluster manager runs on this node.
+    fn plan_as_it_is(&self, _resource: &str, _limit: Duration) -> Result<Destination, ClusterError> {
+        let what = "it does not plan".to_owned();
+        Err(ClusterError::Unreadable { tool: "the cluster manager", what })
+    }
+
     /// Every configured node but `me`, and what the cluster knows of `resource` there.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::managed::ManagedDomain;
-use super::{ClusterError, ClusterView, Peer, Plan};
+use super::{ClusterError, ClusterView, Destination, Peer, Plan};
 use crate::domain::DomainName;
 use crate::handoff::Epoch;
 use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer};
@@ -20,6 +20,10 @@ impl ClusterView for NoCluster {
         _node: &NodeName,
         _limit: Duration,
     ) -> Result<Plan, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn plan_as_it_is(&self, _resource: &str, _limit: Duration) -> Result<Destination, ClusterError> {
         Err(ClusterError::NotRunning)
     }
 

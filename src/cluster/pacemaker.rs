@@ -15,7 +15,7 @@ use super::node_attributes::NodeAttributes;
 use super::plan::{self, Said};
 use super::scheduler::{Assume, Scheduler};
 use super::xml::Element;
-use super::{ClusterError, ClusterView, Peer, Plan, history};
+use super::{ClusterError, ClusterView, Destination, Peer, Plan, history};
 use crate::clock::{Deadline, UnixTime};
 use crate::command::{self, Tool};
 use crate::handoff::ledger::Ledger;
@@ -155,6 +155,24 @@ impl ClusterView for Pacemaker {
             .map_err(|what| ClusterError::Unreadable { tool: "crm_simulate", what })
     }
 
+    fn plan_as_it_is(&self, resource: &str, limit: Duration) -> Result<Destination, ClusterError> {
+        let unreadable = |tool: &'static str| move |what: String| ClusterError::Unreadable { tool, what };
+        let deadline = Deadline::after(limit);
+        let text = self.cib(limit)?;
+        let cib = Element::parse(&text).map_err(unreadable("cibadmin"))?;
+        let outcome = Scheduler::new(&self.root, deadline).outcome(&text, None)?;
+        let destination = plan::anywhere(&outcome.after, resource).map_err(unreadable("crm_simulate"))?;
+        if destination == Destination::Nowhere
+            // Another part of the cluster may start it yet.
+            && let Some(node) = unaccounted(&cib).map_err(unreadable("cibadmin"))?
+        {
+            return Err(unreadable("cibadmin")(format!(
+                "{node} is no member, and nothing says that it is off"
+            )));
+        }
+        Ok(destination)
+    }
+
     fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError> {
         let unreadable = |what: String| ClusterError::Unreadable { tool: "cibadmin", what };
         let cib = Element::parse(&self.cib(LIMIT)?).map_err(unreadable)?;
@@ -247,6 +265,18 @@ fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<Peer>,
         .collect()
 }
 
+/// The first node that is no member and has neither left in order nor been fenced, as far as this CIB says.
+fn unaccounted(cib: &Element) -> Result<Option<String>, String> {
+    let nodes = cib.at(&["configuration", "nodes"]).ok_or("no nodes")?;
+    let status = cib.child("status").ok_or("no status")?;
+    let accounted = |name: &str| {
+        let state = status.every("node_state").find(|state| state.get("uname") == Some(name));
+        state.is_some_and(|state| history::is_online(state) || state.get("expected") == Some("down"))
+    };
+    let mut names = nodes.every("node").filter_map(|node| node.get("uname"));
+    Ok(names.find(|name| !accounted(name)).map(str::to_owned))
+}
+
 /// When `node` was last fenced with success, by the fencer's clock.
 fn last_fencing(history: &str, node: &NodeName) -> Option<UnixTime> {
     Element::parse(history)
@@ -309,6 +339,23 @@ mod tests {
         let peers = read_peers(&cib, &NodeName::new("n1").unwrap(), "x0").unwrap();
         let seen: Vec<_> = peers.iter().map(|peer| (peer.node.as_str(), peer.online)).collect();
         assert_eq!(seen, [("n2", true), ("n3", false)]);
+    }
+
+    #[test]
+    fn a_node_that_is_neither_a_member_nor_known_to_be_off_may_be_anywhere() {
+        let cib = |state: &str| {
+            let text = format!(
+                r#"<cib><configuration><nodes><node uname="n1"/><node uname="n2"/></nodes></configuration><status>
+                <node_state uname="n1" in_ccm="true" crmd="online"/>{state}</status></cib>"#
+            );
+            unaccounted(&Element::parse(&text).unwrap()).unwrap()
+        };
+        let state = |more: &str| format!(r#"<node_state uname="n2" {more}/>"#);
+        assert_eq!(cib(&state(r#"in_ccm="true" crmd="online" expected="member""#)), None);
+        assert_eq!(cib(&state(r#"in_ccm="false" crmd="offline" expected="down""#)), None);
+        for unknown in [state(r#"in_ccm="false" crmd="offline" expected="member""#), String::new()] {
+            assert_eq!(cib(&unknown).as_deref(), Some("n2"), "{unknown}");
+        }
     }
 
     #[test]

@@ -68,6 +68,15 @@ pub(super) fn destination(
     }
 }
 
+/// Where the simulation ends with it, if anywhere: the first place counts.
+pub(super) fn anywhere(resources: &Element, resource: &str) -> Result<Destination, String> {
+    let found = resources.every("resource").filter(|found| found.get("id") == Some(resource));
+    let name = found.flat_map(|one| one.every("node")).find_map(|node| node.get("name"));
+    name.map_or(Ok(Destination::Nowhere), |name| {
+        NodeName::new(name).map(Destination::Node).map_err(|error| error.to_string())
+    })
+}
+
 /// What `resource` depends on and loses on `node` by this plan. Where the scheduler does not stop it any more (the configuration
 /// has changed since the stop was ordered), what waits for the stop is not known: all that leaves this node counts then.
 fn losing(before: &Graph, once_stopped: &Graph, resource: &str, node: &NodeName) -> Vec<Loss> {

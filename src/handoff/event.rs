@@ -1,6 +1,6 @@
 //! What can happen to a handoff, and what has to be done about it: the alphabet of [`step`](fn@super::step).
 
-use super::evidence::{Absence, NobodyElse, Recorded, SourceQuiet};
+use super::evidence::{Absence, NobodyElse, NobodyToFetch, Recorded, SourceQuiet};
 use super::phase::{Epoch, Offer, Phase, Transfer};
 
 /// How xl's sender ended, as seen in the listing after it.
@@ -36,6 +36,10 @@ pub enum Event {
     OfferNotRecorded,
     /// Source, keeper: the offer's deadline has passed.
     OfferExpired,
+    /// Source, keeper: nobody is left who could fetch it.
+    Deserted(NobodyToFetch),
+    /// Source, serve: the start that would fetch it asks for its end, since it cannot be moved there; that start boots it then.
+    Yielded(Transfer),
     /// Source, start: the cluster starts the domain here after all, where it still runs.
     Reclaimed,
     /// Source, stop: this stop is to end the domain.
@@ -74,6 +78,8 @@ impl Event {
             Event::OfferRecorded(_) => "OfferRecorded",
             Event::OfferNotRecorded => "OfferNotRecorded",
             Event::OfferExpired => "OfferExpired",
+            Event::Deserted(_) => "Deserted",
+            Event::Yielded(_) => "Yielded",
             Event::Reclaimed => "Reclaimed",
             Event::StopOrdered => "StopOrdered",
             Event::Claimed(_) => "Claimed",

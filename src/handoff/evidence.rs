@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::ledger::{Entries, Entry};
 use super::phase::{Ended, Phase, Ran, Transfer};
 use crate::clock::UnixTime;
@@ -119,6 +121,51 @@ impl Recorded {
             Entry::Push(push) => read_back.pushes.contains(push),
         };
         there.then_some(Self(()))
+    }
+}
+
+/// What a node says of who may still fetch an offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outlook", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Outlook {
+    /// Its cluster manager accounts for every node and will start the resource on none of them.
+    Nobody,
+    /// It will be started there.
+    Somebody {
+        /// Where.
+        node: NodeName,
+    },
+    /// No cluster manager runs on this node, so nothing will be started on it.
+    NoManager,
+    /// It could not find out.
+    Unknown {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Evidence that nobody is left who could fetch an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NobodyToFetch(());
+
+impl NobodyToFetch {
+    /// Made from the word of the source's own cluster manager; and, where none runs there any more, from the last word of each
+    /// node that could read the offer. One that has a cluster manager speaks for all nodes; those without one for themselves
+    /// alone, so that all of them must have said so. An unknown is not "nobody".
+    pub fn conclude(survivors: &[Outlook], here: &Outlook) -> Option<Self> {
+        let deserted = match here {
+            Outlook::Nobody => true,
+            Outlook::Somebody { .. } | Outlook::Unknown { .. } => false,
+            Outlook::NoManager => {
+                let may_come = |said: &Outlook| matches!(said, Outlook::Somebody { .. });
+                let unknown = |said: &Outlook| matches!(said, Outlook::Unknown { .. });
+                let for_all = survivors.contains(&Outlook::Nobody);
+                !survivors.is_empty()
+                    && !survivors.iter().any(may_come)
+                    && (for_all || !survivors.iter().any(unknown))
+            }
+        };
+        deserted.then_some(Self(()))
     }
 }
 

@@ -33,6 +33,8 @@
 //!   Offering    -- OfferMade -------------------> Offering      an earlier stop was killed; begin again
 //!   Offered     -- Reclaimed -------------------> Idle          the cluster starts it here again: nothing moved
 //!   Offered     -- OfferExpired, StopOrdered ---> Withdrawing   nobody came in time, or a stop that means it
+//!   Offered     -- Deserted --------------------> Withdrawing   nobody is left who could come
+//!   Offered     -- Yielded ---------------------> Withdrawing   it cannot be moved to the start that claims it, which boots it then
 //!   Offered     -- DomainGone ------------------> Idle          the guest shut itself down
 //!   Withdrawing -- DomainGone ------------------> Idle
 //!   Sending     -- SenderEnded(StillHere) ------> Offered       the stream broke before GO: it runs here, try again

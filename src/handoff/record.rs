@@ -19,6 +19,7 @@ use super::event::{Effect, Event, OutOfOrder};
 use super::phase::{Ended, Epoch, Phase};
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
 use crate::domain::{DomainName, PciAddress};
+use crate::host::NodeName;
 use crate::small_file;
 use crate::transport::message::Address;
 
@@ -35,7 +36,18 @@ pub struct ShutdownTerms {
     pub acpi: bool,
 }
 
+/// How a domain is shut down whose stop left no word about it.
+pub const DEFAULT_TERMS: ShutdownTerms = ShutdownTerms { seconds: 60, acpi: false };
+/// What a guest gets for an orderly shutdown however little time somebody who waits for it has, in seconds.
+const ORDERLY: u64 = 30;
+
 impl ShutdownTerms {
+    /// The same for somebody who can wait for `limit` seconds: not so little that it would be no orderly shutdown any more.
+    #[must_use]
+    pub fn within(self, limit: u64) -> Self {
+        Self { seconds: self.seconds.min(limit.max(ORDERLY)), ..self }
+    }
+
     /// The time for an orderly shutdown.
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.seconds)
@@ -63,6 +75,13 @@ pub struct Record {
     pub peer: Option<Address>,
     /// Which life of its host the other end of a transfer was in when it began.
     pub peer_boot: Option<String>,
+    /// The nodes that could read the offer when it was made, and where they are reached: whoever keeps it when the cluster manager
+    /// has gone asks them whether anybody is left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub survivors: Vec<Address>,
+    /// Who asked for the offer's end before its deadline. The keeper carries that out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yielded_to: Option<NodeName>,
     /// Devices of the host that are detached before it moves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<PciAddress>,
@@ -88,6 +107,8 @@ impl Record {
             terms: None,
             peer: None,
             peer_boot: None,
+            survivors: Vec::new(),
+            yielded_to: None,
             devices: Vec::new(),
             state: Phase::Idle,
         }
@@ -364,7 +385,6 @@ mod tests {
     use super::*;
     use crate::handoff::event::ReceiverEnd;
     use crate::handoff::phase::{Epoch, Offer, Transfer};
-    use crate::host::NodeName;
 
     fn x0() -> DomainName {
         DomainName::new("x0").unwrap()

@@ -73,6 +73,38 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Vec<Effect>), OutOfOrd
             | Phase::Arriving { .. }
             | Phase::Arrived { .. } => Ok((phase, vec![])),
         },
+        // As at the deadline, and a transfer that is under way proves the opposite.
+        Event::Deserted(_) => match phase {
+            Phase::Offered { offer } | Phase::Withdrawing { offer } => Ok(withdraw(offer)),
+            Phase::Idle
+            | Phase::Offering { .. }
+            | Phase::Sending { .. }
+            | Phase::Settling { .. }
+            | Phase::Left { .. }
+            | Phase::Claiming { .. }
+            | Phase::Receiving { .. }
+            | Phase::Arriving { .. }
+            | Phase::Arrived { .. } => Ok((phase, vec![])),
+        },
+        Event::Yielded(transfer) => match phase {
+            Phase::Offered { ref offer } | Phase::Withdrawing { ref offer }
+                if offer.epoch != transfer.epoch =>
+            {
+                refuse(STALE)
+            }
+            Phase::Offered { offer } => Ok(withdraw(offer)),
+            // Asked once more, since the first answer was lost: its end has begun.
+            Phase::Withdrawing { .. } => Ok((phase, vec![])),
+            Phase::Offering { .. } => refuse(NOT_YET),
+            Phase::Sending { .. } => refuse(BUSY),
+            Phase::Settling { .. } => refuse(UNSETTLED),
+            Phase::Idle
+            | Phase::Left { .. }
+            | Phase::Claiming { .. }
+            | Phase::Receiving { .. }
+            | Phase::Arriving { .. }
+            | Phase::Arrived { .. } => refuse(NOT_SOURCE),
+        },
         Event::Reclaimed => match phase {
             Phase::Offered { offer } | Phase::Offering { offer } => {
                 Ok((Phase::Idle, vec![Effect::EraseLedger(offer.epoch), Effect::ReportRunning]))
@@ -294,7 +326,9 @@ mod tests {
     use super::*;
     use crate::clock::UnixTime;
     use crate::domain::{DomainName, Presence};
-    use crate::handoff::evidence::{Absence, Inquiry, LedgerSays, NobodyElse, Recorded, SourceQuiet};
+    use crate::handoff::evidence::{
+        Absence, Inquiry, LedgerSays, NobodyElse, NobodyToFetch, Outlook, Recorded, SourceQuiet,
+    };
     use crate::handoff::ledger::{Entries, Entry};
     use crate::handoff::phase::Epoch;
     use crate::host::NodeName;
@@ -330,6 +364,10 @@ mod tests {
             sent_to: None,
         };
         Event::BootProven(NobodyElse::conclude(&inquiry).unwrap())
+    }
+
+    fn deserted() -> Event {
+        Event::Deserted(NobodyToFetch::conclude(&[Outlook::Nobody], &Outlook::NoManager).unwrap())
     }
 
     fn read_back() -> Recorded {
@@ -378,6 +416,9 @@ mod tests {
             recorded(),
             Event::OfferNotRecorded,
             Event::OfferExpired,
+            deserted(),
+            Event::Yielded(transfer(7)),
+            Event::Yielded(transfer(6)),
             Event::Reclaimed,
             Event::StopOrdered,
             Event::Claimed(transfer(7)),
@@ -476,6 +517,32 @@ mod tests {
         assert_eq!(effects, [Effect::ShutDown], "the ledger shows it for as long as the guest runs");
         let sending = Phase::Sending { transfer: transfer(7), offer: Some(offer()) };
         assert_eq!(step(sending.clone(), Event::OfferExpired).unwrap(), (sending, vec![]));
+    }
+
+    #[test]
+    fn p7_an_offer_is_yielded_under_its_own_epoch_and_never_while_a_transfer_is_under_way_or_unsettled() {
+        for phase in every_phase() {
+            let yielded = step(phase.clone(), Event::Yielded(transfer(7)));
+            if let Phase::Offered { offer } = phase {
+                assert_eq!(yielded, Ok((Phase::Withdrawing { offer }, vec![Effect::ShutDown])));
+            } else if let Phase::Withdrawing { .. } = phase {
+                assert_eq!(yielded, Ok((phase, vec![])));
+            } else {
+                assert!(yielded.is_err(), "{phase} yields");
+            }
+        }
+        for phase in [Phase::Offered { offer: offer() }, Phase::Withdrawing { offer: offer() }] {
+            assert_eq!(step(phase, Event::Yielded(transfer(6))).unwrap_err().hint, STALE);
+        }
+    }
+
+    #[test]
+    fn p5_an_offer_that_nobody_can_fetch_ends_unless_somebody_is_fetching_it() {
+        let (phase, effects) = step(Phase::Offered { offer: offer() }, deserted()).unwrap();
+        assert_eq!((phase.name(), effects), ("withdrawing", vec![Effect::ShutDown]));
+        for phase in every_phase().into_iter().filter(Phase::is_in_transfer) {
+            assert_eq!(step(phase.clone(), deserted()), Ok((phase, vec![])));
+        }
     }
 
     #[test]

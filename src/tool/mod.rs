@@ -8,6 +8,7 @@ pub mod history;
 pub mod keep;
 pub mod keys;
 pub mod preflight;
+mod prospects;
 pub mod reach;
 pub mod recover;
 pub mod status;

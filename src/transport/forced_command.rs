@@ -15,6 +15,8 @@
 //! | `prepare` | looks whether the devices that are named can be given to a domain; has domains here that take part give some memory, never below their floors ([`crate::memory`]); it is theirs again when the connection ends |
 //! | `slot` | keeps a place in the line of moves, and then a slot, as long as the connection lasts |
 //! | `claim` | sends a domain that *is on offer under this epoch* to the caller |
+//! | `yield` | ends *an offer of this epoch* before its deadline: its keeper shuts the domain down in order |
+//! | `outlook` | asks this node's scheduler where it would start a resource; changes nothing |
 //! | `receive` | takes a domain from the caller, if none of that name is here |
 //!
 //! Where the toolstack is not xl, `claim`, `receive` and `prepare` are refused with that reason: there is no stream to carry.
@@ -34,13 +36,13 @@ use crate::agent::devices::{assignable, detach, give_again};
 use crate::clock::Deadline;
 use crate::cluster::heartbeat::Fencings;
 use crate::cluster::peer_files::PeerFiles;
-use crate::cluster::{ClusterView, detect};
-use crate::command::wait_ready;
+use crate::cluster::{ClusterError, ClusterView, Destination, detect};
+use crate::command::{self, wait_ready};
 use crate::domain::{DomainName, Presence};
 use crate::handoff::event::SenderEnd;
-use crate::handoff::evidence::PeerSays;
+use crate::handoff::evidence::{Outlook, PeerSays};
 use crate::handoff::ledger::from_text;
-use crate::handoff::record::Store;
+use crate::handoff::record::{DEFAULT_TERMS, Store};
 use crate::handoff::{Effect, Ended, Event, Phase, Transfer};
 use crate::host::Root;
 use crate::memory::Memory;
@@ -63,6 +65,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often who waits hears that we are still there.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
+/// Limit of a question to the scheduler.
+const PLAN_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of one listing.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -202,6 +206,12 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
                     }
                     Err(answer) => answer,
                 }
+            }
+            Request::Yield { domain, transfer, reason, limit } => {
+                give_up(root, detect(root).as_ref(), &domain, &transfer, (&reason, limit))?
+            }
+            Request::Outlook { resource } => {
+                Answer::Outlook { outlook: outlook(detect(root).as_ref(), &resource) }
             }
             Request::Claim { domain, transfer, back, ended, limit, terms } => {
                 let _slot = slot.or_else(|| unasked(root, &domain, Direction::Outgoing));
@@ -398,6 +408,60 @@ fn give(root: &Root, claim: &Claim, from_caller: OwnedFd, to_caller: OwnedFd) ->
         give_again(&xl, domain, &devices);
     }
     Ok(())
+}
+
+/// Ends an offer that its claimant cannot fetch. What broke off before is settled first; while a transfer is under way, or
+/// its end is not known, the offer stands. The shutdown is the keeper's: it outlives this connection, and this node's guard
+/// begins another one if it is killed.
+fn give_up(
+    root: &Root,
+    cluster: &dyn ClusterView,
+    domain: &DomainName,
+    transfer: &Transfer,
+    (reason, limit): (&str, u64),
+) -> anyhow::Result<Answer> {
+    let (store, asker) = (Store::new(root.state_folder()), &transfer.target);
+    settle::if_broken(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
+    // A claim that comes meanwhile waits for the next try of its start.
+    let Some(_lock) = store.begin_transfer(domain)? else {
+        return Ok(refused("a transfer of this domain is under way here"));
+    };
+    let resource = store.load(domain)?.resource.unwrap_or_default();
+    // Where there is no cluster manager here any more, the key is what makes a peer.
+    if let Ok(peers) = cluster.peers(&transfer.source, &resource)
+        && !peers.iter().any(|peer| peer.node == *asker)
+    {
+        return Ok(refused(format!("{asker} is no node of this cluster")));
+    }
+    let yielded = store.advance_with(domain, "serve", Event::Yielded(transfer.clone()), |record| {
+        record.yielded_to = Some(asker.clone());
+        record.terms = Some(record.terms.clone().unwrap_or(DEFAULT_TERMS).within(limit));
+    });
+    if let Err(error) = yielded {
+        log::info!("domain={domain} its offer is not given up for {asker}: {error}");
+        return Ok(Answer::Refused {
+            reason: error.to_string(),
+            stands: Some(stands_by_itself(root, domain)),
+        });
+    }
+    log::warn!(
+        "domain={domain} {asker} cannot fetch it ({reason}): its offer ends now, {asker} will boot it"
+    );
+    // One that is one too many stands by.
+    if let Err(error) = command::detach(root, &["keep", "--domain", domain.as_str()]) {
+        log::warn!("domain={domain} no second keeper: {error}");
+    }
+    Ok(Answer::Done)
+}
+
+/// Who may still start this resource, as far as this node's cluster manager knows.
+pub(crate) fn outlook(cluster: &dyn ClusterView, resource: &str) -> Outlook {
+    match cluster.plan_as_it_is(resource, PLAN_LIMIT) {
+        Ok(Destination::Nowhere) => Outlook::Nobody,
+        Ok(Destination::Node(node)) => Outlook::Somebody { node },
+        Err(ClusterError::NotRunning) => Outlook::NoManager,
+        Err(error) => Outlook::Unknown { why: error.to_string() },
+    }
 }
 
 /// Takes a domain that the cluster's own migration pushes to us.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::{DomainName, PciAddress, Presence};
+use crate::handoff::evidence::Outlook;
 use crate::handoff::ledger::Entries;
 use crate::handoff::{Ended, Epoch, Phase, Transfer};
 use crate::host::{NodeName, Root};
@@ -34,7 +35,11 @@ pub const PREPARE: &str = "prepare";
 pub const LAST_RUN: &str = "last-run";
 /// [`Request::Slot`].
 pub const SLOTS: &str = "slots";
-const LATER: [&str; 7] = [PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN, SLOTS];
+/// [`Request::Yield`].
+pub const YIELD: &str = "yield";
+/// [`Request::Outlook`].
+pub const OUTLOOK: &str = "outlook";
+const LATER: [&str; 9] = [PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN, SLOTS, YIELD, OUTLOOK];
 
 /// The first line of either end.
 ///
@@ -213,6 +218,23 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Terms::is_plain")]
         terms: Terms,
     },
+    /// I was to fetch this domain and cannot. End your offer and shut it down; I boot it here when you have said that you have
+    /// none. ([`YIELD`])
+    Yield {
+        /// Which domain.
+        domain: DomainName,
+        /// The offer's epoch, you, and me.
+        transfer: Transfer,
+        /// Why it cannot be moved to me, for your log.
+        reason: String,
+        /// Seconds that I can wait for its end.
+        limit: u64,
+    },
+    /// Who may still start this resource, as your cluster manager sees it? ([`OUTLOOK`])
+    Outlook {
+        /// Which resource.
+        resource: String,
+    },
     /// Take this domain from me.
     Receive {
         /// Which domain.
@@ -237,6 +259,8 @@ impl Request {
             Self::LastRun { .. } => Some(LAST_RUN),
             Self::Slot { .. } => Some(SLOTS),
             Self::Status => Some(STATUS),
+            Self::Yield { .. } => Some(YIELD),
+            Self::Outlook { .. } => Some(OUTLOOK),
             Self::Presence { .. }
             | Self::Resolve { .. }
             | Self::Reach { .. }
@@ -290,6 +314,11 @@ pub enum Answer {
     Status {
         /// One each.
         rows: Vec<Row>,
+    },
+    /// As this node sees it.
+    Outlook {
+        /// Who may start it.
+        outlook: Outlook,
     },
     /// It begins: the next byte is xl's.
     Granted,

@@ -79,7 +79,7 @@ fn p4_a_move_that_takes_too_long_is_broken_off_before_the_guest_is_suspended_and
     n1.succeeds("stop");
     let start = n2.act(
         "start",
-        &[deadline, ("OCF_RESKEY_CRM_meta_timeout", "11000"), ("OCF_RESKEY_migration_connect_timeout", "2")],
+        &[deadline, ("OCF_RESKEY_CRM_meta_timeout", "8000"), ("OCF_RESKEY_migration_connect_timeout", "2")],
     );
     assert_eq!(start.code, 1);
     assert!(world.log().matches(too_long).count() > 1, "the start does not say it");

@@ -28,6 +28,7 @@ mod snapshot;
 mod toolstacks;
 #[path = "../world/mod.rs"]
 mod world;
+mod yielding;
 
 use std::time::{Duration, Instant};
 

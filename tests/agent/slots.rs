@@ -56,6 +56,23 @@ fn a_move_waits_for_its_slots_at_both_ends_and_says_so() {
 }
 
 #[test]
+fn p7_a_start_that_waits_in_line_for_too_long_has_the_guest_ended_and_boots_it() {
+    let world = x0_on_n1();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    let _taken = only_slot_taken(&n2, "incoming");
+    let times = [("OCF_RESKEY_CRM_meta_timeout", "40000"), ("OCF_RESKEY_migration_connect_timeout", "5")];
+    let start = n2.act("start", &times);
+    assert_eq!(start.code, 0, "{}", start.reason);
+    assert!(n1.domains().is_empty() && n2.runs_x0());
+    assert!(
+        world.log().contains("n2 cannot fetch it (there is no time for another try; "),
+        "{}",
+        world.log()
+    );
+}
+
+#[test]
 fn p5_an_offer_that_waits_for_a_slot_still_ends_at_its_deadline() {
     let world = x0_on_n1();
     let (n1, n2) = (world.host("n1"), world.host("n2"));

@@ -11,8 +11,8 @@ use super::drive::{Drive, Ended};
 use super::mutation::{Mutation, Rules};
 use super::promise::{Broken, Promise, hold};
 use super::world::{
-    Action, Belief, Chain, Cluster, History, Host, KeeperAt, Ledger, Member, NODES, Node, Note, Stand,
-    StartAt, StopAt, World, name,
+    Action, Belief, Chain, Cluster, History, Host, Keeper, KeeperAt, Ledger, Member, NODES, Node, Note,
+    Stand, StartAt, StopAt, World, name,
 };
 
 /// What the cluster and its people may do next.
@@ -379,14 +379,29 @@ pub(super) fn guard_acts(world: &World, rules: Rules, node: Node) -> bool {
     host.up && host.stand.is_offered_away() && !kept && !being_made && !rules.mutated(Mutation::NoGuard)
 }
 
+/// Whether the keeper on `node` is there to hear that nobody is left who could fetch its offer.
+pub(super) fn may_be_deserted(world: &World, rules: Rules, node: Node) -> bool {
+    let host = &world.hosts[node];
+    let Some(Keeper { epoch, at: KeeperAt::Watch }) = host.keeper else { return false };
+    if !host.stand.offer().is_some_and(|paper| paper.epoch == epoch) {
+        return false;
+    }
+    let under_stream = rules.mutated(Mutation::DesertedUnderStream);
+    matches!(host.stand, Stand::Offered(_)) && !world.is_transferring(node)
+        || under_stream && matches!(host.stand, Stand::Sending(..) | Stand::Settling(..))
+}
+
 /// Whether the keeper on `node` has something to do.
-pub(super) fn keeper_acts(world: &World, node: Node, under_stream: bool) -> bool {
+pub(super) fn keeper_acts(world: &World, rules: Rules, node: Node) -> bool {
+    let under_stream = rules.mutated(Mutation::ExpireUnderStream);
+    let ignores_yield = rules.mutated(Mutation::YieldedIsNotDue);
     let host = &world.hosts[node];
     let Some(keeper) = host.keeper else { return false };
     match keeper.at {
         KeeperAt::Watch => {
             let ours = host.stand.offer().is_some_and(|paper| paper.epoch == keeper.epoch);
-            let due = world.has_expired(keeper.epoch) && (under_stream || !world.is_transferring(node));
+            let due = (world.has_expired(keeper.epoch) || host.yielded && !ignores_yield)
+                && (under_stream || !world.is_transferring(node));
             // In any other phase an expiry changes nothing; what broke off is settled ([`Deed::Settle`]).
             let changes = matches!(host.stand, Stand::Offered(_) | Stand::Withdrawing(_))
                 || under_stream && matches!(host.stand, Stand::Sending(..) | Stand::Settling(..));

@@ -2,7 +2,7 @@
 //! what the world is then, and whether every promise held.
 
 use super::cluster::{self, keeper_acts};
-use super::drive::{Drive, Ended, looks_again};
+use super::drive::{self, Drive, Ended, looks_again};
 use super::flow::{self, Part, Process};
 use super::mutation::{Mutation, Rules};
 use super::promise::{self, Broken};
@@ -48,6 +48,10 @@ pub(super) enum Deed {
     GiveUp(Node),
     /// The keeper on a node goes on.
     Keep(Node),
+    /// The keeper on a node hears that nobody is left who could fetch the offer.
+    Desert(Node),
+    /// A start has the source of an offer end it, since it cannot fetch it.
+    Yield(Node),
     /// The guard of a node, which systemd keeps alive, starts a keeper for an offer that has none.
     Guard(Node),
     /// Whoever settles a broken transfer on a node goes on: an action, the keeper, the guard, the stream's own process, the
@@ -108,6 +112,8 @@ impl fmt::Display for Deed {
             Self::Ask(node, peer) => write!(f, "{}: start asks {}", name(node), name(peer)),
             Self::GiveUp(node) => write!(f, "{}: the action gives up at its deadline", name(node)),
             Self::Keep(node) => write!(f, "{}: the keeper goes on", name(node)),
+            Self::Desert(node) => write!(f, "{}: the keeper hears that nobody is left", name(node)),
+            Self::Yield(node) => write!(f, "{}: start asks for the offer's end", name(node)),
             Self::Guard(node) => write!(f, "{}: the guard starts a keeper", name(node)),
             Self::Settle(node) => write!(f, "{}: settling goes on", name(node)),
             Self::Flow(place, part) => write!(f, "stream {place}: {part:?}"),
@@ -192,7 +198,7 @@ pub(super) fn progress(world: &World, rules: Rules, out: &mut Vec<Deed>) {
     }
     for node in 0..NODES {
         act(world, rules, node, out);
-        if keeper_acts(world, node, rules.mutated(Mutation::ExpireUnderStream)) {
+        if keeper_acts(world, rules, node) {
             out.push(Deed::Keep(node));
         }
         if cluster::guard_acts(world, rules, node) {
@@ -216,6 +222,15 @@ fn act(world: &World, rules: Rules, node: Node, out: &mut Vec<Deed>) {
             out.extend(asks.into_iter().map(|peer| Deed::Ask(node, peer)));
         }
         Action::Start(StartAt::Fetching(_)) | Action::MigrateTo { pushing: true, .. } => {}
+        Action::Start(StartAt::Acquire(knows)) => {
+            let may_ask = world.left.yields > 0 && !rules.mutated(Mutation::NeverYields);
+            let ask = drive::offer_to_end(world, node).filter(|_| may_ask).map(|_| Deed::Yield(node));
+            // Where no stream can be finished, a start that has tried is the first to ask.
+            let tried = knows.tried != 0 && world.left.stuck > 0;
+            out.extend(ask.filter(|_| tried));
+            out.push(Deed::Act(node));
+            out.extend(ask.filter(|_| !tried));
+        }
         Action::Start(StartAt::Round) => {
             if free && round_comes_on(world, node) {
                 out.push(Deed::Act(node));
@@ -275,6 +290,9 @@ fn faults(world: &World, rules: Rules, out: &mut Vec<Deed>) {
             && left.expiries > 0
         {
             out.push(Deed::Expire(paper.epoch));
+        }
+        if left.deserts > 0 && cluster::may_be_deserted(world, rules, node) {
+            out.push(Deed::Desert(node));
         }
         if left.faults == 0 {
             continue;
@@ -347,6 +365,14 @@ fn apply(world: &mut World, deed: Deed, rules: Rules) -> Result<(), Broken> {
             cluster::heard(&mut drive, node, action, Ended::Failure)?;
         }
         Deed::Keep(node) => drive.keep(node)?,
+        Deed::Desert(node) => {
+            drive.world.left.deserts -= 1;
+            drive.desert(node);
+        }
+        Deed::Yield(node) => {
+            drive.world.left.yields -= 1;
+            drive.have_it_yielded(node);
+        }
         Deed::Guard(node) => {
             let epoch = drive.world.hosts[node].stand.offer().unwrap().epoch;
             drive.arm(node, epoch);

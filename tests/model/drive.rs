@@ -14,7 +14,7 @@ use xen_handoff::agent::monitor::{Verdict, judge};
 use xen_handoff::domain::Presence;
 use xen_handoff::handoff::event::OutOfOrder;
 use xen_handoff::handoff::evidence::{
-    Absence, Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays, Recorded,
+    Absence, Doubt, Inquiry, LedgerSays, NobodyElse, NobodyToFetch, Outlook, PeerReport, PeerSays, Recorded,
 };
 use xen_handoff::handoff::ledger::{self, Entries};
 use xen_handoff::handoff::{Effect, Event};
@@ -54,6 +54,7 @@ impl Drive<'_> {
         if !matches!(host.stand, Stand::Sending(..) | Stand::Settling(..)) {
             host.peer_restarted = false;
         }
+        host.yielded &= matches!(host.stand, Stand::Withdrawing(_));
         for effect in &effects {
             if let Effect::EraseLedger(epoch) = effect {
                 self.erase(node, moment(*epoch));
@@ -371,6 +372,9 @@ impl Drive<'_> {
                         let overlooked = self.rules.mutated(Mutation::LeftElsewhereIsNone)
                             && matches!(stand, Stand::Left(_));
                         let stand = if overlooked { Stand::Idle } else { stand };
+                        let promised = self.rules.mutated(Mutation::BootBeforeItIsGone)
+                            && matches!(stand, Stand::Withdrawing(_));
+                        let look = if promised { Look::Absent } else { look };
                         PeerSays::Stands { presence: look.presence(), phase: stand.phase(), ended: None }
                     }
                     Heard::AboutTo => {
@@ -717,6 +721,30 @@ impl Drive<'_> {
         }
     }
 
+    /// The keeper has evidence that nobody is left who could fetch the offer.
+    pub(super) fn desert(&mut self, node: Node) {
+        let nobody = NobodyToFetch::conclude(&[], &Outlook::Nobody).unwrap();
+        let effects = self.advance(node, Event::Deserted(nobody)).unwrap();
+        if effects.contains(&Effect::ShutDown) {
+            self.keeper_goes_to(node, KeeperAt::Quench);
+        }
+    }
+
+    /// `serve`, verb `yield`, for the start on `node`.
+    pub(super) fn have_it_yielded(&mut self, node: Node) {
+        let Some(paper) = offer_to_end(self.world, node) else { return };
+        let from = paper.source();
+        let busy = self.world.is_transferring(from) && !self.rules.mutated(Mutation::YieldUnderStream);
+        if !self.world.reaches(node, from) || busy {
+            return;
+        }
+        let way = Way::new(paper.epoch, from, node);
+        if self.advance(from, Event::Yielded(way.transfer())).is_ok() {
+            self.world.hosts[from].yielded = true;
+            self.arm(from, paper.epoch);
+        }
+    }
+
     fn keeper_goes_to(&mut self, node: Node, at: KeeperAt) {
         if let Some(keeper) = &mut self.world.hosts[node].keeper {
             keeper.at = at;
@@ -843,6 +871,12 @@ fn has_push(reading: Reading) -> bool {
         }
         Reading::NoCluster => false,
     }
+}
+
+/// The offer whose end the start on `node` may ask for.
+pub(super) fn offer_to_end(world: &World, node: Node) -> Option<Paper> {
+    let visible = world.visible(node).into_iter().filter_map(|node| world.ledger.slot[node]);
+    visible.filter_map(offer_of).filter(|offer| offer.source() != node).max_by_key(|offer| offer.epoch)
 }
 
 fn offer_of(entry: Entry) -> Option<Paper> {

@@ -62,6 +62,8 @@ pub(super) enum Part {
     CarryReport,
     /// `xl migrate` has the report: it destroys its copy, or takes it back.
     Finish,
+    /// `xl migrate` cannot go on, and says so: the hypervisor cannot save the domain, say.
+    CannotSave,
     /// `xl migrate` sees its stream end.
     SenderSeesEnd,
     /// `xl migrate-receive` sees its stream end.
@@ -111,11 +113,13 @@ pub(super) fn parts(world: &World, rules: Rules, place: usize, refusals: bool, o
     may(
         Part::Suspend,
         stream.sender == Sender::Copying
+            && world.left.stuck == 0
             && carries
             && stream.relay
             && stream.at_target == Ours::Runs
             && stream.receiver == Receiver::Receiving,
     );
+    may(Part::CannotSave, stream.sender == Sender::Copying && world.left.stuck > 0);
     let carried_up = carries && stream.at_target == Ours::Runs && stream.relay;
     may(
         Part::SayReady,
@@ -223,6 +227,7 @@ impl Drive<'_> {
                 }
                 _ => stream.sender = Sender::Exited { moved: false },
             },
+            Part::CannotSave => (stream.sender, stream.relay) = (Sender::Exited { moved: false }, false),
             Part::SayReady => (stream.receiver, stream.ready) = (Receiver::SaidReady, Ready::AtRelay),
             Part::NoteReady => {
                 if self.rules.mutated(Mutation::SkipSettling)

@@ -4,7 +4,7 @@
 use super::deed::{Deed, after, deeds, progress};
 use super::mutation::Rules;
 use super::promise::{Broken, Promise};
-use super::world::{Action, Belief, Look, NODES, Stand, StartAt, World};
+use super::world::{Action, Belief, Host, Look, NODES, Stand, StartAt, World, name};
 
 /// The bound.
 pub(super) const STEPS: usize = 1000;
@@ -61,6 +61,7 @@ pub(super) fn let_heal(world: &World, rules: Rules, wish: Wish) -> (Result<World
     world.left.faults = 0;
     (world.left.starts, world.left.stops, world.left.expiries, world.left.moves) = (40, 40, 8, 0);
     (world.left.refusals, world.left.leaves, world.left.managers, world.left.fences) = (0, 0, 0, 0);
+    (world.left.yields, world.left.deserts) = (8, 0);
     if wish == Wish::Stops {
         world.left.starts = 0;
     }
@@ -79,6 +80,9 @@ pub(super) fn let_heal(world: &World, rules: Rules, wish: Wish) -> (Result<World
             Deed::Act(node) if world.hosts[node].action == Some(Action::Start(StartAt::Round)) => {
                 rounds += 1;
                 if rounds > ROUNDS {
+                    if let Some(what) = fails_in_vain(&world, node).filter(|_| wish == Wish::Runs) {
+                        return (Err(Broken { promise: Promise::P7NeverWorse, what }), way);
+                    }
                     deed = Deed::GiveUp(node);
                 }
             }
@@ -97,6 +101,19 @@ pub(super) fn let_heal(world: &World, rules: Rules, wish: Wish) -> (Result<World
     (Err(Broken { promise: Promise::Liveness, what }), way)
 }
 
+/// What a start fails at that could end with the guest running: no stream can be finished, and what it cannot fetch could be ended for a
+/// boot. Where an end of an earlier stream is not known, a person must look first.
+fn fails_in_vain(world: &World, node: usize) -> Option<String> {
+    let unsettled = world.hosts.iter().any(|host| {
+        matches!(host.stand, Stand::Settling(..) | Stand::Arriving(_) | Stand::Left(_))
+            || matches!(host.look(), Look::Away | Look::Frozen | Look::Paused | Look::Incoming)
+    });
+    let offered = |host: &Host| matches!(host.stand, Stand::Offered(_) | Stand::Withdrawing(_));
+    let source = world.hosts.iter().position(offered)?;
+    let fails = world.left.stuck > 0 && !unsettled && source != node;
+    fails.then(|| format!("the start on {} gives up; {} goes on offering it", name(node), name(source)))
+}
+
 /// What comes next, the most urgent first.
 fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool; NODES]) -> Option<Deed> {
     let all = deeds(world, rules);
@@ -104,6 +121,7 @@ fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool
     progress(world, rules, &mut own);
     let first = |wanted: &dyn Fn(&Deed) -> bool| all.iter().copied().find(|deed| wanted(deed));
     first(&|deed| matches!(deed, Deed::Heal(_) | Deed::Lose(_) | Deed::Boot(_)))
+        .or_else(|| own.iter().copied().find(|deed| matches!(deed, Deed::Keep(_))))
         .or_else(|| own.iter().copied().find(|deed| !matches!(deed, Deed::GiveUp(_))))
         .or_else(|| own.first().copied())
         .or_else(|| first(&|deed| matches!(deed, Deed::Expire(_))))

@@ -55,6 +55,9 @@ const NOTHING: Left = Left {
     expiries: 0,
     managers: 0,
     fences: 0,
+    yields: 0,
+    deserts: 0,
+    stuck: 0,
     presumes: 0,
 };
 
@@ -67,6 +70,8 @@ const LEFT_OUT: &[&str] = &[
     "the gates of a handoff but health, plan and transport; a scheduler whose answer is wrong is in (any plan may come)",
     "the guest never shuts down, reboots or crashes by itself; the listing always answers (no `unknown`, no dying window); \
      a record can always be written; every ledger entry can be read",
+    "whether a start asks for an offer's end: it may at any time (the code asks only where it could boot then, and not for want of what \
+     a boot needs as well); and whether nobody is left to fetch one: a keeper may hear so at any time",
     "an action that outlives its cluster manager ends before that node joins again; a node's attributes never come back \
      from a part of the cluster that was cut off",
     "an expired offer's domain ends, by its keeper or the next one, before a ledger counts as old; only what is settling may \
@@ -143,6 +148,26 @@ fn searches() -> Vec<(&'static str, Left, Ending)> {
             "no fencing device, a node is cut off or loses its manager",
             Left { faults: 2, cuts: 2, managers: 1, presumes: 1, stops: 1, ..NOTHING },
             Unsettled,
+        ),
+        (
+            "no stream can be finished",
+            Left { stuck: 1, yields: 2, starts: 2, expiries: 1, ..NOTHING },
+            Stopped,
+        ),
+        (
+            "no stream can be finished, one process killed",
+            Left { stuck: 1, yields: 2, faults: 1, kills: 1, ..NOTHING },
+            Stopped,
+        ),
+        (
+            "an offer is given up, a kill, a cut",
+            Left { yields: 1, faults: 2, kills: 1, cuts: 1, stops: 1, ..NOTHING },
+            Unsettled,
+        ),
+        (
+            "an offer is given up or deserted, a crash",
+            Left { yields: 1, deserts: 1, faults: 2, crashes: 1, starts: 2, ..NOTHING },
+            Stopped,
         ),
         (
             "a start may have its source fenced, a cut",

@@ -126,6 +126,18 @@ pub(super) enum Mutation {
     FinishUnderReceiver,
     /// The source destroys what waits for its target's word as soon as it can reach it.
     DiscardLightly,
+    /// A start never asks for the end of an offer that it cannot fetch.
+    NeverYields,
+    /// The keeper of an offer that was given up waits for its deadline all the same.
+    YieldedIsNotDue,
+    /// `step` gives an offer up although a stream is under way, and nobody looks at the transfer lock. (Either guard alone is enough.)
+    YieldUnderStream,
+    /// `step` gives an offer up although it is not known whether the target runs the domain.
+    YieldUnsettled,
+    /// A start takes the source's word that it shuts the guest down for its word that it has none.
+    BootBeforeItIsGone,
+    /// `step` withdraws a deserted offer although a stream is under way, and the keeper does not look.
+    DesertedUnderStream,
 }
 
 /// Every mutant and its catcher.
@@ -180,6 +192,12 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::EndedNeverRan, Promise::StaleIsNeverResumed),
     (Mutation::FinishUnderReceiver, Promise::P4NeverLostToAMove),
     (Mutation::DiscardLightly, Promise::P4NeverLostToAMove),
+    (Mutation::NeverYields, Promise::P7NeverWorse),
+    (Mutation::YieldedIsNotDue, Promise::P7NeverWorse),
+    (Mutation::YieldUnderStream, Promise::NoReturnIsOnRecord),
+    (Mutation::YieldUnsettled, Promise::RecordAgrees),
+    (Mutation::BootBeforeItIsGone, Promise::P2ProofBeforeBoot),
+    (Mutation::DesertedUnderStream, Promise::P4NeverLostToAMove),
 ];
 
 /// The real [`xen_handoff::handoff::step`], bent by a mutation where there is one.
@@ -200,6 +218,17 @@ pub(super) fn step(rules: Rules, phase: Phase, event: Event) -> Result<(Phase, V
         }
         (_, _, event) => event,
     };
+    let gives_up = match (mutation, &phase) {
+        (
+            Some(Mutation::YieldUnderStream),
+            Phase::Sending { offer: Some(offer), .. } | Phase::Settling { offer: Some(offer), .. },
+        )
+        | (Some(Mutation::YieldUnsettled), Phase::Settling { offer: Some(offer), .. }) => Some(offer.clone()),
+        _ => None,
+    };
+    if let (Some(offer), Event::Yielded(_)) = (gives_up, &event) {
+        return Ok((Phase::Withdrawing { offer }, vec![Effect::ShutDown]));
+    }
     let what = event.clone();
     let (mut after, mut effects) = xen_handoff::handoff::step(phase, event)?;
     match (mutation, &before, &what) {
@@ -208,6 +237,11 @@ pub(super) fn step(rules: Rules, phase: Phase, event: Event) -> Result<(Phase, V
             Some(Mutation::ExpireUnderStream),
             Phase::Sending { offer: Some(offer), .. } | Phase::Settling { offer: Some(offer), .. },
             Event::OfferExpired,
+        )
+        | (
+            Some(Mutation::DesertedUnderStream),
+            Phase::Sending { offer: Some(offer), .. } | Phase::Settling { offer: Some(offer), .. },
+            Event::Deserted(_),
         ) => {
             after = Phase::Withdrawing { offer: offer.clone() };
             effects.push(Effect::ShutDown);
@@ -289,6 +323,11 @@ impl Mutation {
             Self::ResumeHoweverLate => Left { faults: 3, cuts: 2, wipes: 1, ..few },
             Self::FinishUnderReceiver => Left { faults: 1, kills: 1, ..few },
             Self::DiscardLightly => Left { faults: 2, kills: 2, ..few },
+            Self::NeverYields | Self::YieldedIsNotDue => Left { stuck: 1, yields: 2, ..few },
+            Self::YieldUnderStream => Left { yields: 1, faults: 1, kills: 1, ..few },
+            Self::YieldUnsettled => Left { yields: 1, faults: 3, kills: 3, ..few },
+            Self::BootBeforeItIsGone => Left { yields: 1, ..few },
+            Self::DesertedUnderStream => Left { deserts: 1, ..few },
         }
     }
 
@@ -296,7 +335,11 @@ impl Mutation {
     pub(super) fn limit(self) -> Limit {
         let heal_every = usize::from(matches!(
             self,
-            Self::BrokenStreamStaysOpen | Self::NoGuard | Self::StopRefusesNothing
+            Self::BrokenStreamStaysOpen
+                | Self::NoGuard
+                | Self::StopRefusesNothing
+                | Self::NeverYields
+                | Self::YieldedIsNotDue
         ));
         let fenced_before = matches!(self, Self::FencedEver | Self::FencedAndBack);
         Limit { states: 3_000_000, heal_every, fenced_before, tolerates: Ending::Stopped }

@@ -31,6 +31,8 @@ pub(super) enum Promise {
     /// A copy under one of xl's own names, or one that runs although the cluster was told otherwise, is on record; and a
     /// start or a `migrate_from` succeeds only when the domain runs here.
     RecordAgrees,
+    /// When all heals, a start ends with the guest running, also where no stream can be finished.
+    P7NeverWorse,
     /// When all heals, within a bounded number of deeds: one running copy where the cluster believes it, or none and
     /// the cluster knows, or an error that a person is told of.
     Liveness,
@@ -46,6 +48,7 @@ impl fmt::Display for Promise {
             Self::StaleIsNeverResumed => "a stale image is never resumed",
             Self::P5AnOfferEnds => "P5 an offer ends",
             Self::P6StopMeansStop => "P6 stop means stop",
+            Self::P7NeverWorse => "P7 never worse",
             Self::OneEpoch => "one stream, one offer",
             Self::NoReturnIsOnRecord => "the point of no return is on record",
             Self::RecordAgrees => "record and world agree",

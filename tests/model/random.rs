@@ -46,6 +46,9 @@ pub(super) const BOUNDS: Left = Left {
     expiries: 3,
     managers: 1,
     fences: 1,
+    yields: 2,
+    deserts: 1,
+    stuck: 0,
     presumes: 1,
 };
 /// The longest schedule.

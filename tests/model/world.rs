@@ -105,6 +105,8 @@ pub(super) struct Host {
     pub(super) settler: Option<Settler>,
     /// A push that a stop has refused here.
     pub(super) refused: Option<Moment>,
+    /// A start has asked for the end of this node's offer: its keeper's turn is now.
+    pub(super) yielded: bool,
     /// The host that this node sends to, or has sent to, has gone down since: its boot id is another one.
     pub(super) peer_restarted: bool,
 }
@@ -483,6 +485,12 @@ pub(super) struct Left {
     pub(super) managers: u8,
     /// Fencings that a start may ask for (`handoff_unreachable=fence`).
     pub(super) fences: u8,
+    /// Offers that a start has ended, since it cannot fetch them.
+    pub(super) yields: u8,
+    /// Offers that end since nobody is left who could fetch them.
+    pub(super) deserts: u8,
+    /// Not 0: no stream can be finished.
+    pub(super) stuck: u8,
     /// Lost nodes that the cluster presumes stopped without having fenced them (`stonith-enabled=false`).
     pub(super) presumes: u8,
 }
@@ -675,6 +683,7 @@ impl Host {
             ended: None,
             settler: None,
             refused: None,
+            yielded: false,
             peer_restarted: false,
         }
     }

@@ -76,6 +76,10 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Value, Exit> {
         }
     }
     build[format!("type.{kind}")] = json!({});
+    // libxl leaves out what is false.
+    if get("nomigrate").is_some_and(|value| value.number() == 1) {
+        build["disable_migrate"] = json!("True");
+    }
     build["arch_arm"] = json!({});
     build["arch_x86"] = json!({});
     let mut whole = json!({

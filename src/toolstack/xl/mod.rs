@@ -29,6 +29,16 @@ use list::{parse_line, parse_list};
 const DAEMON_LOG_FOLDER: &str = "/var/log/xen";
 /// xl's own settings (`xl.conf(5)`).
 const SETTINGS: &str = "/etc/xen/xl.conf";
+/// What xl says where it could not build a domain for want of something that any domain like it would want.
+const COULD_NOT_BUILD: [&str; 7] = [
+    "Out of memory",
+    "Cannot allocate memory",
+    "failed to free memory",
+    "mem_init failed",
+    "unable to add ",
+    "failed to stat",
+    "No such file or directory",
+];
 /// What libxl leaves to dom0 at the least, in MiB (`LIBXL_MIN_DOM0_MEM`, `tools/libs/light/libxl_internal.h`).
 const DOM0_FLOOR_MIB: u64 = 128;
 
@@ -293,6 +303,12 @@ fn any_process_writes_to(logs: &[PathBuf]) -> bool {
                 .iter()
                 .any(|fd| std::fs::read_link(process.join(fd)).is_ok_and(|to| logs.contains(&to)))
     })
+}
+
+/// Whether xl's words say that it could not build a domain for want of memory, a disk or a bridge. No evidence: it only ever keeps a guest
+/// from being ended.
+pub fn could_not_build(words: &str) -> bool {
+    COULD_NOT_BUILD.iter().any(|said| words.contains(said))
 }
 
 #[cfg(test)]
