@@ -124,7 +124,7 @@ pub(crate) fn set_up(lab: &Lab, agent: &Agent) -> Result<()> {
         Status::wait(first, "all nodes to be online", |status| status.online.len() == count)?;
         first.ok("crm_attribute -t crm_config -n stop-all-resources -D")?;
         Status::wait(first, "x0 to be started on node1", |status| status.runs("x0", "node1"))?;
-        guest::wait_for(Duration::from_secs(60)).map(drop)
+        guest::wait_for(CHANGE).map(drop)
     })
 }
 

@@ -25,7 +25,7 @@ fn rolling(scene: &mut Scene<'_>) -> Result<()> {
     scene.x0_writes()?;
 
     // Xen takes a domain from an older one, and promises nothing for the way back: that is an ordinary stop, and says why.
-    let (code, said) = scene.tool(2, "preflight x0 node1")?;
+    let (code, said) = scene.tool(2, "preflight x0 --to=node1")?;
     ensure!(
         code != 0 && said.contains("older to the newer"),
         "preflight would send it, status {code}: {said}"

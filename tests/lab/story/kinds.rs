@@ -24,7 +24,7 @@ fn hvm(scene: &mut Scene<'_>) -> Result<()> {
         format!("{hvm}{HVM}")
     })?;
     ensure!(models(scene, 1)? == 1, "x0 has no device model");
-    scene.tool_ok(1, "preflight x0 node2")?;
+    scene.tool_ok(1, "preflight x0 --to=node2")?;
 
     scene.leave(1, 2)?;
 
@@ -45,7 +45,7 @@ fn pv(scene: &mut Scene<'_>) -> Result<()> {
     ensure!(!can.contains(" shadow"), "this Xen can move a PV guest, so there is nothing to tell: {can}");
     scene.x0_becomes(|pvh| pvh.replace("\"pvh\"", "\"pv\"").replace("tsc_mode = \"native\"\n", ""))?;
 
-    let (code, said) = scene.tool(1, "preflight x0 node2")?;
+    let (code, said) = scene.tool(1, "preflight x0 --to=node2")?;
     ensure!(code != 0 && said.contains("shadow"), "preflight would send it, status {code}: {said}");
 
     scene.expected.reboots = 1;
