@@ -9,7 +9,6 @@ use super::{Agent, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::Destination;
 use crate::domain::Presence;
-use crate::handoff::evidence::{Inquiry, NobodyElse};
 use crate::handoff::{Event, Push, Transfer};
 use crate::ocf::exit_code::Failure;
 use crate::transport::message::{Answer, Request};
@@ -24,10 +23,7 @@ impl Agent {
         // Before the nodes themselves: an entry is in it before anything moves.
         let ledger = self.ledger();
         let peers = self.ask(&known, Vec::new(), self.long_enough().left());
-        let longest_offer = self.longest_offer();
-        let inquiry =
-            Inquiry { here: &self.node, ledger: &ledger, longest_offer, peers: &peers, sent_to: None };
-        NobodyElse::conclude(&inquiry).map(drop).map_err(|doubt| doubt.to_string())
+        self.weigh(&ledger, &peers, None).map(drop).map_err(|doubt| doubt.to_string())
     }
 
     /// Accounts for the copy that went to `transfer.target`, for a stop that finds none here. What still runs over there

@@ -14,7 +14,7 @@ use crate::handoff::evidence::{Doubt, PeerReport, PeerSays};
 use crate::handoff::{Epoch, Offer, Phase, Transfer};
 use crate::preflight::facts::{self, Facts, troubles};
 use crate::preflight::judge::judge;
-use crate::preflight::{Needs, Verdict};
+use crate::preflight::{Hinders, Needs, Report};
 use crate::toolstack::xl::could_not_build;
 use crate::transport::message::{Answer, Request, YIELD};
 
@@ -139,23 +139,23 @@ impl Agent {
         }
         let host = facts::host(self.toolstack.as_ref(), config.memory_mib);
         let here = Facts { presence: Presence::Absent, host, file: None, troubles: Vec::new() };
-        let needs = Needs { config: config.clone(), file: None };
-        let failed: Vec<_> =
-            judge(&needs, None, &here).into_iter().filter(|check| check.result == Verdict::Failed).collect();
-        let of = |name: &str| {
-            let check = failed.iter().find(|check| check.check == name)?;
-            Some(format!("{}: {}", check.check, check.found))
-        };
-        if let Some(why) = of("type") {
-            return Some(Lack::ToRun(why));
+        let mut config = config.clone();
+        if self.parameters.detach_pci {
+            config.passthrough.clear();
         }
+        let mut checks = judge(&Needs { config, file: None }, None, &here);
         // Where room is made for it, that shows.
-        if let Some(why) = of("memory").filter(|_| !self.parameters.share_memory) {
-            return Some(if self.is_about_to_have_room() { Lack::Now(why) } else { Lack::ToRun(why) });
+        checks.retain(|check| check.check != "memory" || !self.parameters.share_memory);
+        if let Some(why) = Report::hindrance(&checks, Hinders::Boot) {
+            let only_memory =
+                checks.iter().all(|check| check.check == "memory" || check.hinders != Some(Hinders::Boot));
+            return Some(if only_memory && self.is_about_to_have_room() {
+                Lack::Now(why)
+            } else {
+                Lack::ToRun(why)
+            });
         }
-        of("nomigrate")
-            .or_else(|| of("passthrough").filter(|_| !self.parameters.detach_pci))
-            .map(Lack::ToMove)
+        Report::hindrance(&checks, Hinders::Move).map(Lack::ToMove)
     }
 
     /// Whether another guest is leaving this host: it is on offer, and its memory will be free.
@@ -214,6 +214,8 @@ impl Agent {
 
     /// Whether a boot here could be proven if the source had none: what ends a guest must be worth it.
     fn could_boot_without(&self, source: &crate::host::NodeName) -> Result<(), String> {
+        self.may_boot().map_err(|failure| failure.to_string())?;
+        self.config_file().map_err(|failure| failure.to_string())?;
         let known = self.known_peers()?;
         let none = PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended: None };
         let supposed = PeerReport { node: source.clone(), says: none, cleared: false };
