@@ -702,7 +702,9 @@ impl Drive<'_> {
                     self.world.hosts[node].keeper = None;
                     return Ok(());
                 }
-                let claimed = self.world.cluster.belief[node] == Belief::Started;
+                // A stop that has recorded its offer and is about to say so has the guest given up as well as one that has said so.
+                let being_stopped = matches!(host.action, Some(Action::Stop { .. }));
+                let claimed = self.world.cluster.belief[node] == Belief::Started && !being_stopped;
                 hold(Promise::P5AnOfferEnds, host.own.is_none() || withdrawn && !claimed, || {
                     format!("the keeper on {} shuts down what is not on offer", name(node))
                 })?;
