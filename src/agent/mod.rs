@@ -1,6 +1,6 @@
 //! The agent: one file per OCF action. Each reads the world, decides, and acts, in this order and visibly so.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::Parameters;
 use crate::toolstack::{self, Toolstack};
-use crate::transfer::settle;
+use crate::transfer::{leftover, settle};
 use crate::transport::{Transport, ssh::Ssh};
 
 mod accounting;
@@ -142,6 +142,12 @@ pub struct Agent {
     pub transport: Rc<dyn Transport>,
     /// The records.
     pub store: Store,
+    /// What the domain may have been called before, here or on another node.
+    former: Vec<DomainName>,
+    /// Whether the configuration has another name by now.
+    is_renamed: bool,
+    /// What is to be kept of its name once that is known.
+    untaken: RefCell<Option<identity::Identity>>,
     /// What the configuration file says, once it was asked.
     config: OnceCell<Option<DomainConfig>>,
 }
@@ -161,7 +167,7 @@ pub fn run(action: &str, environment: &Environment) -> Result<ExitCode, Failure>
         return Err(unready(Failure::new(ExitCode::Unimplemented, what)));
     };
     let agent = || Agent::new(action, environment).map_err(unready);
-    match action {
+    let done = match action {
         Action::MetaData => {
             meta_data::print().or_exit(ExitCode::Generic, "printing the metadata").map_err(unready)
         }
@@ -172,10 +178,20 @@ pub fn run(action: &str, environment: &Environment) -> Result<ExitCode, Failure>
         Action::Monitor => agent().and_then(|agent| agent.as_asserted(agent.monitor())),
         Action::Start => agent().and_then(|agent| agent.fit()?.start()),
         // What is here has to be ended, by whatever runs it.
-        Action::Stop => agent()?.stop(),
+        Action::Stop => agent().and_then(|agent| agent.stop()),
         Action::MigrateTo => agent().and_then(|agent| agent.fit()?.migrate_to()),
         Action::MigrateFrom => agent().and_then(|agent| agent.fit()?.migrate_from()),
+    };
+    done.or_else(said_without_a_name)
+}
+
+/// What is known although the domain's name is not: that none is here which could be it.
+fn said_without_a_name(failure: Failure) -> Result<ExitCode, Failure> {
+    if !matches!(failure.code, ExitCode::Success | ExitCode::NotRunning) {
+        return Err(failure);
     }
+    log::info!("{failure}");
+    Ok(failure.code)
 }
 
 /// The part of a timeout that is kept for saying why: a tenth, at least half a second, at most five.
@@ -192,7 +208,15 @@ impl Agent {
         let toolstack = toolstack::of(&root);
         let cluster = detect_reached(&root, &parameters.reach);
         let resource = environment.resource.clone().unwrap_or_else(|| "default".to_owned());
-        let domain = identity::resolve(&root, &resource, &parameters, toolstack.as_ref(), action)?;
+        let asker = identity::Asker {
+            environment,
+            resource: &resource,
+            parameters: &parameters,
+            toolstack: toolstack.as_ref(),
+            cluster: cluster.as_ref(),
+            action,
+        };
+        let named = asker.resolve()?;
         Ok(Self {
             transport: Rc::new(Ssh::new(&root, &parameters.reach, Rc::clone(&cluster))),
             node: environment.on_node.clone().unwrap_or_else(NodeName::of_this_host),
@@ -201,7 +225,10 @@ impl Agent {
             environment: environment.clone(),
             parameters,
             resource,
-            domain,
+            domain: named.domain,
+            former: named.former,
+            is_renamed: named.is_renamed,
+            untaken: RefCell::new(named.untaken),
             toolstack,
             cluster,
             config: OnceCell::new(),
@@ -250,6 +277,15 @@ impl Agent {
 
     fn presence(&self) -> Presence {
         self.toolstack.presence(&self.domain, self.list_limit())
+    }
+
+    /// Destroys what an unknown migration has left here, if there is such a thing.
+    fn clears_leftover(&self, presence: &Presence, phase: &Phase) -> bool {
+        let cleared = leftover::clear(&self.store, self.toolstack.as_ref(), &self.domain, (presence, phase));
+        cleared.unwrap_or_else(|error| {
+            log::warn!("domain={} {error}", self.domain);
+            false
+        })
     }
 
     fn list_limit(&self) -> Duration {

@@ -19,6 +19,7 @@ mod evidence;
 mod handoff;
 mod limits;
 mod memory;
+mod names;
 mod paths;
 mod progress;
 mod slots;
