@@ -56,6 +56,9 @@ const NOTHING: Left = Left {
     managers: 0,
     fences: 0,
     presumes: 0,
+    reboots: 0,
+    unnamed: 0,
+    renames: 0,
 };
 
 /// What is modelled in a coarser way than it is, or not at all.
@@ -65,7 +68,7 @@ const LEFT_OUT: &[&str] = &[
     "a look and the deed that it allows at once are one deed where the code has nothing in between (the keeper's last look \
      and its destroy; a listing and the step that is made of it)",
     "the gates of a handoff but health, plan and transport; a scheduler whose answer is wrong is in (any plan may come)",
-    "the guest never shuts down, reboots or crashes by itself; the listing always answers (no `unknown`, no dying window); \
+    "the guest never shuts down or crashes by itself, and does not reboot while it is on offer or on its way; the listing always answers (no `unknown`, no dying window); \
      a record can always be written; every ledger entry can be read",
     "an action that outlives its cluster manager ends before that node joins again; a node's attributes never come back \
      from a part of the cluster that was cut off",
@@ -143,6 +146,21 @@ fn searches() -> Vec<(&'static str, Left, Ending)> {
             "no fencing device, a node is cut off or loses its manager",
             Left { faults: 2, cuts: 2, managers: 1, presumes: 1, stops: 1, ..NOTHING },
             Unsettled,
+        ),
+        (
+            "the guest reboots, a cut",
+            Left { faults: 1, cuts: 1, reboots: 1, starts: 2, ..NOTHING },
+            Unsettled,
+        ),
+        (
+            "a name that cannot be read, a kill, a cut",
+            Left { faults: 2, kills: 1, cuts: 1, unnamed: 1, ..NOTHING },
+            Adrift,
+        ),
+        (
+            "another name in the file, a deadline passes",
+            Left { renames: 1, starts: 2, expiries: 1, ..NOTHING },
+            Stopped,
         ),
         (
             "a start may have its source fenced, a cut",

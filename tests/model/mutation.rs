@@ -126,6 +126,16 @@ pub(super) enum Mutation {
     FinishUnderReceiver,
     /// The source destroys what waits for its target's word as soon as it can reach it.
     DiscardLightly,
+    /// xl's daemon of a domain that reboots is not recognised: its log was rotated.
+    DaemonUnseen,
+    /// A probe that did not know the name clears its node.
+    FiveClears,
+    /// A stop that does not know the name looks for another one, finds none, and says "stopped".
+    StopByAnotherName,
+    /// A new name in the file is taken at once: everybody looks for that.
+    NewNameAtOnce,
+    /// A guest node of Pacemaker Remote counts as a host that has to be accounted for.
+    GuestIsAHost,
 }
 
 /// Every mutant and its catcher.
@@ -180,6 +190,11 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::EndedNeverRan, Promise::StaleIsNeverResumed),
     (Mutation::FinishUnderReceiver, Promise::P4NeverLostToAMove),
     (Mutation::DiscardLightly, Promise::P4NeverLostToAMove),
+    (Mutation::DaemonUnseen, Promise::P6StopMeansStop),
+    (Mutation::FiveClears, Promise::P2ProofBeforeBoot),
+    (Mutation::StopByAnotherName, Promise::P6StopMeansStop),
+    (Mutation::NewNameAtOnce, Promise::P6StopMeansStop),
+    (Mutation::GuestIsAHost, Promise::Liveness),
 ];
 
 /// The real [`xen_handoff::handoff::step`], bent by a mutation where there is one.
@@ -289,6 +304,11 @@ impl Mutation {
             Self::ResumeHoweverLate => Left { faults: 3, cuts: 2, wipes: 1, ..few },
             Self::FinishUnderReceiver => Left { faults: 1, kills: 1, ..few },
             Self::DiscardLightly => Left { faults: 2, kills: 2, ..few },
+            Self::DaemonUnseen => Left { reboots: 1, ..few },
+            Self::FiveClears => Left { faults: 1, cuts: 1, unnamed: 1, ..few },
+            Self::StopByAnotherName => Left { unnamed: 1, ..few },
+            Self::NewNameAtOnce => Left { renames: 1, ..few },
+            Self::GuestIsAHost => few,
         }
     }
 
@@ -296,7 +316,7 @@ impl Mutation {
     pub(super) fn limit(self) -> Limit {
         let heal_every = usize::from(matches!(
             self,
-            Self::BrokenStreamStaysOpen | Self::NoGuard | Self::StopRefusesNothing
+            Self::BrokenStreamStaysOpen | Self::NoGuard | Self::StopRefusesNothing | Self::GuestIsAHost
         ));
         let fenced_before = matches!(self, Self::FencedEver | Self::FencedAndBack);
         Limit { states: 3_000_000, heal_every, fenced_before, tolerates: Ending::Stopped }

@@ -47,6 +47,9 @@ pub(super) const BOUNDS: Left = Left {
     managers: 1,
     fences: 1,
     presumes: 1,
+    reboots: 2,
+    unnamed: 1,
+    renames: 1,
 };
 /// The longest schedule.
 const LENGTH: usize = 300;

@@ -107,6 +107,10 @@ pub(super) struct Host {
     pub(super) refused: Option<Moment>,
     /// The host that this node sends to, or has sent to, has gone down since: its boot id is another one.
     pub(super) peer_restarted: bool,
+    /// The guest has rebooted, and xl's daemon has not created it anew yet: no listing shows it.
+    pub(super) reborn: bool,
+    /// Nothing here says what the domain is called: its file is out of reach, and nothing was kept.
+    pub(super) nameless: bool,
 }
 
 /// The real [`xen_handoff::handoff::Ended`] in a few bytes.
@@ -261,6 +265,8 @@ pub(super) enum KeeperAt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Look {
     Absent,
+    /// Not in the listing, and xl's daemon for it lives.
+    Rebooting,
     Running,
     Paused,
     Frozen,
@@ -414,6 +420,8 @@ pub(super) enum Belief {
 pub(super) enum History {
     /// A stop that succeeded, or a probe that found none.
     Clear,
+    /// A probe that did not know the name.
+    NoAnswer,
     /// None at all: cleaned up, fenced, or newly joined.
     Nothing,
     /// Anything else.
@@ -485,6 +493,12 @@ pub(super) struct Left {
     pub(super) fences: u8,
     /// Lost nodes that the cluster presumes stopped without having fenced them (`stonith-enabled=false`).
     pub(super) presumes: u8,
+    /// Guests that reboot by themselves.
+    pub(super) reboots: u8,
+    /// Nodes on which the name cannot be read any more.
+    pub(super) unnamed: u8,
+    /// New names in the domain's file.
+    pub(super) renames: u8,
 }
 
 /// All there is.
@@ -502,6 +516,8 @@ pub(super) struct World {
     pub(super) expired: u32,
     /// What was offered until then has ended long ago: longer than an offer may live.
     pub(super) long_ago: Moment,
+    /// The domain's file has another name than the domain that runs.
+    pub(super) renamed: bool,
     pub(super) left: Left,
 }
 
@@ -652,6 +668,8 @@ impl Look {
     pub(super) fn presence(self) -> Presence {
         match self {
             Self::Absent => Presence::Absent,
+            // As another node is told.
+            Self::Rebooting => Presence::Unknown("it may be rebooting".to_owned()),
             Self::Running => Presence::Running(DomainId(1)),
             Self::Paused => Presence::Paused(DomainId(1)),
             Self::Frozen => Presence::Frozen(DomainId(1)),
@@ -676,6 +694,8 @@ impl Host {
             settler: None,
             refused: None,
             peer_restarted: false,
+            reborn: false,
+            nameless: false,
         }
     }
 
@@ -695,6 +715,7 @@ impl Host {
             migrated_away: self.away.and_then(|_| copy(RunState::Frozen)),
         };
         match sighting.presence() {
+            Presence::Absent if self.reborn => Look::Rebooting,
             Presence::Absent => Look::Absent,
             Presence::Running(_) => Look::Running,
             Presence::Paused(_) => Look::Paused,
@@ -762,6 +783,7 @@ impl World {
             boots: 0,
             expired: 0,
             long_ago: 0,
+            renamed: false,
             left,
         }
     }
