@@ -165,6 +165,9 @@ pub enum Command {
         /// The process that it dies with
         #[arg(long)]
         parent: i32,
+        /// What it receives
+        #[arg(long, value_parser = |text: &str| DomainName::new(text))]
+        domain: DomainName,
     },
     /// Claim and receive a domain, for start
     #[command(hide = true)]

@@ -28,6 +28,10 @@ use crate::host::Root;
 pub const TOOL_FOLDERS: [&str; 6] =
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
+/// The variable by which a process that the agent has started is known to be of one domain, for as long as it lives: its daemon keeps it
+/// (`/proc/PID/environ`), whatever becomes of names and files.
+pub const MARK: &str = "XEN_HANDOFF_DOMAIN";
+
 /// How much of a tool's stderr an error message repeats, in bytes (its end).
 const STDERR_TAIL: usize = 1024;
 
@@ -37,6 +41,8 @@ pub struct Tool {
     path: PathBuf,
     root: Root,
     surroundings: Surroundings,
+    /// Of which domain it is.
+    mark: Option<String>,
 }
 
 /// What environment a tool gets.
@@ -142,7 +148,7 @@ impl Tool {
             .iter()
             .map(|folder| root.join(folder).join(name))
             .find(|path| path.is_file())
-            .map(|path| Self { path, root: root.clone(), surroundings: Surroundings::Ours })
+            .map(|path| Self { path, root: root.clone(), surroundings: Surroundings::Ours, mark: None })
             .ok_or_else(|| CommandError::Missing { name: name.to_owned() })
     }
 
@@ -154,24 +160,30 @@ impl Tool {
         let path = std::env::current_exe()
             .map(in_its_place)
             .map_err(|source| CommandError::Spawn { command: "xen-handoff".to_owned(), source })?;
-        Ok(Self { path, root: root.clone(), surroundings: Surroundings::Ours })
+        Ok(Self { path, root: root.clone(), surroundings: Surroundings::Ours, mark: None })
     }
 
     /// A command that the operator typed on our command line: it is theirs, so it is looked up and surrounded as their shell
     /// would have done it. For the bench tools alone; the agent has no such thing.
     pub fn typed(word: &str) -> Self {
-        Self { path: word.into(), root: Root::default(), surroundings: Surroundings::Typed }
+        Self { path: word.into(), root: Root::default(), surroundings: Surroundings::Typed, mark: None }
     }
 
     /// A script that a parameter of the resource names. It sees what the cluster has told the agent.
     pub fn script(path: &Path) -> Self {
-        Self { path: path.to_owned(), root: Root::default(), surroundings: Surroundings::Callers }
+        Self { path: path.to_owned(), root: Root::default(), surroundings: Surroundings::Callers, mark: None }
     }
 
     /// The same tool with the caller's environment, for what acts with the operator's own rights and keys (ssh).
     #[must_use]
     pub fn for_operator(self) -> Self {
         Self { surroundings: Surroundings::Callers, ..self }
+    }
+
+    /// The same tool with [`MARK`]: what it does, and all that it leaves behind, is of this domain.
+    #[must_use]
+    pub fn marked(self, domain: &str) -> Self {
+        Self { mark: Some(domain.to_owned()), ..self }
     }
 
     /// The executable's path.
@@ -201,6 +213,9 @@ impl Tool {
         command.envs(crate::logging::for_children().iter().cloned());
         if let Some(root) = self.root.for_child() {
             command.env("XEN_HANDOFF_ROOT", root);
+        }
+        if let Some(domain) = &self.mark {
+            command.env(MARK, domain);
         }
         command
     }

@@ -32,8 +32,8 @@ pub enum BadName {
     Reserved(String),
     /// A character that cannot be in a file name or an argument without trouble.
     #[error(
-        "domain name {0:?} has a character other than letters, digits, '.', '_', '+', ':' and '-', starts with '-' or \
-         '.', or is longer than 128 characters"
+        "domain name {0:?} has a character other than letters, digits, '.', '_', '+', ':', '-' and blanks between them, starts with \
+         '-' or '.', or is longer than 128 characters"
     )]
     Character(String),
 }
@@ -45,14 +45,18 @@ impl DomainName {
     /// [`BadName`], with the text.
     pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
         let name = name.into();
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | ':' | '-');
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | ':' | '-' | ' ');
         if name.is_empty() {
             Err(BadName::Empty)
         } else if name.chars().all(|c| c.is_ascii_digit()) {
             Err(BadName::Numeric(name))
         } else if name.ends_with(INCOMING) || name.ends_with(MIGRATED_AWAY) {
             Err(BadName::Reserved(name))
-        } else if name.starts_with(['-', '.']) || name.len() > 128 || !name.chars().all(fits) {
+        } else if name.starts_with(['-', '.', ' '])
+            || name.ends_with(' ')
+            || name.len() > 128
+            || !name.chars().all(fits)
+        {
             Err(BadName::Character(name))
         } else {
             Ok(Self(name))
@@ -311,10 +315,12 @@ mod tests {
         assert_eq!(DomainName::new("x0--incoming"), Err(BadName::Reserved("x0--incoming".into())));
         assert_eq!(DomainName::new("x0--migratedaway"), Err(BadName::Reserved("x0--migratedaway".into())));
         assert_eq!(DomainName::new(""), Err(BadName::Empty));
-        for bad in ["-a", "a b", "a/b", "a'b", ".."] {
+        for bad in ["-a", " a", "a ", "a\tb", "a/b", "a'b", ".."] {
             assert_eq!(DomainName::new(bad), Err(BadName::Character(bad.into())));
         }
-        assert!(DomainName::new("web-01.example_2").is_ok());
+        for good in ["web-01.example_2", "Debian 12", "1 and 2"] {
+            assert!(DomainName::new(good).is_ok(), "{good:?}");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn operate(command: Command, environment: &Environment) -> ProcessExitCode {
         Command::Guard { hold: true } => tool::guard::hold(root),
         Command::Serve => transport::forced_command::serve(root),
         Command::Relay(order) => transfer::relay::run(root, &order),
-        Command::Receiver { parent } => transfer::receive::become_receiver(root, parent),
+        Command::Receiver { parent, domain } => transfer::receive::become_receiver(root, parent, &domain),
         Command::Fetch { lock, slot, order } => agent::fetch(root, &order, lock, slot),
         Command::Push { lock, order } => agent::push(root, &order, lock),
         Command::Carry { lock, order } => agent::carry(root, &order, lock),

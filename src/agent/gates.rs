@@ -31,6 +31,8 @@ pub enum Refusal {
     NotTheClustersStop,
     /// A clone's instance.
     Clone,
+    /// Its configuration has another name by now, under which nobody would find it elsewhere.
+    Renamed,
     /// The domain is not in good health.
     Unwell(String),
     /// It has devices of this host that cannot be detached before it moves.
@@ -62,6 +64,7 @@ impl fmt::Display for Refusal {
                 f.write_str("the cluster did not name resource and node for this stop")
             }
             Self::Clone => f.write_str("instances of a clone are not handed over"),
+            Self::Renamed => f.write_str("its configuration has another name by now"),
             Self::Unwell(how) => write!(f, "the domain is {how}"),
             Self::Devices(why) => f.write_str(why),
             Self::NoKey(path) => write!(f, "no key {path}: run xen-handoff keys"),
@@ -101,6 +104,9 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
     }
     if agent.resource.contains(':') {
         return Err(Refusal::Clone);
+    }
+    if agent.is_renamed {
+        return Err(Refusal::Renamed);
     }
     if !matches!(presence, Presence::Running(_)) {
         return Err(Refusal::Unwell(presence.to_string()));

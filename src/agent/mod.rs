@@ -1,6 +1,6 @@
 //! The agent: one file per OCF action. Each reads the world, decides, and acts, in this order and visibly so.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::{BadParameter, Parameters};
 use crate::toolstack::{self, Toolstack};
-use crate::transfer::settle;
+use crate::transfer::{leftover, settle};
 use crate::transport::{Transport, ssh::Ssh};
 
 mod accounting;
@@ -152,6 +152,12 @@ pub struct Agent {
     pub transport: Rc<dyn Transport>,
     /// The records.
     pub store: Store,
+    /// What the domain may have been called before, here or on another node.
+    former: Vec<DomainName>,
+    /// Whether the configuration has another name by now.
+    is_renamed: bool,
+    /// What is to be kept of its name once that is known.
+    untaken: RefCell<Option<identity::Identity>>,
     /// What the configuration file says, once it was asked.
     config: OnceCell<Option<DomainConfig>>,
 }
@@ -178,11 +184,21 @@ pub fn run(action: &str, environment: &Environment) -> Result<ExitCode, Failure>
         Action::Start | Action::Stop | Action::Monitor | Action::MigrateTo | Action::MigrateFrom => {
             match Agent::new(action, environment) {
                 Ok(agent) => return agent.act(action),
-                Err(failure) => mistakes::without_xen(action, environment, failure),
+                Err(failure) => said_without_a_name(failure)
+                    .or_else(|failure| mistakes::without_xen(action, environment, failure)),
             }
         }
     };
     done.map_err(unready)
+}
+
+/// What is known although the domain's name is not: that none is here which could be it.
+fn said_without_a_name(failure: Failure) -> Result<ExitCode, Failure> {
+    if !matches!(failure.code, ExitCode::Success | ExitCode::NotRunning) {
+        return Err(failure);
+    }
+    log::info!("{failure}");
+    Ok(failure.code)
 }
 
 /// The part of a timeout that is kept for saying why: a tenth, at least half a second, at most five.
@@ -218,9 +234,17 @@ impl Agent {
         // What runs here under a name that is none now was started under the one of before.
         let is_misnamed = mistakes.iter().any(|bad| bad.name == "name");
         let before = is_misnamed.then(|| identity::before(&root, &resource)).flatten();
-        let domain = match before {
-            Some(before) => before,
-            None => identity::resolve(&root, &resource, &parameters, toolstack.as_ref(), action)?,
+        let asker = identity::Asker {
+            environment,
+            resource: &resource,
+            parameters: &parameters,
+            toolstack: toolstack.as_ref(),
+            cluster: cluster.as_ref(),
+            action,
+        };
+        let named = match before {
+            Some(before) => identity::Named::plain(before),
+            None => asker.resolve()?,
         };
         Ok(Self {
             transport: Rc::new(Ssh::new(&root, &parameters.reach, Rc::clone(&cluster))),
@@ -232,7 +256,10 @@ impl Agent {
             parameters,
             mistakes,
             resource,
-            domain,
+            domain: named.domain,
+            former: named.former,
+            is_renamed: named.is_renamed,
+            untaken: RefCell::new(named.untaken),
             toolstack,
             cluster,
             config: OnceCell::new(),
@@ -281,6 +308,15 @@ impl Agent {
 
     fn presence(&self) -> Presence {
         self.toolstack.presence(&self.domain, self.list_limit())
+    }
+
+    /// Destroys what an unknown migration has left here, if there is such a thing.
+    fn clears_leftover(&self, presence: &Presence, phase: &Phase) -> bool {
+        let cleared = leftover::clear(&self.store, self.toolstack.as_ref(), &self.domain, (presence, phase));
+        cleared.unwrap_or_else(|error| {
+            log::warn!("domain={} {error}", self.domain);
+            false
+        })
     }
 
     fn list_limit(&self) -> Duration {

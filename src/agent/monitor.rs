@@ -10,7 +10,8 @@
 //! | given away, and the toolstack moves it by itself | | look again |
 //! | arriving, or absent, while a stream to here is under way | | look again: it is about to run here |
 //! | arriving, with no transfer | it was given to this node | error: whoever finishes it lets it run |
-//! | arriving, with no transfer | anything else | not running: it can only be destroyed |
+//! | arriving, and a process of xl's receives it | no transfer | look again: somebody sends it by hand |
+//! | arriving, and nobody receives it | anything else | not running: it never ran, and the next start or stop destroys it |
 //! | absent, and xl's daemon for it lives, or xend's mark of a restart is there | | look again: a reboot |
 //! | being created, rebooting, being destroyed | | look again |
 //! | rebooting, and no daemon of xl's to do it | | error |
@@ -141,7 +142,7 @@ pub fn judge(
 ) -> Verdict {
     let offered = phase.is_offered_away();
     match presence {
-        Presence::Unknown(why) => Verdict::Unknown(format!("whether it runs cannot be told: {why}")),
+        Presence::Unknown(why) => Verdict::Unknown(format!("whether it runs could not be found out: {why}")),
         // The cluster was told that it is stopped here, and goes on being told so until the offer ends.
         Presence::Running(_) | Presence::Paused(_) | Presence::Frozen(_) | Presence::MigratedAway(_)
             if offered =>
@@ -172,10 +173,9 @@ pub fn judge(
             "it is {presence}, was given to this node, and does not run yet: a stop or start settles it, and so does \
              xen-handoff recover"
         )),
-        Presence::Incoming(_) | Presence::Absent if !matches!(presence, Presence::Absent) || !attended() => {
-            Verdict::NotRunning
-        }
-        Presence::Incoming(_) | Presence::Absent => Verdict::LookAgain(RESTARTS.to_owned()),
+        Presence::Incoming(_) | Presence::Absent if !attended() => Verdict::NotRunning,
+        Presence::Incoming(_) => Verdict::LookAgain(format!("it is {presence}, and xl receives it")),
+        Presence::Absent => Verdict::LookAgain(RESTARTS.to_owned()),
         Presence::Crashed(_) => Verdict::Failed(format!("it is {presence} and kept so")),
         Presence::ShutDown(_) if attended() => Verdict::LookAgain(format!("it is {presence}")),
         Presence::ShutDown(_) => Verdict::Failed(format!("it is {presence}: on_poweroff keeps it so")),
@@ -284,7 +284,10 @@ mod tests {
             judge(&Presence::Incoming(ID), &receiving, || true, || true),
             Verdict::LookAgain(_)
         ));
-        assert_eq!(judge(&Presence::Incoming(ID), &receiving, || false, || true), Verdict::NotRunning);
+        assert_eq!(judge(&Presence::Incoming(ID), &receiving, || false, || false), Verdict::NotRunning);
+        // Sent by hand: no transfer of ours, and xl receives it.
+        let by_hand = judge(&Presence::Incoming(ID), &Phase::Idle, || false, || true);
+        assert!(matches!(by_hand, Verdict::LookAgain(_)));
         let arriving = Phase::Arriving { transfer: transfer() };
         let given = judge(&Presence::Incoming(ID), &arriving, || false, || true);
         assert!(matches!(given, Verdict::Failed(_)), "it will run");

@@ -149,7 +149,7 @@ impl Agent {
         };
         let state = folder.state(manifest.epoch);
         log::info!("domain={} node={} restoring what {} saved", self.domain, self.node, manifest.saved_by);
-        let restored = self.toolstack.restore(&state, self.deadline.left() * 2 / 3);
+        let restored = self.toolstack.restore(&state, &self.domain, self.deadline.left() * 2 / 3);
         // Used, or spoilt: never again.
         folder.clear();
         let Err(error) = restored else { return Ok(true) };

@@ -14,7 +14,7 @@ use super::yielding::{Lack, Tries};
 use super::{Agent, LIST_LIMIT, LOOK_AGAIN, Outcome, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Peer};
-use crate::domain::{DomainId, Presence};
+use crate::domain::{DomainId, DomainName, Presence};
 use crate::handoff::evidence::{Doubt, Inquiry, LedgerSays, NobodyElse, PeerReport, PeerSays};
 use crate::handoff::ledger::Entries;
 use crate::handoff::{Effect, Event, Offer, Phase, Transfer};
@@ -146,6 +146,9 @@ impl Agent {
     fn round(&self, silence: &mut Silence, tries: &mut Tries) -> Result<Round, Failure> {
         self.wait_for_transfer(self.deadline)?;
         let (phase, presence) = (self.phase()?, self.presence());
+        if self.clears_leftover(&presence, &phase) {
+            return Ok(Round::Again("what was left of it here was destroyed".to_owned()));
+        }
         match &presence {
             Presence::Running(id) => self.runs_here(*id, &phase),
             Presence::Absent if self.toolstack.is_attended(&self.domain) => {
@@ -264,7 +267,11 @@ impl Agent {
         }
         match weighed {
             Ok(nobody) => {
+                if let Some(why) = self.former_elsewhere(&known, patience) {
+                    return not_yet(&why);
+                }
                 // All of them are accounted for.
+                self.take_name();
                 entries.epochs().for_each(|epoch| self.cluster.ledger().erase(&self.domain, epoch));
                 self.boot(nobody).map(Verdict::Settled)
             }
@@ -485,10 +492,21 @@ impl Agent {
 
     /// Asks every other node that has not said it already.
     pub(super) fn ask(&self, known: &[Peer], heard: Vec<PeerReport>, patience: Duration) -> Vec<PeerReport> {
+        self.ask_about(&self.domain, known, heard, patience)
+    }
+
+    /// The same of this domain.
+    pub(super) fn ask_about(
+        &self,
+        domain: &DomainName,
+        known: &[Peer],
+        heard: Vec<PeerReport>,
+        patience: Duration,
+    ) -> Vec<PeerReport> {
         let open: Vec<&Peer> =
             known.iter().filter(|peer| heard.iter().all(|report| report.node != peer.node)).collect();
         let nodes: Vec<NodeName> = open.iter().map(|peer| peer.node.clone()).collect();
-        let request = Request::Presence { domain: self.domain.clone() };
+        let request = Request::Presence { domain: domain.clone() };
         let answers = self.transport.ask_all(&nodes, &request, self.deadline.within(patience));
         let asked = open.into_iter().zip(answers).map(|(peer, answer)| {
             let says = match (answer, peer.fenced_at) {
@@ -519,6 +537,10 @@ impl Agent {
         match self.presence() {
             Presence::Absent => {}
             other => return Ok(Round::Again(format!("it is {other} here by now"))),
+        }
+        // The name that was kept may not be that of the file any more.
+        if let Err(why) = self.is_still_named(file) {
+            return Ok(Round::Again(why));
         }
         // Of a pool's book, if there is one. After all the nodes' own words: it may forbid what they allow, and never the other way.
         match self.toolstack.runs_elsewhere(&self.domain, LIST_LIMIT) {

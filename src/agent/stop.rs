@@ -92,7 +92,7 @@ impl Agent {
         if !self.toolstack.kind().streams() {
             self.account_for_carries()?;
         }
-        let presence = self.first_sure_look();
+        let presence = self.look_past_leftovers(&phase);
         if let Some(absence) = self.absence(&presence) {
             if let Phase::Left { transfer } = &phase {
                 self.account_for_left(transfer)?;
@@ -151,6 +151,24 @@ impl Agent {
             }
         });
         sure.unwrap_or_else(|| Presence::Unknown("the toolstack did not answer".to_owned()))
+    }
+
+    /// The same when what an unknown migration has left here was destroyed, and what somebody sends here by hand has arrived or has
+    /// come to nothing.
+    fn look_past_leftovers(&self, phase: &Phase) -> Presence {
+        let mut last = self.first_sure_look();
+        let passed = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || {
+            let cleared = self.clears_leftover(&last, phase);
+            if !cleared && !matches!(last, Presence::Incoming(_)) {
+                return Some(());
+            }
+            last = self.first_sure_look();
+            None
+        });
+        if passed.is_none() {
+            log::warn!("domain={} is {last}, and nobody has finished that", self.domain);
+        }
+        last
     }
 
     fn gone(&self, absence: Absence) -> Result<(), Failure> {

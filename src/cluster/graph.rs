@@ -10,10 +10,13 @@ use std::fmt;
 use super::xml::Element;
 use crate::host::NodeName;
 
+/// The task of a probe, which to the scheduler is a monitor without an interval.
+const PROBE: &str = "probe";
+
 /// Something that the cluster is about to do with a resource on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Action {
-    /// `stop`, `start`, `migrate_to`, ...
+    /// `stop`, `start`, `migrate_to`, [`PROBE`], ...
     task: String,
     /// The primitive, without the number of a clone's instance.
     resource: String,
@@ -78,6 +81,11 @@ impl Graph {
     /// Whether `resource` is to be stopped on `node`.
     pub(super) fn stops(&self, resource: &str, node: &NodeName) -> bool {
         self.has(resource, "stop", node)
+    }
+
+    /// Whether `resource` is to be looked for on `node`.
+    pub(super) fn probes(&self, resource: &str, node: &NodeName) -> bool {
+        self.has(resource, PROBE, node)
     }
 
     /// Whether `resource` is to be migrated away from `node`.
@@ -157,8 +165,9 @@ fn action(op: &Element) -> Result<Action, String> {
     let get = |name: &str| op.get(name).ok_or_else(|| format!("an rsc_op without {name}"));
     let resource =
         op.child("primitive").and_then(|of| of.get("id")).ok_or("an rsc_op without its primitive")?;
+    let is_probe = op.get("operation_key").is_some_and(|key| key.ends_with("_monitor_0"));
     Ok(Action {
-        task: get("operation")?.to_owned(),
+        task: if is_probe { PROBE.to_owned() } else { get("operation")?.to_owned() },
         resource: resource.split(':').next().unwrap_or(resource).to_owned(),
         node: get("on_node")?.to_owned(),
     })

@@ -36,6 +36,11 @@ fn name_of(domain: &DomainName) -> String {
     format!("xen-handoff-{domain}")
 }
 
+/// Where a node says what it calls a resource's domain. No domain's name has this character.
+fn name_note(resource: &str) -> String {
+    format!("xen-handoff-name@{resource}")
+}
+
 impl NodeAttributes {
     pub(super) fn new(root: &Root) -> Self {
         Self { root: root.clone(), me: OnceCell::new() }
@@ -52,6 +57,12 @@ impl NodeAttributes {
     fn set(&self, node: &NodeName, name: &str, value: &str) -> Result<(), CommandError> {
         self.run(&["--private", "-N", node.as_str(), "-n", name, "-U", value])?.success()?;
         Ok(())
+    }
+
+    /// Whether the agent has left a note under this node's name: it has run there since the node joined, and each probe leaves one.
+    pub(super) fn has_noted(&self, node: &NodeName, resource: &str) -> Result<bool, NoAnswer> {
+        let notes = [self.values(SINCE)?, self.values(&name_note(resource))?];
+        Ok(notes.iter().flatten().any(|(noted, _)| noted == node))
     }
 
     /// The values of `name` that are not empty, by node.
@@ -121,6 +132,23 @@ impl Ledger for NodeAttributes {
         self.set(self.me(), SINCE, &UnixTime::now().to_string())
             .map_err(|error| NoAnswer::Unreadable(error.to_string()))?;
         Ok(Duration::ZERO)
+    }
+
+    fn note_name(&self, resource: &str, domain: &DomainName) {
+        if let Err(error) = self.set(self.me(), &name_note(resource), domain.as_str()) {
+            log::info!("domain={domain} the other nodes were not told its name: {error}");
+        }
+    }
+
+    fn names(&self, resource: &str) -> Result<Vec<DomainName>, NoAnswer> {
+        let unreadable = |error: &dyn std::fmt::Display| NoAnswer::Unreadable(error.to_string());
+        let values = self.values(&name_note(resource))?;
+        let names = values.into_iter().map(|(_, name)| DomainName::new(name));
+        let mut names: Vec<DomainName> =
+            names.collect::<Result<_, _>>().map_err(|error| unreadable(&error))?;
+        names.sort();
+        names.dedup();
+        Ok(names)
     }
 
     fn erase(&self, domain: &DomainName, epoch: Epoch) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::adoption::{self, Adoption};
 use super::evacuation::{self, Departure, Place};
+use super::history::Word;
 use super::managed::{self, ManagedDomain};
 use super::node_attributes::NodeAttributes;
 use super::plan::{self, Said};
@@ -124,6 +125,40 @@ impl Pacemaker {
         self.run(tool, &args, None, ORDER_LIMIT).map(drop)
     }
 
+    /// Whether the agent has never run on this member since it joined, as far as its own notes go: it leaves one where it has run.
+    fn never_had_our_agent(&self, peer: &Peer, resource: &str) -> bool {
+        let noted = self.attributes().has_noted(&peer.node, resource);
+        peer.online
+            && !noted.unwrap_or_else(|why| {
+                log::warn!(
+                    "node={} whether the agent ever ran there could not be found out: {why}",
+                    peer.node
+                );
+                true
+            })
+    }
+
+    /// Whether the cluster never looks for the resource on this node: its scheduler would, were it not for the constraints. They are not
+    /// read here: rules, patterns, sets and tags say which resources and nodes they are about, and a half of that proves nothing.
+    fn is_never_looked_for(&self, cib: &str, resource: &str, peer: &Peer) -> bool {
+        let Some(free) = history::without_constraints(cib) else { return false };
+        let scheduler = Scheduler::new(&self.root, Deadline::after(LIMIT));
+        let looks = |cib: &str| scheduler.looks_for(cib, resource, &peer.node, !peer.online);
+        // Where it would not look in any case (probes are switched off, a node that is pending), nothing was said.
+        let asked = looks(cib).and_then(|looks_now| Ok(!looks_now && looks(&free)?));
+        asked.unwrap_or_else(|error| {
+            log::warn!(
+                "node={} whether {resource} is looked for there could not be found out: {error}",
+                peer.node
+            );
+            false
+        })
+    }
+
+    fn attributes(&self) -> &NodeAttributes {
+        self.ledger.get_or_init(|| NodeAttributes::new(&self.root))
+    }
+
     fn cib(&self, limit: Duration) -> Result<String, ClusterError> {
         self.run("cibadmin", &["--query"], None, limit)
             .map_err(|error| if daemon_lives() { error } else { ClusterError::NotRunning })
@@ -175,8 +210,18 @@ impl ClusterView for Pacemaker {
 
     fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError> {
         let unreadable = |what: String| ClusterError::Unreadable { tool: "cibadmin", what };
-        let cib = Element::parse(&self.cib(LIMIT)?).map_err(unreadable)?;
-        let mut peers = read_peers(&cib, me, resource).map_err(unreadable)?;
+        let text = self.cib(LIMIT)?;
+        let cib = Element::parse(&text).map_err(unreadable)?;
+        let mut peers = Vec::new();
+        for (mut peer, word) in read_peers(&cib, me, resource).map_err(unreadable)? {
+            peer.cleared = match word {
+                Word::NotThere => true,
+                Word::MayBeThere => false,
+                Word::NoAgent => self.never_had_our_agent(&peer, resource),
+                Word::Nothing => self.is_never_looked_for(&text, resource, &peer),
+            };
+            peers.push(peer);
+        }
         for peer in peers.iter_mut().filter(|peer| !peer.online && history::stayed_away(&cib, &peer.node)) {
             // Without --verbose it keeps one fencing of a node, and not the last one (seen with 2.1.5).
             let args = ["--history", peer.node.as_str(), "--verbose", "--output-as=xml"];
@@ -240,27 +285,25 @@ impl ClusterView for Pacemaker {
     }
 
     fn ledger(&self) -> &dyn Ledger {
-        self.ledger.get_or_init(|| NodeAttributes::new(&self.root))
+        self.attributes()
     }
 }
 
-/// Every configured node but `me`, and whether it is a member.
-fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<Peer>, String> {
-    let nodes = cib.at(&["configuration", "nodes"]).ok_or("no nodes")?;
+/// Every host but `me`, whether it is a member, and what the history says of the resource there. None is cleared yet.
+fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<(Peer, Word)>, String> {
     let status = cib.child("status").ok_or("no status")?;
-    nodes
-        .every("node")
-        .filter_map(|node| node.get("uname"))
-        .filter(|name| *name != me.as_str())
-        .map(|name| {
+    history::hosts(cib)?
+        .into_iter()
+        .filter(|host| *host != me.as_str())
+        .map(|host| {
             let online = status
                 .every("node_state")
-                .find(|state| state.get("uname") == Some(name))
+                .find(|state| state.get("uname") == Some(host))
                 .is_some_and(history::is_online);
-            let node = NodeName::new(name).map_err(|error| error.to_string())?;
-            let cleared = history::clears(cib, resource, &node, online);
+            let node = NodeName::new(host).map_err(|error| error.to_string())?;
             let lost = !online && history::is_expected(cib, &node);
-            Ok(Peer { node, online, fenced_at: None, cleared, lost })
+            let word = history::word(cib, resource, &node, online);
+            Ok((Peer { node, online, fenced_at: None, cleared: false, lost }, word))
         })
         .collect()
 }
@@ -337,7 +380,7 @@ mod tests {
             <node_state uname="n3" in_ccm="false" crmd="offline"/></status></cib>"#;
         let cib = Element::parse(cib).unwrap();
         let peers = read_peers(&cib, &NodeName::new("n1").unwrap(), "x0").unwrap();
-        let seen: Vec<_> = peers.iter().map(|peer| (peer.node.as_str(), peer.online)).collect();
+        let seen: Vec<_> = peers.iter().map(|(peer, _)| (peer.node.as_str(), peer.online)).collect();
         assert_eq!(seen, [("n2", true), ("n3", false)]);
     }
 
@@ -356,6 +399,46 @@ mod tests {
         for unknown in [state(r#"in_ccm="false" crmd="offline" expected="member""#), String::new()] {
             assert_eq!(cib(&unknown).as_deref(), Some("n2"), "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_remote_node_is_a_peer_that_is_up_without_a_controller() {
+        let cib = r#"<cib><configuration><nodes><node uname="n1"/></nodes></configuration><status>
+            <node_state uname="r1" remote_node="true" in_ccm="true"/></status></cib>"#;
+        let peers = read_peers(&Element::parse(cib).unwrap(), &NodeName::new("n1").unwrap(), "x0").unwrap();
+        assert_eq!(peers.len(), 1);
+        assert!(peers[0].0.online && peers[0].1 == Word::Nothing);
+    }
+
+    /// Real `crm_simulate`, where it is installed; see `tests/captured/field/README.md`.
+    #[test]
+    fn where_a_resource_is_never_looked_for_is_the_schedulers_word_by_rule_and_by_pattern() {
+        let pacemaker = Pacemaker::new(&Root::default());
+        if Tool::find(&Root::default(), "crm_simulate").is_err() {
+            return;
+        }
+        let field = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captured/field");
+            std::fs::read_to_string(format!("{folder}/{name}.xml")).unwrap()
+        };
+        let never = |cib: &str, who: &str, online: bool| {
+            let node = NodeName::new(who).unwrap();
+            let peer = Peer { node, online, fenced_at: None, cleared: false, lost: false };
+            pacemaker.is_never_looked_for(cib, "x0", &peer)
+        };
+        let rule = field("disc-rule");
+        assert!(never(&rule, "arbiter", true) && never(&field("disc-pattern"), "arbiter", true));
+        let off = rule.replace(
+            r#"uname="arbiter" in_ccm="true" crmd="online" crm-debug-origin="x" join="member" expected="member""#,
+            r#"uname="arbiter" in_ccm="false" crmd="offline" crm-debug-origin="x" join="down" expected="down""#,
+        );
+        assert!(off != rule && never(&off, "arbiter", false), "it is off");
+        // The same constraint for another node, or another resource, and probes that are switched off.
+        assert!(!never(&rule.replace("quorum\"/></rule>", "other\"/></rule>"), "arbiter", true));
+        assert!(!never(&field("disc-pattern").replace("x[0-9]+", "y[0-9]+"), "arbiter", true));
+        let option = r#"<nvpair id="o3" name="enable-startup-probes" value="false"/></cluster_property_set>"#;
+        let no_probes = rule.replace("</cluster_property_set>", option);
+        assert!(no_probes != rule && !never(&no_probes, "arbiter", true));
     }
 
     #[test]

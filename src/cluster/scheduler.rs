@@ -60,7 +60,7 @@ impl<'a> Scheduler<'a> {
     pub(super) fn outcome(&self, cib: &str, assume: Option<Assume<'_>>) -> Result<Outcome, ClusterError> {
         let folder = folder()?;
         let after = folder.path().join("after.xml");
-        let graph = self.simulate(cib, assume, folder.path(), Some(&after))?;
+        let graph = self.simulate(cib, &assume_that(assume), folder.path(), Some(&after))?;
         Ok(Outcome { graph, after: self.state_in(&after)? })
     }
 
@@ -69,7 +69,23 @@ impl<'a> Scheduler<'a> {
     /// # Errors
     /// As [`Self::outcome`].
     pub(super) fn graph(&self, cib: &str, assume: Option<Assume<'_>>) -> Result<Graph, ClusterError> {
-        self.simulate(cib, assume, folder()?.path(), None)
+        self.simulate(cib, &assume_that(assume), folder()?.path(), None)
+    }
+
+    /// Whether it would have `resource` looked for on `node`; `bring_up`: if that were up.
+    ///
+    /// # Errors
+    /// As [`Self::outcome`].
+    pub(super) fn looks_for(
+        &self,
+        cib: &str,
+        resource: &str,
+        node: &NodeName,
+        bring_up: bool,
+    ) -> Result<bool, ClusterError> {
+        let up = ["--node-up".to_owned(), node.to_string()];
+        let assume = if bring_up { &up[..] } else { &[] };
+        Ok(self.simulate(cib, assume, folder()?.path(), None)?.probes(resource, node))
     }
 
     /// The nodes and resources of a CIB, as `crm_mon` prints them.
@@ -86,7 +102,7 @@ impl<'a> Scheduler<'a> {
     fn simulate(
         &self,
         cib: &str,
-        assume: Option<Assume<'_>>,
+        assume: &[String],
         folder: &Path,
         after: Option<&Path>,
     ) -> Result<Graph, ClusterError> {
@@ -98,9 +114,7 @@ impl<'a> Scheduler<'a> {
         for (option, file) in files {
             args.extend([option.to_owned(), file.display().to_string()]);
         }
-        if let Some(Assume { task, resource, node }) = assume {
-            args.extend(["--op-inject".to_owned(), format!("{resource}_{task}_0@{node}=0")]);
-        }
+        args.extend_from_slice(assume);
         let output = self.run(TOOL, &args, Some(cib))?;
         let printed = || self.printed(TOOL, &output);
         if !output.status.success() {
@@ -154,6 +168,13 @@ impl<'a> Scheduler<'a> {
         let said: String = said.unwrap_or("nothing").replace('\n', "; ").chars().take(REPEATED).collect();
         format!("{version}, {}, printed: {said}", output.status)
     }
+}
+
+fn assume_that(assume: Option<Assume<'_>>) -> Vec<String> {
+    let words = |Assume { task, resource, node }: Assume<'_>| {
+        ["--op-inject".to_owned(), format!("{resource}_{task}_0@{node}=0")]
+    };
+    assume.map(words).into_iter().flatten().collect()
 }
 
 fn folder() -> Result<tempfile::TempDir, ClusterError> {

@@ -130,6 +130,17 @@ pub trait Ledger: std::fmt::Debug {
         }
     }
 
+    /// Tells the other nodes what this one calls the domain of `resource`. Where that fails, or there is no place for it, they do not know.
+    fn note_name(&self, _resource: &str, _domain: &DomainName) {}
+
+    /// What nodes have said that the domain of `resource` is called, each once. They may all have forgotten: none is no proof.
+    ///
+    /// # Errors
+    /// As [`Self::entries`].
+    fn names(&self, _resource: &str) -> Result<Vec<DomainName>, NoAnswer> {
+        Ok(Vec::new())
+    }
+
     /// Takes the entry of `epoch` out again, wherever it stands. A failure is logged and does no harm.
     fn erase(&self, domain: &DomainName, epoch: Epoch);
 }

@@ -180,7 +180,15 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Record::blank(domain)),
             Err(source) => return Err(io("read", &path, source)),
         };
-        parse(&path, &text)
+        let record = parse(&path, &text)?;
+        let offered = record.state.offer().map_or(domain, |offer| &offer.domain);
+        for spoken_of in [&record.domain, offered] {
+            if spoken_of != domain {
+                let what = format!("it speaks of {spoken_of}");
+                return Err(RecordError::Unreadable { path: path.display().to_string(), what });
+            }
+        }
+        Ok(record)
     }
 
     /// Every domain that has a record.
@@ -292,7 +300,8 @@ impl Store {
     pub fn refuses(&self, domain: &DomainName, epoch: Epoch) -> Result<bool, RecordError> {
         let path = self.path(domain, "refused");
         match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(serde_json::from_str::<Epoch>(&text).is_ok_and(|refused| refused == epoch)),
+            // What cannot be read may have been this one, and nothing is lost by a push that is refused.
+            Ok(text) => Ok(serde_json::from_str::<Epoch>(&text).map_or(true, |refused| refused == epoch)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(io("read", &path, source)),
         }
@@ -409,6 +418,23 @@ mod tests {
         let record = Store::new(folder.path().join("state")).load(&x0()).unwrap();
         assert_eq!((record.state, record.generation), (Phase::Offering { offer: offer() }, 1));
         assert_eq!(store.domains().unwrap(), [x0()]);
+    }
+
+    #[test]
+    fn a_record_that_speaks_of_another_domain_and_a_refusal_that_is_no_epoch_are_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        store.advance(&x0(), "test", Event::OfferMade(offer())).unwrap();
+        let path = folder.path().join("x0.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("\"x0\"") {
+            std::fs::write(&path, format!("{}\"p0\"{}", &text[..at], &text[at + 4..])).unwrap();
+            assert!(store.load(&x0()).is_err(), "{at}");
+        }
+        store.refuse(&x0(), Epoch(7)).unwrap();
+        assert!(store.refuses(&x0(), Epoch(7)).unwrap() && !store.refuses(&x0(), Epoch(8)).unwrap());
+        std::fs::write(folder.path().join("x0.refused"), "?").unwrap();
+        assert!(store.refuses(&x0(), Epoch(7)).unwrap());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::handoff::resolve::{self, AtSource, AtTarget};
 use crate::handoff::{Ended, Phase, Ran, Transfer};
 use crate::host::Root;
 use crate::toolstack;
+use crate::transfer::leftover::{clear, is_leftover};
 use crate::transfer::settle::{self, AtSourceEnd};
 use crate::transport::forced_command::stands;
 use crate::transport::inquiry::{look_there, settle_there};
@@ -31,6 +32,19 @@ pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()
     let record = store.load(domain)?;
     let (presence, phase) = stands(root, domain);
     writeln!(out, "here:       {presence}; record: {phase}")?;
+    let toolstack = toolstack::of(root);
+    let (busy, received) = (|| store.is_transferring(domain), || toolstack.is_attended(domain));
+    if is_leftover(&presence, &phase, busy, received) {
+        let incoming = domain.incoming();
+        writeln!(
+            out,
+            "conclusion: no record knows {incoming}, nobody receives it, and it never ran: destroy it"
+        )?;
+        if !dry_run && clear(&store, toolstack.as_ref(), domain, (&presence, &phase))? {
+            writeln!(out, "done:       {incoming} was destroyed")?;
+        }
+        return Ok(());
+    }
     if !phase.is_in_transfer() {
         writeln!(out, "conclusion: no transfer of {domain} broke off at this node; nothing to do")?;
         return Ok(());

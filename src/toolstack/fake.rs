@@ -60,6 +60,10 @@ impl Toolstack for Fake {
         self.glance
     }
 
+    fn guests(&self, _limit: Duration) -> Result<Vec<String>, ToolstackError> {
+        Ok(Vec::new())
+    }
+
     fn is_attended(&self, _name: &DomainName) -> bool {
         self.attended
     }
@@ -118,7 +122,7 @@ impl Toolstack for Fake {
         Ok(())
     }
 
-    fn restore(&self, from: &Path, _limit: Duration) -> Result<(), ToolstackError> {
+    fn restore(&self, from: &Path, _name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
         self.note(format!("restore {}", from.display()));
         Ok(())
     }

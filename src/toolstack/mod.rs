@@ -216,8 +216,15 @@ pub trait Toolstack: std::fmt::Debug {
         None
     }
 
-    /// True if the toolstack is about to re-create the domain after a reboot, or may be: while its daemon for `name` lives (xl, without
-    /// any process), or its mark of a restart is there (xm). An absent domain is then not known to be stopped.
+    /// The names of all domains here but Domain-0, whosever they are.
+    ///
+    /// # Errors
+    /// Whenever that is not all: the listing is not whole, or a process may be about to create a domain that is not in it.
+    fn guests(&self, limit: Duration) -> Result<Vec<String>, ToolstackError>;
+
+    /// True if the toolstack is about to re-create the domain after a reboot, or may be: while a process of xl's may be of `name`
+    /// (xl: see `xl::creators`), or its mark of a restart is there (xm). An absent domain is then not known to be stopped. To be asked
+    /// right after the listing that it completes.
     fn is_attended(&self, name: &DomainName) -> bool;
 
     /// Reads a configuration file as the toolstack reads it.
@@ -336,11 +343,11 @@ pub trait Toolstack: std::fmt::Debug {
     /// The toolstack's words.
     fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError>;
 
-    /// Lets a domain go on from a file that [`Self::save`] has written, under the name that it had.
+    /// Lets a domain go on from a file that [`Self::save`] has written, under the name that it had, which is `name`.
     ///
     /// # Errors
     /// The toolstack's words. The domain may exist all the same after a time-out.
-    fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError>;
+    fn restore(&self, from: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError>;
 
     /// Asks the guest to shut down, and returns at once.
     ///

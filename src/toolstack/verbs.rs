@@ -46,8 +46,26 @@ impl Verbs {
         self.run(&["save".as_ref(), name.as_str().as_ref(), to.as_ref()], limit).map(drop)
     }
 
-    pub(super) fn restore(&self, from: &Path, limit: Duration) -> Result<(), CommandError> {
-        self.run(&["restore".as_ref(), from.as_ref()], limit).map(drop)
+    /// Any subcommand that makes a domain; what it leaves behind is known to be of that one.
+    ///
+    /// # Errors
+    /// The toolstack's words.
+    pub(super) fn make(
+        &self,
+        name: &DomainName,
+        args: &[&OsStr],
+        limit: Duration,
+    ) -> Result<command::Output, CommandError> {
+        command::run(&self.tool()?.marked(name.as_str()), args, None, limit)?.success()
+    }
+
+    pub(super) fn restore(
+        &self,
+        from: &Path,
+        name: &DomainName,
+        limit: Duration,
+    ) -> Result<(), CommandError> {
+        self.make(name, &["restore".as_ref(), from.as_ref()], limit).map(drop)
     }
 
     pub(super) fn request_shutdown(

@@ -12,6 +12,7 @@ use crate::handoff::Transfer;
 use crate::host::Root;
 
 pub mod frames;
+pub mod leftover;
 pub mod message;
 pub mod moves;
 pub mod pipe;

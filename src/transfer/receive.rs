@@ -84,10 +84,11 @@ pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
 ///
 /// # Errors
 /// If it cannot be.
-pub fn become_receiver(root: &Root, parent: i32) -> anyhow::Result<()> {
+pub fn become_receiver(root: &Root, parent: i32, domain: &DomainName) -> anyhow::Result<()> {
     let parent =
         rustix::process::Pid::from_raw(parent).ok_or_else(|| anyhow::anyhow!("{parent} is no process"))?;
-    Err(command::become_bound(&Xl::new(root).tool()?, &["migrate-receive"], parent).into())
+    let xl = Xl::new(root).tool()?.marked(domain.as_str());
+    Err(command::become_bound(&xl, &["migrate-receive"], parent).into())
 }
 
 /// What passed, and xl's last words.
@@ -97,7 +98,7 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<(Flow, String)> {
     let us = rustix::process::getpid().as_raw_nonzero().to_string();
     let mut child = command::spawn(
         &Tool::ourselves(root)?,
-        &["receiver", "--parent", &us],
+        &["receiver", "--parent", &us, "--domain", domain.as_str()],
         Stdio::piped(),
         Stdio::piped(),
         Stdio::from(words.try_clone()?),

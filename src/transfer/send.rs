@@ -65,7 +65,7 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
     let xl = Xl::new(root).tool()?;
     let ourselves = Tool::ourselves(root)?;
     let exe = ourselves.path().to_string_lossy();
-    // xl gives the transport's command line to a shell. It has our own words in it and nothing else.
+    // xl gives the transport's command line to a shell. It has our own words in it and a name, which has no quote.
     anyhow::ensure!(
         exe.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)),
         "the path of this executable, {exe:?}, has characters that a shell would read"
@@ -76,7 +76,7 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
     let rate = terms.rate.map(|rate| format!(" --rate {rate}")).unwrap_or_default();
     let suspend_by = terms.deadline.map(|seconds| format!(" --suspend-by {seconds}")).unwrap_or_default();
     let transport = format!(
-        "{exe} relay --domain {domain} --from-peer {from_number} --to-peer {to_number} --limit {}{rate}{suspend_by} --compression {} --",
+        "{exe} relay --domain '{domain}' --from-peer {from_number} --to-peer {to_number} --limit {}{rate}{suspend_by} --compression {} --",
         deadline.left().as_secs().max(1),
         terms.compression.word(),
     );

@@ -33,6 +33,7 @@ use super::inquiry::settle_there;
 use super::message::{Address, Answer, Greeting, PROTOCOL, Request, Wanted};
 use super::{read_line, ssh, write_line};
 use crate::agent::devices::{assignable, detach, give_again};
+use crate::agent::identity::under_another_name;
 use crate::clock::Deadline;
 use crate::cluster::heartbeat::Fencings;
 use crate::cluster::peer_files::PeerFiles;
@@ -100,6 +101,10 @@ fn stands_by_itself(root: &Root, domain: &DomainName) -> (Presence, Phase) {
             Presence::Running(_) if toolstack.is_moving(domain, LIST_LIMIT).unwrap_or(true) => {
                 Presence::Unknown(format!("it runs here, and {} is moving it to another host", toolstack.kind()))
             }
+            Presence::Absent => match under_another_name(root, toolstack.as_ref(), domain) {
+                Some(name) => Presence::Unknown(format!("it is here as {name}: its file has got another name since")),
+                None => Presence::Absent,
+            },
             presence => presence,
         };
         match store.load(domain) {

@@ -63,7 +63,7 @@ fn monitor_is_an_error_and_never_7_when_xl_does_not_answer() {
         n1.put_script("usr/sbin/xl", script);
         let monitor = n1.act("monitor", &[("OCF_RESKEY_CRM_meta_timeout", "3000")]);
         assert_eq!(monitor.code, 1, "{script}: {}", monitor.reason);
-        assert!(monitor.reason.contains("cannot be told"), "{}", monitor.reason);
+        assert!(monitor.reason.contains("could not be found out"), "{}", monitor.reason);
     }
     std::fs::remove_file(&xl).unwrap();
     assert_eq!(n1.act("monitor", &[]).code, 1, "no xl at all");

@@ -21,6 +21,7 @@ mod limits;
 mod memory;
 mod mistakes;
 mod movable;
+mod names;
 mod paths;
 mod progress;
 mod slots;

@@ -95,7 +95,7 @@ fn monitor_is_an_error_and_never_7_when_xend_or_the_pools_master_does_not_answer
         for node in [&n1, &n2] {
             let monitor = act(node, toolstack, "monitor", &[]);
             assert_eq!(monitor.code, 1, "{toolstack} on {}: {}", node.name, monitor.reason);
-            assert!(monitor.reason.contains("cannot be told"), "{toolstack}: {}", monitor.reason);
+            assert!(monitor.reason.contains("could not be found out"), "{toolstack}: {}", monitor.reason);
         }
         let stop = act(&n1, toolstack, "stop", &[("OCF_RESKEY_CRM_meta_timeout", "4000")]);
         assert_eq!(stop.code, 1, "{toolstack}: a stop that sees nothing says nothing: {}", stop.reason);

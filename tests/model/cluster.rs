@@ -37,8 +37,8 @@ pub(super) fn orders(world: &World, out: &mut Vec<Deed>) {
                     }
                 }
             }
-            // A monitor that finds what the cluster believes is no deed.
-            let surprised = belief[node] == Belief::Started && !host.runs();
+            // A monitor that finds what the cluster believes is no deed. Somebody may have it look at any time, with nothing known of before.
+            let surprised = belief[node] == Belief::Started && (!host.runs() || host.nameless);
             if present && (belief[node] == Belief::Unsure || surprised) && migration.is_none() {
                 out.push(Deed::Probe(node));
             }
@@ -138,7 +138,7 @@ pub(super) fn heard(
             })?;
             Belief::Started
         }
-        (Action::Probe, Ended::NotRunning) => Belief::Stopped,
+        (Action::Probe, Ended::NotRunning | Ended::NoAnswer) => Belief::Stopped,
         (Action::Start(_) | Action::MigrateTo { .. } | Action::MigrateFrom | Action::Probe, _) => {
             Belief::Unsure
         }
@@ -150,6 +150,7 @@ pub(super) fn heard(
     // A node that is not seen keeps its operations, and tells them when it is seen again.
     cluster.history[node] = match (action, ended) {
         (Action::Stop { .. }, Ended::Success) | (Action::Probe, Ended::NotRunning) => History::Clear,
+        (Action::Probe, Ended::NoAnswer) => History::NoAnswer,
         _ => History::Other,
     };
     if cluster.member[node] == Member::In {

@@ -8,8 +8,8 @@ use super::mutation::{Mutation, Rules};
 use super::promise::{self, Broken};
 use super::settle;
 use super::world::{
-    Action, Heard, Host, KeeperAt, Look, Member, Moment, NODES, Node, Note, Reading, Settler, Stand, StartAt,
-    StopAt, World, name,
+    Action, Belief, Copy, Heard, Host, KeeperAt, Look, Member, Moment, NODES, Node, Note, Reading, Run,
+    Settler, Stand, StartAt, StopAt, World, name,
 };
 use std::fmt;
 
@@ -79,6 +79,16 @@ pub(super) enum Deed {
     Expire(Moment),
     /// More time passes than an offer may live.
     TimePasses,
+    /// The guest reboots by itself.
+    Reboot(Node),
+    /// xl's daemon creates it anew.
+    Recreate(Node),
+    /// The domain's file gets out of a node's reach, and what was kept of it is lost.
+    Unname(Node),
+    /// It is there again, and somebody has the cluster look.
+    Name(Node),
+    /// The domain's file gets another name, on all nodes.
+    Rename,
 }
 
 impl fmt::Display for Deed {
@@ -128,6 +138,11 @@ impl fmt::Display for Deed {
             Self::Kill(place, process) => write!(f, "stream {place}: {process:?} is killed"),
             Self::Expire(epoch) => write!(f, "the deadline of offer {epoch} passes"),
             Self::TimePasses => f.write_str("more time passes than an offer may live"),
+            Self::Reboot(node) => write!(f, "the guest on {} reboots", name(node)),
+            Self::Recreate(node) => write!(f, "{}: xl's daemon creates it anew", name(node)),
+            Self::Unname(node) => write!(f, "{} does not know the domain's name any more", name(node)),
+            Self::Name(node) => write!(f, "{} can read the name again", name(node)),
+            Self::Rename => f.write_str("person: another name in the domain's file"),
         }
     }
 }
@@ -136,7 +151,7 @@ impl Deed {
     /// Whether a guest may lawfully come to its end by this: its host is gone, or somebody ends it who may.
     pub(super) fn may_end_a_guest(self, before: &World) -> bool {
         match self {
-            Self::Crash(_) | Self::Fence(_) => true,
+            Self::Crash(_) | Self::Fence(_) | Self::Reboot(_) => true,
             Self::Act(node) => {
                 matches!(before.hosts[node].action, Some(Action::Stop { at: StopAt::Quench, .. }))
             }
@@ -185,6 +200,9 @@ pub(super) fn deeds(world: &World, rules: Rules) -> Vec<Deed> {
 /// The deeds that processes do by themselves.
 pub(super) fn progress(world: &World, rules: Rules, out: &mut Vec<Deed>) {
     for node in 0..NODES {
+        if world.hosts[node].reborn {
+            out.push(Deed::Recreate(node));
+        }
         if world.hosts[node].settler.is_some() || settle::decide(world, rules, node).is_some() {
             out.push(Deed::Settle(node));
         }
@@ -267,7 +285,7 @@ fn round_comes_on(world: &World, node: Node) -> bool {
         Look::Running => !matches!(host.stand, Stand::Withdrawing(_)),
         Look::Absent => true,
         Look::Paused | Look::Frozen => true,
-        Look::Incoming => false,
+        Look::Incoming | Look::Rebooting => false,
         Look::Away => !unsettled(host.stand),
     }
 }
@@ -284,6 +302,15 @@ fn faults(world: &World, rules: Rules, out: &mut Vec<Deed>) {
                 out.push(Deed::Boot(node));
             }
             continue;
+        }
+        let at_rest = matches!(host.stand, Stand::Idle | Stand::Left(_) | Stand::Arrived(_));
+        if host.runs() && at_rest && left.reboots > 0 {
+            out.push(Deed::Reboot(node));
+        }
+        if host.nameless {
+            out.push(Deed::Name(node));
+        } else if left.unnamed > 0 && host.stand == Stand::Idle && host.action.is_none() {
+            out.push(Deed::Unname(node));
         }
         if let Some(paper) = host.stand.offer()
             && !world.has_expired(paper.epoch)
@@ -317,6 +344,9 @@ fn faults(world: &World, rules: Rules, out: &mut Vec<Deed>) {
         if left.managers > 0 && world.cluster.member[node] == Member::In {
             out.push(Deed::KillManager(node));
         }
+    }
+    if left.renames > 0 {
+        out.push(Deed::Rename);
     }
     if left.faults > 0 && left.kills > 0 {
         for place in 0..world.streams.len() {
@@ -425,6 +455,28 @@ fn apply(world: &mut World, deed: Deed, rules: Rules) -> Result<(), Broken> {
         Deed::Expire(epoch) => {
             drive.world.left.expiries -= 1;
             drive.world.expired |= 1 << epoch;
+        }
+        Deed::Reboot(node) => {
+            drive.world.left.reboots -= 1;
+            (drive.world.hosts[node].own, drive.world.hosts[node].reborn) = (None, true);
+        }
+        Deed::Recreate(node) => {
+            drive.world.boots += 1;
+            let again = Copy { boot: drive.world.boots, run: Run::Running, stale: false };
+            (drive.world.hosts[node].own, drive.world.hosts[node].reborn) = (Some(again), false);
+            drive.let_run(node, "xl's daemon")?;
+        }
+        Deed::Unname(node) => {
+            drive.world.left.unnamed -= 1;
+            drive.world.hosts[node].nameless = true;
+        }
+        Deed::Name(node) => {
+            drive.world.hosts[node].nameless = false;
+            drive.world.cluster.belief[node] = Belief::Unsure;
+        }
+        Deed::Rename => {
+            drive.world.left.renames -= 1;
+            drive.world.renamed = true;
         }
         Deed::TimePasses => {
             drive.world.long_ago = drive.world.clock;

@@ -18,6 +18,7 @@ use xen_handoff::handoff::evidence::{
 };
 use xen_handoff::handoff::ledger::{self, Entries};
 use xen_handoff::handoff::{Effect, Event};
+use xen_handoff::host::NodeName;
 
 /// How a worker of an action ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) enum Word {
 pub(super) enum Ended {
     Success,
     NotRunning,
+    /// A probe that does not know the name, and finds something that may be it: 5.
+    NoAnswer,
     Failure,
 }
 
@@ -162,6 +165,9 @@ impl Drive<'_> {
     }
 
     fn round(&mut self, node: Node) -> Done {
+        if self.world.hosts[node].nameless {
+            return self.end_action(node, Ended::Failure);
+        }
         let stand = self.world.hosts[node].stand;
         match self.look(node) {
             Look::Running => {
@@ -191,7 +197,7 @@ impl Drive<'_> {
                 let knows = Knows { sent_to, ..Knows::default() };
                 self.go_to(node, Action::Start(StartAt::Acquire(knows)))
             }
-            Look::Incoming | Look::Away => Ok(()), // again
+            Look::Incoming | Look::Away | Look::Rebooting => Ok(()), // again
             Look::Paused | Look::Frozen => self.end_action(node, Ended::Failure),
         }
     }
@@ -270,6 +276,7 @@ impl Drive<'_> {
                     History::Nothing => {
                         cluster.member[peer] == Member::Out || !member && cluster.fenced_at[peer].is_some()
                     }
+                    History::NoAnswer => self.rules.mutated(Mutation::FiveClears),
                     History::Other => false,
                 },
             };
@@ -364,7 +371,7 @@ impl Drive<'_> {
         };
         let silent = || PeerSays::Silent("no answer".to_owned());
         let deaf = self.rules.mutated(Mutation::AskNobody);
-        let peers: Vec<PeerReport> = (0..NODES)
+        let mut peers: Vec<PeerReport> = (0..NODES)
             .filter(|&peer| peer != node && (!self.blind() || knows.heard[peer] != Heard::NotAsked))
             .map(|peer| {
                 let says = match knows.heard[peer] {
@@ -398,6 +405,11 @@ impl Drive<'_> {
                 PeerReport { node: name(peer), says, cleared }
             })
             .collect();
+        if self.rules.mutated(Mutation::GuestIsAHost) {
+            // There always is such a node; that it cannot run a domain, the real reader of the cluster's nodes knows.
+            let node = NodeName::new("guest0").unwrap();
+            peers.push(PeerReport { node, says: silent(), cleared: false });
+        }
         let sent_to = knows.sent_to.map(|way| name(way.target()));
         NobodyElse::conclude(&Inquiry {
             here: &name(node),
@@ -415,7 +427,7 @@ impl Drive<'_> {
             return true;
         }
         match self.world.hosts[node].look() {
-            Look::Running => true,
+            Look::Running | Look::Rebooting => true,
             Look::Absent => false,
             Look::Frozen => streams.any(|stream| stream.way.source() == node && stream.sender.lives()),
             // Only a report of "it does not run" gives it back.
@@ -447,7 +459,9 @@ impl Drive<'_> {
             StopAt::Gates => {
                 // What no action has confirmed may be offered to this very node, which starts it next.
                 let place = plan.filter(|&target| target != node || matches!(stand, Stand::Arrived(_)));
-                let Some(target) = place.filter(|_| self.look(node) == Look::Running) else {
+                // Under the new name nobody would find the offer.
+                let fit = self.look(node) == Look::Running && !self.world.renamed;
+                let Some(target) = place.filter(|_| fit) else {
                     return self.go_to(node, next(StopAt::End));
                 };
                 if let Stand::Offered(paper) = stand
@@ -514,6 +528,8 @@ impl Drive<'_> {
                 Ok(effects) if effects.contains(&Effect::ShutDown) => self.go_to(node, next(StopAt::Quench)),
                 _ => self.end_action(node, Ended::Failure),
             },
+            // It is asked once it is there again.
+            StopAt::Quench if self.look(node) == Look::Rebooting => Ok(()),
             StopAt::Quench => {
                 self.quench(node)?;
                 self.go_to(node, next(StopAt::Verify))
@@ -532,7 +548,18 @@ impl Drive<'_> {
         }
     }
 
+    /// Whether the name is not known, and something is here that may be the domain.
+    fn knows_no_name(&self, node: Node) -> bool {
+        self.world.hosts[node].nameless && self.look(node) != Look::Absent
+    }
+
     fn stop_begins(&mut self, node: Node, plan: Option<Node>) -> Done {
+        if self.knows_no_name(node) && !self.rules.mutated(Mutation::StopByAnotherName) {
+            return self.end_action(node, Ended::Failure);
+        }
+        if self.knows_no_name(node) {
+            return self.end_action(node, Ended::Success);
+        }
         let next = |at| Action::Stop { plan, at };
         if matches!(self.world.hosts[node].stand, Stand::Sending(_, Some(_)) | Stand::Settling(_, Some(_)))
             && self.world.is_transferring(node)
@@ -642,7 +669,7 @@ impl Drive<'_> {
     fn announce(&mut self, node: Node, target: Node) -> Done {
         let host = &self.world.hosts[node];
         let member = self.world.cluster.member[node] == Member::In;
-        if self.look(node) != Look::Running || host.stand.offer().is_some() || !member {
+        if self.look(node) != Look::Running || host.stand.offer().is_some() || !member || host.nameless {
             return self.end_action(node, Ended::Failure);
         }
         let epoch = self.world.tick();
@@ -667,6 +694,9 @@ impl Drive<'_> {
 
     /// `monitor`: the real [`judge`].
     fn probe(&mut self, node: Node) -> Done {
+        if self.knows_no_name(node) {
+            return self.end_action(node, Ended::NoAnswer);
+        }
         let ended = match verdict(self.world, self.rules, node) {
             Verdict::Runs | Verdict::Degraded(_) => Ended::Success,
             Verdict::NotRunning => Ended::NotRunning,
@@ -811,7 +841,11 @@ impl Drive<'_> {
 
 /// What the toolstack shows on `node`.
 pub(super) fn seen(world: &World, rules: Rules, node: Node) -> Look {
+    if world.renamed && rules.mutated(Mutation::NewNameAtOnce) {
+        return Look::Absent;
+    }
     match world.hosts[node].look() {
+        Look::Rebooting if rules.mutated(Mutation::DaemonUnseen) => Look::Absent,
         Look::Incoming | Look::Away if rules.mutated(Mutation::OverlookSuffixes) => Look::Absent,
         look => look,
     }
@@ -839,7 +873,9 @@ fn verdict(world: &World, rules: Rules, node: Node) -> Verdict {
         stand => stand,
     };
     let look = seen(world, rules, node);
-    judge(&look.presence(), &phase.phase(), || world.is_transferring(node), || look == Look::Running)
+    let presence = if look == Look::Rebooting { Presence::Absent } else { look.presence() };
+    let attended = || matches!(look, Look::Running | Look::Rebooting);
+    judge(&presence, &phase.phase(), || world.is_transferring(node), attended)
 }
 
 /// Whether a monitor looks again rather than answer.

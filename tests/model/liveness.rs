@@ -62,6 +62,7 @@ pub(super) fn let_heal(world: &World, rules: Rules, wish: Wish) -> (Result<World
     (world.left.starts, world.left.stops, world.left.expiries, world.left.moves) = (40, 40, 8, 0);
     (world.left.refusals, world.left.leaves, world.left.managers, world.left.fences) = (0, 0, 0, 0);
     (world.left.yields, world.left.deserts) = (8, 0);
+    (world.left.reboots, world.left.unnamed, world.left.renames) = (0, 0, 0);
     if wish == Wish::Stops {
         world.left.starts = 0;
     }
@@ -120,7 +121,7 @@ fn next(world: &World, rules: Rules, cleanup: bool, starts: usize, probed: [bool
     let mut own = Vec::new();
     progress(world, rules, &mut own);
     let first = |wanted: &dyn Fn(&Deed) -> bool| all.iter().copied().find(|deed| wanted(deed));
-    first(&|deed| matches!(deed, Deed::Heal(_) | Deed::Lose(_) | Deed::Boot(_)))
+    first(&|deed| matches!(deed, Deed::Heal(_) | Deed::Lose(_) | Deed::Boot(_) | Deed::Name(_)))
         .or_else(|| own.iter().copied().find(|deed| matches!(deed, Deed::Keep(_))))
         .or_else(|| own.iter().copied().find(|deed| !matches!(deed, Deed::GiveUp(_))))
         .or_else(|| own.first().copied())

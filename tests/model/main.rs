@@ -59,6 +59,9 @@ const NOTHING: Left = Left {
     deserts: 0,
     stuck: 0,
     presumes: 0,
+    reboots: 0,
+    unnamed: 0,
+    renames: 0,
 };
 
 /// What is modelled in a coarser way than it is, or not at all.
@@ -68,7 +71,7 @@ const LEFT_OUT: &[&str] = &[
     "a look and the deed that it allows at once are one deed where the code has nothing in between (the keeper's last look \
      and its destroy; a listing and the step that is made of it)",
     "the gates of a handoff but health, plan and transport; a scheduler whose answer is wrong is in (any plan may come)",
-    "the guest never shuts down, reboots or crashes by itself; the listing always answers (no `unknown`, no dying window); \
+    "the guest never shuts down or crashes by itself, and does not reboot while it is on offer or on its way; the listing always answers (no `unknown`, no dying window); \
      a record can always be written; every ledger entry can be read",
     "whether a start asks for an offer's end: it may at any time (the code asks only where it could boot then, and not for want of what \
      a boot needs as well); and whether nobody is left to fetch one: a keeper may hear so at any time",
@@ -167,6 +170,21 @@ fn searches() -> Vec<(&'static str, Left, Ending)> {
         (
             "an offer is given up or deserted, a crash",
             Left { yields: 1, deserts: 1, faults: 2, crashes: 1, starts: 2, ..NOTHING },
+            Stopped,
+        ),
+        (
+            "the guest reboots, a cut",
+            Left { faults: 1, cuts: 1, reboots: 1, starts: 2, ..NOTHING },
+            Unsettled,
+        ),
+        (
+            "a name that cannot be read, a kill, a cut",
+            Left { faults: 2, kills: 1, cuts: 1, unnamed: 1, ..NOTHING },
+            Adrift,
+        ),
+        (
+            "another name in the file, a deadline passes",
+            Left { renames: 1, starts: 2, expiries: 1, ..NOTHING },
             Stopped,
         ),
         (

@@ -138,6 +138,16 @@ pub(super) enum Mutation {
     BootBeforeItIsGone,
     /// `step` withdraws a deserted offer although a stream is under way, and the keeper does not look.
     DesertedUnderStream,
+    /// xl's daemon of a domain that reboots is not recognised: its log was rotated.
+    DaemonUnseen,
+    /// A probe that did not know the name clears its node.
+    FiveClears,
+    /// A stop that does not know the name looks for another one, finds none, and says "stopped".
+    StopByAnotherName,
+    /// A new name in the file is taken at once: everybody looks for that.
+    NewNameAtOnce,
+    /// A guest node of Pacemaker Remote counts as a host that has to be accounted for.
+    GuestIsAHost,
 }
 
 /// Every mutant and its catcher.
@@ -198,6 +208,11 @@ pub(super) const ALL: &[(Mutation, Promise)] = &[
     (Mutation::YieldUnsettled, Promise::RecordAgrees),
     (Mutation::BootBeforeItIsGone, Promise::P2ProofBeforeBoot),
     (Mutation::DesertedUnderStream, Promise::P4NeverLostToAMove),
+    (Mutation::DaemonUnseen, Promise::P6StopMeansStop),
+    (Mutation::FiveClears, Promise::P2ProofBeforeBoot),
+    (Mutation::StopByAnotherName, Promise::P6StopMeansStop),
+    (Mutation::NewNameAtOnce, Promise::P6StopMeansStop),
+    (Mutation::GuestIsAHost, Promise::Liveness),
 ];
 
 /// The real [`xen_handoff::handoff::step`], bent by a mutation where there is one.
@@ -328,6 +343,11 @@ impl Mutation {
             Self::YieldUnsettled => Left { yields: 1, faults: 3, kills: 3, ..few },
             Self::BootBeforeItIsGone => Left { yields: 1, ..few },
             Self::DesertedUnderStream => Left { deserts: 1, ..few },
+            Self::DaemonUnseen => Left { reboots: 1, ..few },
+            Self::FiveClears => Left { faults: 1, cuts: 1, unnamed: 1, ..few },
+            Self::StopByAnotherName => Left { unnamed: 1, ..few },
+            Self::NewNameAtOnce => Left { renames: 1, ..few },
+            Self::GuestIsAHost => few,
         }
     }
 
@@ -340,6 +360,7 @@ impl Mutation {
                 | Self::StopRefusesNothing
                 | Self::NeverYields
                 | Self::YieldedIsNotDue
+                | Self::GuestIsAHost
         ));
         let fenced_before = matches!(self, Self::FencedEver | Self::FencedAndBack);
         Limit { states: 3_000_000, heal_every, fenced_before, tolerates: Ending::Stopped }

@@ -125,7 +125,9 @@ pub(super) fn check(before: &World, deed: Deed, after: &World) -> Result<(), Bro
         let told_stopped = after.cluster.belief[node] == Belief::Stopped
             && after.cluster.member[node] != Member::Lost
             && host.action.is_none();
-        let excused = host.stand.is_offered_away()
+        // That a node does not know the name was told, as 5, and the cluster takes it for "stopped".
+        let excused = host.nameless
+            || host.stand.is_offered_away()
             || matches!(host.stand, Stand::Receiving(_) | Stand::Arriving(_) | Stand::Arrived(_));
         hold(Promise::RecordAgrees, !(told_stopped && host.runs()) || excused, || {
             format!(

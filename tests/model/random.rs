@@ -50,6 +50,9 @@ pub(super) const BOUNDS: Left = Left {
     deserts: 1,
     stuck: 0,
     presumes: 1,
+    reboots: 2,
+    unnamed: 1,
+    renames: 1,
 };
 /// The longest schedule.
 const LENGTH: usize = 300;

@@ -109,6 +109,10 @@ pub(super) struct Host {
     pub(super) yielded: bool,
     /// The host that this node sends to, or has sent to, has gone down since: its boot id is another one.
     pub(super) peer_restarted: bool,
+    /// The guest has rebooted, and xl's daemon has not created it anew yet: no listing shows it.
+    pub(super) reborn: bool,
+    /// Nothing here says what the domain is called: its file is out of reach, and nothing was kept.
+    pub(super) nameless: bool,
 }
 
 /// The real [`xen_handoff::handoff::Ended`] in a few bytes.
@@ -263,6 +267,8 @@ pub(super) enum KeeperAt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Look {
     Absent,
+    /// Not in the listing, and xl's daemon for it lives.
+    Rebooting,
     Running,
     Paused,
     Frozen,
@@ -416,6 +422,8 @@ pub(super) enum Belief {
 pub(super) enum History {
     /// A stop that succeeded, or a probe that found none.
     Clear,
+    /// A probe that did not know the name.
+    NoAnswer,
     /// None at all: cleaned up, fenced, or newly joined.
     Nothing,
     /// Anything else.
@@ -493,6 +501,12 @@ pub(super) struct Left {
     pub(super) stuck: u8,
     /// Lost nodes that the cluster presumes stopped without having fenced them (`stonith-enabled=false`).
     pub(super) presumes: u8,
+    /// Guests that reboot by themselves.
+    pub(super) reboots: u8,
+    /// Nodes on which the name cannot be read any more.
+    pub(super) unnamed: u8,
+    /// New names in the domain's file.
+    pub(super) renames: u8,
 }
 
 /// All there is.
@@ -510,6 +524,8 @@ pub(super) struct World {
     pub(super) expired: u32,
     /// What was offered until then has ended long ago: longer than an offer may live.
     pub(super) long_ago: Moment,
+    /// The domain's file has another name than the domain that runs.
+    pub(super) renamed: bool,
     pub(super) left: Left,
 }
 
@@ -660,6 +676,8 @@ impl Look {
     pub(super) fn presence(self) -> Presence {
         match self {
             Self::Absent => Presence::Absent,
+            // As another node is told.
+            Self::Rebooting => Presence::Unknown("it may be rebooting".to_owned()),
             Self::Running => Presence::Running(DomainId(1)),
             Self::Paused => Presence::Paused(DomainId(1)),
             Self::Frozen => Presence::Frozen(DomainId(1)),
@@ -685,6 +703,8 @@ impl Host {
             refused: None,
             yielded: false,
             peer_restarted: false,
+            reborn: false,
+            nameless: false,
         }
     }
 
@@ -704,6 +724,7 @@ impl Host {
             migrated_away: self.away.and_then(|_| copy(RunState::Frozen)),
         };
         match sighting.presence() {
+            Presence::Absent if self.reborn => Look::Rebooting,
             Presence::Absent => Look::Absent,
             Presence::Running(_) => Look::Running,
             Presence::Paused(_) => Look::Paused,
@@ -771,6 +792,7 @@ impl World {
             boots: 0,
             expired: 0,
             long_ago: 0,
+            renamed: false,
             left,
         }
     }

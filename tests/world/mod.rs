@@ -217,7 +217,7 @@ impl Drop for World {
         for entry in std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
             let xl = entry.path().join("usr/sbin/xl");
             if xl.exists() {
-                for name in ["x0", "x0--incoming", "x0--migratedaway", "x1", "x2"] {
+                for name in ["x0", "x0--incoming", "x0--migratedaway", "x1", "x2", "x0-prod", "web"] {
                     let _ = run(Command::new(&xl).args(["destroy", name]));
                 }
             }

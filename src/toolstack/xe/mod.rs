@@ -153,6 +153,11 @@ impl Toolstack for Xe {
         }
     }
 
+    fn guests(&self, limit: Duration) -> Result<Vec<String>, ToolstackError> {
+        let here = self.here()?;
+        self.read(&["vm-list", records::VM_FIELDS], limit, |text| records::guests(text, &here))
+    }
+
     /// A VM that reboots stays in the book.
     fn is_attended(&self, _name: &DomainName) -> bool {
         false
@@ -256,7 +261,7 @@ impl Toolstack for Xe {
         Self::cannot("save a domain to a file: vm-suspend is another thing")
     }
 
-    fn restore(&self, _from: &Path, _limit: Duration) -> Result<(), ToolstackError> {
+    fn restore(&self, _from: &Path, _name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
         Self::cannot("restore a domain from a file")
     }
 

@@ -92,7 +92,12 @@ pub(super) const VM_FIELDS: &str =
 
 /// The VM of this name, in a listing of all. It counts only if this host's own control domain is in it: as xl's and xm's only count with
 /// Domain-0.
-pub(super) fn find(listing: &str, here: &str, name: &DomainName) -> Result<Option<Vm>, String> {
+pub(super) fn find<'a>(
+    listing: &str,
+    here: &str,
+    name: impl Into<Option<&'a DomainName>>,
+) -> Result<Option<Vm>, String> {
+    let name: Option<&DomainName> = name.into();
     let mut whole = false;
     let mut found: Vec<Vm> = Vec::new();
     for record in parse(listing)? {
@@ -100,17 +105,19 @@ pub(super) fn find(listing: &str, here: &str, name: &DomainName) -> Result<Optio
         let resident_on = (!NONE.contains(&resident_on)).then(|| resident_on.to_owned());
         match record.get("is-control-domain")? {
             "true" => whole |= resident_on.as_deref() == Some(here),
-            "false" if record.get("name-label")? == name.as_str() => found.push(Vm {
-                uuid: record.get("uuid")?.to_owned(),
-                power: record.get("power-state")?.to_ascii_lowercase(),
-                resident_on,
-                domid: record.get("dom-id")?.parse().ok(),
-                operations: record
-                    .get("current-operations")?
-                    .split(';')
-                    .map(|op| op.trim().to_owned())
-                    .collect(),
-            }),
+            "false" if name.is_some_and(|name| record.get("name-label") == Ok(name.as_str())) => {
+                found.push(Vm {
+                    uuid: record.get("uuid")?.to_owned(),
+                    power: record.get("power-state")?.to_ascii_lowercase(),
+                    resident_on,
+                    domid: record.get("dom-id")?.parse().ok(),
+                    operations: record
+                        .get("current-operations")?
+                        .split(';')
+                        .map(|op| op.trim().to_owned())
+                        .collect(),
+                })
+            }
             "false" => {}
             other => return Err(format!("is-control-domain is {other:?}")),
         }
@@ -122,9 +129,28 @@ pub(super) fn find(listing: &str, here: &str, name: &DomainName) -> Result<Optio
         0 | 1 => Ok(found.pop()),
         _ => {
             let uuids: Vec<&str> = found.iter().map(|vm| vm.uuid.as_str()).collect();
+            let name = name.map_or("", DomainName::as_str);
             Err(format!("{} VMs of the pool are called {name}: {}", uuids.len(), uuids.join(", ")))
         }
     }
+}
+
+/// The names of all VMs that may be on this host: those that the book has here, and those of which it does not say where they are.
+pub(super) fn guests(listing: &str, here: &str) -> Result<Vec<String>, String> {
+    // Whether it is whole is seen in the same way, whoever is looked for.
+    find(listing, here, None)?;
+    let mut names = Vec::new();
+    for record in parse(listing)? {
+        let at = record.get("resident-on")?;
+        let is_off =
+            matches!(record.get("power-state")?.to_ascii_lowercase().as_str(), "halted" | "suspended");
+        let is_idle = record.get("current-operations")?.trim().is_empty();
+        let elsewhere = !NONE.contains(&at) && at != here;
+        if record.get("is-control-domain")? == "false" && !(is_idle && (is_off || elsewhere)) {
+            names.push(record.get("name-label")?.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 impl Vm {
@@ -263,6 +289,30 @@ mod tests {
         ] {
             assert!(matches!(presence(&vms), Presence::Unknown(_)), "{vms}");
         }
+    }
+
+    #[test]
+    fn a_label_with_a_blank_is_a_name_like_any_other() {
+        let (name, vm) = (
+            DomainName::new("Debian 12").unwrap(),
+            vm("a", "running", HERE, "98", "").replace("x0", "Debian 12"),
+        );
+        assert_eq!(find(&listing(&vm), HERE, &name).unwrap().unwrap().uuid, "a");
+    }
+
+    #[test]
+    fn every_vm_that_may_be_here_is_among_the_guests() {
+        let all = [
+            vm("a", "running", HERE, "1", ""),
+            vm("b", "halted", "<not in database>", "-1", ""),
+            vm("c", "running", THERE, "2", ""),
+            vm("d", "halted", "", "-1", "start_on"),
+            vm("e", "running", THERE, "2", "pool_migrate"),
+            vm("f", "running", "<not in database>", "2", ""),
+        ];
+        let name = |vm: &String| guests(&listing(&vm.replace("x0", "v")), HERE).unwrap().len();
+        assert_eq!(all.iter().map(name).collect::<Vec<_>>(), [1, 0, 0, 1, 1, 1]);
+        assert!(guests("", HERE).is_err());
     }
 
     #[test]

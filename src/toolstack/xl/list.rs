@@ -1,19 +1,44 @@
 //! The table that `xl list` prints.
 
+use super::creators::Listed;
 use crate::domain::{Copy, DomainId, DomainName, PciAddress, RunState, Sighting};
 
-/// Reads the table of `xl list`. A line that does not fit is an error, since it could be the domain that we look for.
-pub(super) fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, String> {
-    let mut lines = table.lines();
-    let header = lines.next().unwrap_or_default();
+/// What xl calls a domain without a name: one that has lost it, being destroyed, or has not got it yet, being created.
+pub(super) const NAMELESS: &str = "(null)";
+
+/// Every line of the table of `xl list`. A line that does not fit is an error, since it could be the domain that is looked for; so is
+/// a table that is not whole.
+pub(super) fn lines(table: &str) -> Result<Vec<Line<'_>>, String> {
+    let mut rows = table.lines();
+    let header = rows.next().unwrap_or_default();
     if !header.starts_with("Name") || !header.contains("State") {
         return Err(format!("no table header in {:?}", table.chars().take(80).collect::<String>()));
     }
+    let lines: Vec<Line<'_>> = rows
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| parse_line(line).ok_or_else(|| format!("cannot read the line {line:?}")))
+        .collect::<Result<_, _>>()?;
+    if lines.iter().any(|line| line.copy.id == DomainId(0)) {
+        Ok(lines)
+    } else {
+        Err("the listing has no Domain-0, so it is not whole".to_owned())
+    }
+}
+
+/// Every domain of the table but Domain-0.
+pub(super) fn guests(lines: &[Line<'_>]) -> Vec<Listed> {
+    let guests = lines.iter().filter(|line| line.copy.id != DomainId(0));
+    let listed = |line: &Line<'_>| {
+        let (id, is_new) = (line.copy.id, line.copy.state == RunState::Building);
+        Listed { id, name: line.name.to_owned(), is_new }
+    };
+    guests.map(listed).collect()
+}
+
+/// What the table says of `name`.
+pub(super) fn sight(lines: &[Line<'_>], name: &DomainName) -> Result<Sighting, String> {
     let mut sighting = Sighting::default();
-    let mut saw_domain_0 = false;
-    for line in lines.filter(|line| !line.trim().is_empty()) {
-        let line = parse_line(line).ok_or_else(|| format!("cannot read the line {line:?}"))?;
-        saw_domain_0 |= line.copy.id == DomainId(0);
+    for line in lines {
         if line.name == name.as_str() {
             sighting.own = Some(line.copy);
         } else if line.name == name.incoming() {
@@ -22,10 +47,12 @@ pub(super) fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, Str
             sighting.migrated_away = Some(line.copy);
         }
     }
-    if saw_domain_0 {
-        Ok(sighting)
-    } else {
-        Err("the listing has no Domain-0, so it is not whole".to_owned())
+    let unnamed = |line: &&Line<'_>| line.name == NAMELESS && line.copy.state == RunState::Building;
+    match lines.iter().find(unnamed) {
+        Some(line) if sighting == Sighting::default() => {
+            Err(format!("domain {} is being created and has no name yet: it may be this one", line.copy.id))
+        }
+        _ => Ok(sighting),
     }
 }
 
@@ -147,6 +174,20 @@ mod tests {
 
     const HEADER: &str = "Name                                        ID   Mem VCPUs\tState\tTime(s)\n";
     const DOM0: &str = "Domain-0                                     0   768     1     r-----      66.4\n";
+
+    fn parse_list(table: &str, name: &DomainName) -> Result<Sighting, String> {
+        sight(&lines(table)?, name)
+    }
+
+    #[test]
+    fn a_domain_that_is_being_created_and_has_no_name_yet_may_be_any() {
+        let being_made = "(null)                                      11     0     0     --p---       0.0\n";
+        assert!(listing(being_made).unwrap_err().contains("may be this one"));
+        let dying = "(null)                                       5   128     1     --pss-      33.6\n";
+        assert_eq!(listing(dying), Ok(Sighting::default()));
+        let here = "x0                                           3   128     1     -b----       1.0\n";
+        assert!(listing(&format!("{being_made}{here}")).unwrap().own.is_some());
+    }
 
     fn x0() -> DomainName {
         DomainName::new("x0").unwrap()

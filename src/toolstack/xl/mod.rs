@@ -5,7 +5,8 @@
 //! nothing. `xl list NAME` is not used: its exit status is 1 for "no such domain" and for "xenstored is down" alike.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::bare::{NoHypervisor, without_hypervisor};
@@ -19,14 +20,14 @@ use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Sighting};
 use crate::host::Root;
 
 mod config;
+mod creators;
 pub(super) mod info;
 mod list;
 
+use creators::Listed;
+use list::parse_line;
 pub use list::processor_seconds;
-use list::{parse_line, parse_list};
 
-/// Where xl's daemon for a domain writes its log, one file per domain (`tools/xl/xl_utils.c`).
-const DAEMON_LOG_FOLDER: &str = "/var/log/xen";
 /// xl's own settings (`xl.conf(5)`).
 const SETTINGS: &str = "/etc/xen/xl.conf";
 /// What xl says where it could not build a domain for want of something that any domain like it would want.
@@ -39,6 +40,8 @@ const COULD_NOT_BUILD: [&str; 7] = [
     "failed to stat",
     "No such file or directory",
 ];
+/// Limit of a listing of its own.
+const LIST_LIMIT: Duration = Duration::from_secs(10);
 /// What libxl leaves to dom0 at the least, in MiB (`LIBXL_MIN_DOM0_MEM`, `tools/libs/light/libxl_internal.h`).
 const DOM0_FLOOR_MIB: u64 = 128;
 
@@ -46,12 +49,15 @@ const DOM0_FLOOR_MIB: u64 = 128;
 #[derive(Debug, Clone)]
 pub struct Xl {
     verbs: Verbs,
+    /// The domains of the last listing, until they were used. Processes are looked at after it: what a listing does not have yet then is
+    /// in doubt, and never the other way round.
+    last: Arc<Mutex<Option<Vec<Listed>>>>,
 }
 
 impl Xl {
     /// The `xl` below `root`. Whether there is one shows at the first call.
     pub fn new(root: &Root) -> Self {
-        Self { verbs: Verbs::of(root, "xl") }
+        Self { verbs: Verbs::of(root, "xl"), last: Arc::default() }
     }
 
     /// The executable, for the sender and the receiver of a migration, which need its streams.
@@ -60,6 +66,22 @@ impl Xl {
     /// [`CommandError::Missing`].
     pub fn tool(&self) -> Result<Tool, CommandError> {
         self.verbs.tool()
+    }
+
+    fn list_guests(&self, limit: Duration) -> Result<Vec<Listed>, ToolstackError> {
+        let output = self.verbs.run(&["list".as_ref()], limit)?;
+        let lines = list::lines(&output.stdout);
+        lines
+            .map(|lines| list::guests(&lines))
+            .map_err(|what| ToolstackError::Unreadable { command: output.command.clone(), what })
+    }
+
+    /// A process that may be about to create a domain that is not listed, in words; `name`, or any.
+    fn doubt(&self, name: Option<&DomainName>, listed: &[Listed]) -> Option<String> {
+        match creators::creators(&creators::proc(), &self.verbs.root().join("/")) {
+            Ok(all) => creators::doubt(&all, name, listed),
+            Err(error) => Some(format!("the processes of this host could not be listed: {error}")),
+        }
     }
 
     /// The memory of the domain of this exact name, in MiB; `None` if that cannot be told. At a glance, where it runs.
@@ -103,8 +125,18 @@ impl Toolstack for Xl {
 
     fn sight(&self, name: &DomainName, limit: Duration) -> Result<Sighting, ToolstackError> {
         let output = self.verbs.run(&["list".as_ref()], limit)?;
-        parse_list(&output.stdout, name)
-            .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
+        let unreadable = |what| ToolstackError::Unreadable { command: output.command.clone(), what };
+        let lines = list::lines(&output.stdout).map_err(unreadable)?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(list::guests(&lines));
+        list::sight(&lines, name).map_err(unreadable)
+    }
+
+    fn guests(&self, limit: Duration) -> Result<Vec<String>, ToolstackError> {
+        let listed = self.list_guests(limit)?;
+        match self.doubt(None, &listed) {
+            None => Ok(listed.into_iter().map(|guest| guest.name).collect()),
+            Some(what) => Err(ToolstackError::Other { toolstack: Kind::Xl, what }),
+        }
     }
 
     fn glance(&self, name: &DomainName) -> Option<DomainId> {
@@ -114,9 +146,15 @@ impl Toolstack for Xl {
     }
 
     fn is_attended(&self, name: &DomainName) -> bool {
-        // The daemon of a domain that has arrived by migration keeps the name that the domain had on its way.
-        let log = |name: &str| self.verbs.root().join(DAEMON_LOG_FOLDER).join(format!("xl-{name}.log"));
-        any_process_writes_to(&[log(name.as_str()), log(&name.incoming())])
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let doubt = match last.map_or_else(|| self.list_guests(LIST_LIMIT), Ok) {
+            Ok(listed) => self.doubt(Some(name), &listed),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(doubt) = &doubt {
+            log::info!("domain={name} is not in the listing, and {doubt}");
+        }
+        doubt.is_some()
     }
 
     fn read_config(&self, path: &Path, limit: Duration) -> Result<DomainConfig, ToolstackError> {
@@ -208,8 +246,9 @@ impl Toolstack for Xl {
     fn create(&self, path: Option<&Path>, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
         let path = path.ok_or_else(|| no_file(name))?;
         // Quoted as xl.cfg(5) wants it; the name's character set has no quote in it.
-        let name = format!("name=\"{name}\"");
-        self.verbs.run(&["create".as_ref(), "--quiet".as_ref(), path.as_ref(), name.as_ref()], limit)?;
+        let assigned = format!("name=\"{name}\"");
+        let args: [&OsStr; 4] = ["create".as_ref(), "--quiet".as_ref(), path.as_ref(), assigned.as_ref()];
+        self.verbs.make(name, &args, limit)?;
         Ok(())
     }
 
@@ -233,8 +272,8 @@ impl Toolstack for Xl {
         Ok(self.verbs.save(name, to, limit)?)
     }
 
-    fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError> {
-        Ok(self.verbs.restore(from, limit)?)
+    fn restore(&self, from: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+        Ok(self.verbs.restore(from, name, limit)?)
     }
 
     fn request_shutdown(
@@ -291,20 +330,6 @@ fn one_line(text: &str) -> String {
     text.trim().lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
-/// True if any process has one of `logs` open as its stdout or stderr. Processes that vanish meanwhile, or that we may not
-/// look into, do not count.
-fn any_process_writes_to(logs: &[PathBuf]) -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-    processes.flatten().map(|entry| entry.path()).any(|process| {
-        let numeric =
-            process.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
-        numeric
-            && ["fd/1", "fd/2"]
-                .iter()
-                .any(|fd| std::fs::read_link(process.join(fd)).is_ok_and(|to| logs.contains(&to)))
-    })
-}
-
 /// Whether xl's words say that it could not build a domain for want of memory, a disk or a bridge. No evidence: it only ever keeps a guest
 /// from being ended.
 pub fn could_not_build(words: &str) -> bool {
@@ -330,19 +355,5 @@ mod tests {
         assert_eq!(resumed(Ok(said(""))), Ok(()));
         let none = CommandError::Missing { name: "xl".to_owned() };
         assert!(resumed(Err(none)).is_err());
-    }
-
-    #[test]
-    fn a_process_that_writes_the_log_is_found_by_its_descriptor() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("xl-x0.log");
-        assert!(!any_process_writes_to(std::slice::from_ref(&log)));
-        let file = std::fs::File::create(&log).unwrap();
-        #[allow(clippy::disallowed_methods, reason = "a bystander process, not a tool of the agent")]
-        let mut daemon = std::process::Command::new("sleep").arg("60").stdout(file).spawn().unwrap();
-        let seen = any_process_writes_to(&[folder.path().join("other.log"), log]);
-        daemon.kill().unwrap();
-        daemon.wait().unwrap();
-        assert!(seen);
     }
 }

@@ -67,6 +67,13 @@ pub(super) fn sight(table: &str, name: &DomainName) -> Result<Sighting, String> 
     Ok(sighting)
 }
 
+/// The names of all domains that are there but Domain-0, without what xend puts before them.
+pub(super) fn guests(table: &str) -> Result<Vec<String>, String> {
+    let there = |line: &Line<'_>| line.copy.is_some_and(|copy| copy.id != DomainId(0));
+    let bare = |name: &str| name.strip_prefix(MOVING).unwrap_or(name).to_owned();
+    Ok(lines(table)?.iter().filter(|line| there(line)).map(|line| bare(line.name)).collect())
+}
+
 /// Whether the domain bears the name of a migration.
 pub(super) fn is_moving(table: &str, name: &DomainName) -> Result<bool, String> {
     let moving =
@@ -130,24 +137,29 @@ fn parse_state(letters: &str) -> Option<RunState> {
 /// Whether xend is in the middle of re-creating the domain, by its own mark below `/vm`, as `xenstore-ls /vm` prints it: one
 /// blank of indentation for each level, `key = "value"`.
 pub(super) fn restarts(tree: &str, name: &DomainName) -> Result<bool, String> {
-    let mut ours = false;
-    let mut seen_any = false;
+    let is_ours = |called: &String| {
+        let bare = called.strip_prefix(MOVING).unwrap_or(called);
+        bare == name.as_str() || is_dying_name_of(called, name)
+    };
+    Ok(restarting(tree)?.iter().any(is_ours))
+}
+
+/// The names of all domains that xend is re-creating.
+pub(super) fn restarting(tree: &str) -> Result<Vec<String>, String> {
+    let (mut called, mut seen_any, mut found) = (String::new(), false, Vec::new());
     for line in tree.lines() {
         let depth = line.len() - line.trim_start_matches(' ').len();
         let Some((key, value)) = line.trim().split_once(" = ") else { continue };
         let value = value.trim_end_matches('.').trim_matches('"');
         match (depth, key) {
-            (0, _) => (ours, seen_any) = (false, true),
-            (1, "name") => {
-                let bare = value.strip_prefix(MOVING).unwrap_or(value);
-                ours = bare == name.as_str() || is_dying_name_of(value, name);
-            }
-            (2, "restart_in_progress") if ours && !value.is_empty() => return Ok(true),
+            (0, _) => (called, seen_any) = (String::new(), true),
+            (1, "name") => value.clone_into(&mut called),
+            (2, "restart_in_progress") if !value.is_empty() => found.push(called.clone()),
             _ => {}
         }
     }
     // Domain-0 has an entry there too.
-    if seen_any { Ok(false) } else { Err("xenstore shows no domain below /vm".to_owned()) }
+    if seen_any { Ok(found) } else { Err("xenstore shows no domain below /vm".to_owned()) }
 }
 
 #[cfg(test)]

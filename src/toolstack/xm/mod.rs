@@ -80,6 +80,16 @@ impl Toolstack for Xm {
         self.listed(limit, |table| list::sight(table, name))
     }
 
+    fn guests(&self, limit: Duration) -> Result<Vec<String>, ToolstackError> {
+        let tool = Tool::find(self.verbs.root(), "xenstore-ls")?;
+        let tree = command::run(&tool, &["/vm"], None, LOOK_LIMIT)?.success()?;
+        // As below: what restarts is in the one or in the other.
+        let restarting = list::restarting(&tree.stdout)
+            .map_err(|what| ToolstackError::Unreadable { command: tree.command, what })?;
+        let here = self.listed(limit, list::guests)?;
+        Ok(here.into_iter().chain(restarting).collect())
+    }
+
     /// The mark first, then a listing: a restart that has ended in between shows in the second.
     fn is_attended(&self, name: &DomainName) -> bool {
         let attended = self
@@ -158,8 +168,8 @@ impl Toolstack for Xm {
         Ok(self.verbs.save(name, to, limit)?)
     }
 
-    fn restore(&self, from: &Path, limit: Duration) -> Result<(), ToolstackError> {
-        Ok(self.verbs.restore(from, limit)?)
+    fn restore(&self, from: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+        Ok(self.verbs.restore(from, name, limit)?)
     }
 
     fn request_shutdown(
