@@ -73,7 +73,7 @@ fn has_two_of_all(scene: &Scene<'_>, node: usize) -> Result<()> {
     let disk = there.ok("xenstore-ls -f /local/domain/0/backend/qdisk | grep '/state = '")?;
     ensure!(disk.trim().ends_with("\"4\""), "x0's disk on {node}: {disk}");
     let memory = has(there, "x0")?;
-    ensure!((71..=73).contains(&memory), "x0 has {memory} MiB on {node}");
+    ensure!((83..=85).contains(&memory), "x0 has {memory} MiB on {node}");
     say(format_args!("x0 has 2 processors, 2 cards, a disk by qdisk and {memory} MiB on {node}"));
     Ok(())
 }
@@ -84,11 +84,10 @@ fn two_of_all(scene: &mut Scene<'_>) -> Result<()> {
         let disk = format!("disk = [\"format=raw,backendtype=qdisk,vdev=xvda,access=rw,target={device}\"]\n");
         let card = "\"mac=00:16:3e:77:00:50,bridge=xenbr0\"";
         let cards = format!("{card}, {}", card.replace(":00:50,", ":01:50,"));
-        one.replace("vcpus = 1", "vcpus = 2").replace("memory = 80", "memory = 96").replace(card, &cards)
-            + &disk
+        one.replace("vcpus = 1", "vcpus = 2").replace(card, &cards) + &disk
     })?;
     scene.x0_writes()?;
-    scene.node(1)?.ok("xl mem-set x0 72m")?;
+    scene.node(1)?.ok("xl mem-set x0 84m")?;
     has_two_of_all(scene, 1)?;
 
     scene.leave(1, 2)?;

@@ -50,7 +50,7 @@ fn fill(node: &Node) -> Result<()> {
 }
 
 fn room(scene: &mut Scene<'_>) -> Result<()> {
-    scene.x0_becomes(|small| small.replace("memory = 80", &format!("memory = {X0}")))?;
+    scene.x0_becomes(|small| small.replace("memory = 96", &format!("memory = {X0}")))?;
     scene.parameter("allow_mem_management", Some("true"))?;
     let node = scene.node(1)?;
     let terms = until_every(LOOK, "x0's monitor to leave its floor", CHANGE, || {

@@ -40,7 +40,7 @@ fn last(scene: &Scene<'_>, node: usize) -> Result<Moved> {
 /// guest that was ballooned down moves too.
 fn rate(scene: &mut Scene<'_>) -> Result<()> {
     scene.parameter("migration_rate", Some("1"))?;
-    scene.node(1)?.ok("xl mem-set x0 72m")?;
+    scene.node(1)?.ok("xl mem-set x0 84m")?;
     scene.leave(1, 2)?;
     handed_over(scene)?;
     for node in [1, 2] {

@@ -41,12 +41,12 @@ fn ill(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// As `x0.cfg` has it: one processor, 80 MiB.
+/// As `x0.cfg` has it: one processor, 96 MiB.
 fn size(scene: &mut Scene<'_>) -> Result<()> {
     let told = ["autoset_utilization_cpu", "autoset_utilization_hv_memory"].map(|name| (name, Some("true")));
     scene.parameters(&told)?;
     let node = scene.node(2)?;
-    for (attribute, is) in [("cpu", "1"), ("hv_memory", "80")] {
+    for (attribute, is) in [("cpu", "1"), ("hv_memory", "96")] {
         let ask = format!("crm_resource --resource x0 --utilization --get-parameter {attribute}");
         until_every(Duration::from_secs(2), format_args!("x0's {attribute} to be told"), CHANGE, || {
             let said = node.run(&ask)?.stdout;
