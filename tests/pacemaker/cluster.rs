@@ -155,6 +155,16 @@ impl Cluster {
         self.start_sshd(node);
     }
 
+    /// Takes every file of the agent's away from a node, as a package's removal does.
+    pub(crate) fn uninstall(&self, node: &str) {
+        let files =
+            spawn::must(command("find").arg(&self.agent.tree).args(["!", "-type", "d", "-printf", "/%P\\n"]));
+        for file in files.lines() {
+            self.fabric.sh(node, &format!("rm -f '{file}'"));
+        }
+        self.fabric.sh(node, "rmdir /usr/lib/ocf/resource.d/handoff");
+    }
+
     fn install_keys(&self, node: &str) {
         let fabric = &self.fabric;
         let host = self.keys.host.1.split_whitespace().take(2).collect::<Vec<_>>().join(" ");

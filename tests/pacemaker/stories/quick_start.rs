@@ -19,7 +19,8 @@ fn by_pcs(cluster: &Cluster) {
 }
 
 fn by_crm(cluster: &Cluster) {
-    quick_start(cluster, "With crm:", "crm configure delete x0 --force");
+    // crmsh 5 asks systemd for Pacemaker before it deletes anything, and a node of namespaces has none.
+    quick_start(cluster, "With crm:", "crm configure delete x0 --force || pcs resource delete x0 --force");
 }
 
 /// Creates x0, and puts the node that has it in standby, as the page says.

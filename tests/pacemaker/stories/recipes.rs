@@ -184,7 +184,7 @@ fn undoing(cluster: &Cluster) {
     let erased = |node: &str, command: &str| {
         let is_rpm = command.starts_with("rpm --erase ");
         if is_rpm {
-            cluster.fabric.sh(node, "rm -rf /usr/sbin/xen-handoff /usr/lib/ocf/resource.d/handoff");
+            cluster.uninstall(node);
         }
         is_rpm
     };
