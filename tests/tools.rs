@@ -110,7 +110,11 @@ fn a_node_that_lacks_something_does_not_claim_and_the_guest_runs_on() {
         &[("OCF_RESKEY_CRM_meta_timeout", "6000"), ("OCF_RESKEY_migration_connect_timeout", "2")],
     );
     assert_eq!(call.code, 1);
-    assert!(world.log().contains("this node cannot take it: there is no bridge br0"), "{}", world.log());
+    assert!(
+        call.reason.contains("n1 offers it, and this node cannot run it: there is no bridge br0"),
+        "{}",
+        call.reason
+    );
     assert!(n1.runs_x0() && n1.phase() == "offered" && n2.domains().is_empty());
     std::fs::create_dir(n2.root.join("sys/class/net/br0")).unwrap();
     n2.succeeds("start");
