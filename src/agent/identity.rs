@@ -206,8 +206,10 @@ impl Asker<'_> {
             }
             (Err(error), None) if ends_or_looks => Ok(Now::Unnamed(error.to_string())),
             (Err(error), _) => {
-                // A file of this node's: what is wrong with it may be wrong here alone.
-                let is_here_alone = error.is_missing() || matches!(error, ToolstackError::Config { .. });
+                // A file of this node's: what is wrong with it may be wrong here alone. For a migration that is no reason to keep it
+                // away from this node.
+                let is_here_alone = error.is_missing()
+                    || (self.action == Action::Start && matches!(error, ToolstackError::Config { .. }));
                 let code = if is_here_alone { ExitCode::NotInstalled } else { ExitCode::Generic };
                 let what = "the name of the domain could not be found out; nothing was changed";
                 Err(Failure::new(code, error).context(what))

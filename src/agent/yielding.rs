@@ -124,6 +124,12 @@ impl Agent {
         if tries.older { Duration::ZERO } else { reserved(self.timeout, grace, self.last_round()) }
     }
 
+    /// With less than this a guest that is ended would not be booted by this action: it is left where it runs.
+    fn least_for_both(&self, tries: &Tries) -> Duration {
+        let kept = self.reserved(tries);
+        if kept.is_zero() { self.timeout / 2 } else { kept / 2 }
+    }
+
     /// Whether the domain could run here, and come here.
     pub(super) fn lack(&self) -> Option<Lack> {
         let kind = self.toolstack.kind();
@@ -176,6 +182,9 @@ impl Agent {
         heard: &mut Vec<PeerReport>,
     ) -> Result<(), String> {
         let source = &offer.source;
+        if self.deadline.left() < self.least_for_both(tries) {
+            return Err("there is no time left to end it there and to boot it here".to_owned());
+        }
         let deadline = self.deadline.within(ANSWER_LIMIT);
         let mut connection = self.transport.connect(source, deadline).map_err(|error| error.to_string())?;
         if !connection.can(YIELD) {

@@ -8,7 +8,8 @@ fn reboots_without_a_gap(n1: &Host) {
     let before = n1.xl(&["domid", "x0"]);
     n1.xl(&["reboot", "x0"]);
     eventually("the guest is back with another domid", || {
-        assert_eq!(n1.act("monitor", &[]).code, 0, "{:?}", n1.domains());
+        let look = n1.act("monitor", &[]);
+        assert_eq!(look.code, 0, "{:?}: {}", n1.domains(), look.reason);
         let now = n1.xl(&["domid", "x0"]);
         !now.is_empty() && now != before && n1.runs_x0()
     });

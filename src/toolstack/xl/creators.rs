@@ -8,7 +8,7 @@
 //! | what | is from | can be wrong |
 //! |---|---|---|
 //! | the mark in its environment ([`MARK`]) | the agent that has started it | never |
-//! | the last `Waiting for domain NAME (domid N) to die` in the log that it holds open, with its own process id | the daemon | no: it counts only where N is in the listing, under another name |
+//! | the last `Waiting for domain NAME (domid N) to die` in the log that it holds open, with its own process id | the daemon | no: it counts only where N is in the listing, under another name than the domain's own |
 //! | the name of that log | the daemon; a rotation leaves its beginning | counts only for a domain of that name in the listing that no other process waits for |
 //! | `name=` among its arguments | whoever called it | no: xl prefers it to the file |
 //! | `name =` in the file that it was given | whoever wrote the file, perhaps since | counts only for a domain of that name in the listing |
@@ -163,7 +163,10 @@ pub(super) fn doubt(creators: &[Creator], name: Option<&DomainName>, listed: &[L
         Says::Mark(of) | Says::Told(of) if name.is_some() => !ours(of),
         // Where every domain is asked about, it has to be in the listing.
         Says::Mark(of) | Says::Told(of) => others.iter().any(|other| is_called(other, of)),
-        Says::Waits(id) => listed.iter().any(|any| any.id == *id && is_named(any)),
+        // One that waits for the domain itself creates it anew when that reboots; for a copy of it, it waits in vain.
+        Says::Waits(id) => listed
+            .iter()
+            .any(|any| any.id == *id && is_named(any) && name.is_none_or(|name| any.name != name.as_str())),
         Says::Log(of) => !ours(of) && free(&|other| is_called(other, of)),
         Says::File(of) => !ours(of) && others.iter().any(|other| other.name == *of),
         Says::Receives => free(&|other| other.is_new || other.name.ends_with(INCOMING)),
@@ -333,6 +336,14 @@ mod tests {
         // The one that arrives is accounted for once.
         processes.add(20, receive, "", None);
         assert!(processes.doubt(&listed).unwrap().contains("process"), "two receive, and one arrives");
+    }
+
+    #[test]
+    fn p1_a_guest_that_is_still_listed_while_it_reboots_is_attended_by_the_daemon_that_waits_for_it() {
+        let processes = Processes::new();
+        processes.add(5, "xl create /etc/xen/x0.cfg", "", Some(("old-logs", &waits("x0", 4, 5))));
+        assert!(processes.doubt(&[(4, "x0")]).is_some());
+        assert_eq!(processes.doubt(&[(4, "x1")]), None, "it waits for another one");
     }
 
     #[test]

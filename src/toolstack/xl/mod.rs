@@ -149,7 +149,8 @@ impl Toolstack for Xl {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
         let doubt = match last.map_or_else(|| self.list_guests(LIST_LIMIT), Ok) {
             Ok(listed) => self.doubt(Some(name), &listed),
-            Err(error) => Some(error.to_string()),
+            // Without a hypervisor nothing can be created; the listing says so too.
+            Err(error) => Some(error.to_string()).filter(|_| self.no_hypervisor().is_none()),
         };
         if let Some(doubt) = &doubt {
             log::info!("domain={name} is not in the listing, and {doubt}");
