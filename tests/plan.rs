@@ -3,7 +3,7 @@
 //!
 //! The tools are this machine's, or, with `XEN_HANDOFF_WORLD_ROOT=FOLDER`, those of another release's root (`make worlds`).
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
 #[path = "pacemaker/scheduler.rs"]
 mod scheduler;
