@@ -122,6 +122,29 @@ fn a_node_that_lacks_something_does_not_claim_and_the_guest_runs_on() {
 }
 
 #[test]
+fn a_scheduler_that_gives_no_answer_is_known_before_the_first_evacuation() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let (code, said) = n1.tool(&["preflight", "x0"]);
+    assert!(code == 0 && said.contains("planner") && said.contains("says what it plans"), "{said}");
+    // As 2.0.5 answers what it does not know.
+    let mute =
+        "#!/bin/sh\n[ \"$1\" = --version ] && { echo Pacemaker 9.9; exit; }\necho Unknown option >&2\n";
+    std::fs::write(n1.root.join("usr/sbin/crm_simulate"), mute).unwrap();
+    let (code, said) = n1.tool(&["preflight", "x0"]);
+    let what = "cannot read what crm_simulate says: no transition graph";
+    assert!(code == 1 && said.contains("FAILED") && said.contains(what), "{said}");
+    assert!(said.contains("Pacemaker 9.9") && said.contains("printed: Unknown option"), "{said}");
+    let validated = n1.act("validate-all", &[("OCF_CHECK_LEVEL", "10")]);
+    assert!(validated.code == 1 && validated.reason.contains(what), "{}", validated.reason);
+    assert_eq!(n1.act("validate-all", &[("OCF_CHECK_LEVEL", "10"), ("OCF_RESKEY_handoff", "never")]).code, 0);
+    n1.succeeds("stop");
+    let log = world.log();
+    let line = log.lines().find(|line| line.contains("no handoff: what the cluster plans")).unwrap();
+    assert!(line.contains(" WARN: ") && line.contains("Pacemaker 9.9"), "{line}");
+}
+
+#[test]
 fn validate_all_asks_the_other_nodes_at_level_10_and_not_below() {
     let world = x0_on_n1();
     let n1 = world.host("n1");

@@ -13,7 +13,7 @@ use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
 use crate::ocf::parameters::{HandoffMode, Parameters};
 use crate::preflight::Verdict;
-use crate::preflight::ask::{ask, needs, this_host};
+use crate::preflight::ask::{ask, needs, planner, this_host};
 use crate::toolstack::{self, Kind, Toolstack, ToolstackError};
 use crate::transport::Transport;
 use crate::transport::ssh::{self, Ssh};
@@ -117,6 +117,13 @@ fn elsewhere(
     let back = transport.address(&me).map_err(|error| generic(error.to_string()))?;
     let here = this_host(toolstack);
     let mut against = Vec::new();
+    if toolstack.kind().streams() && parameters.handoff == HandoffMode::Auto {
+        let resource = environment.resource.as_deref().unwrap_or_default();
+        let check = planner(cluster.as_ref(), resource, &me, ELSEWHERE_LIMIT);
+        against.extend(
+            (check.result == Verdict::Failed).then_some(format!("{}: {}", check.found, check.advice)),
+        );
+    }
     for peer in peers.iter().filter(|peer| peer.online) {
         let report =
             ask(&transport, &peer.node, &back, &needs, here.as_ref(), Deadline::after(ELSEWHERE_LIMIT));

@@ -6,6 +6,7 @@ use super::facts::{self, HostFacts};
 use super::judge::{guest, judge};
 use super::{Check, Hinders, Needs, Report};
 use crate::clock::Deadline;
+use crate::cluster::{ClusterError, ClusterView};
 use crate::domain::{DomainName, Presence};
 use crate::host::{LocalPath, NodeName, Root};
 use crate::toolstack::Toolstack;
@@ -14,6 +15,22 @@ use crate::transport::{Connection, Transport};
 
 /// Limit of one word of the toolstack.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether the cluster says what it plans, asked once, as a stop asks. Without an answer no stop hands over, and nobody should learn that
+/// at the first evacuation.
+pub fn planner(cluster: &dyn ClusterView, resource: &str, me: &NodeName, limit: Duration) -> Check {
+    let check = "planner";
+    match cluster.plan_after_stop(resource, me, limit) {
+        Ok(_) => Check::ok(check, "the cluster says what it plans"),
+        Err(ClusterError::NotRunning) => Check::unknown(check, "no cluster manager runs on this node", ""),
+        Err(error) => Check::fails(
+            check,
+            Hinders::Move,
+            format!("what the cluster plans could not be found out: {error}"),
+            "no stop hands over until this is mended: crm_simulate and crm_mon must be installed here, of the cluster's own version",
+        ),
+    }
+}
 
 /// What the domain needs, by what it runs with here; by its configuration file where it does not run here.
 ///

@@ -9,8 +9,8 @@ use crate::cluster::managed::ManagedDomain;
 use crate::cluster::{ClusterView, detect};
 use crate::domain::DomainName;
 use crate::host::{LocalPath, NodeName, Root};
-use crate::ocf::parameters::Parameters;
-use crate::preflight::ask::{ask, needs, this_host};
+use crate::ocf::parameters::{HandoffMode, Parameters};
+use crate::preflight::ask::{ask, needs, planner, this_host};
 use crate::preflight::judge::limits;
 use crate::preflight::{Needs, Report, Verdict};
 use crate::toolstack;
@@ -20,6 +20,9 @@ use crate::transport::ssh::Ssh;
 
 /// Limit of all questions to one node.
 const LIMIT: Duration = Duration::from_secs(45);
+
+/// Limit of the question to the cluster's scheduler.
+const PLAN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Prints a table for each node. True if a move to each of them can go well.
 ///
@@ -47,11 +50,14 @@ pub fn run(
     let back = transport.address(&me)?;
     let targets = if to.is_empty() { online(cluster.as_ref(), &me, &managed.resource)? } else { to.to_vec() };
     anyhow::ensure!(!targets.is_empty(), "no other node is online; name one with --to");
+    let plans = (parameters.handoff == HandoffMode::Auto)
+        .then(|| planner(cluster.as_ref(), &managed.resource, &me, PLAN_LIMIT));
     let (here, measured) = (this_host(toolstack.as_ref()), moves::measured_rate(root));
     let reports: Vec<Report> = targets
         .iter()
         .map(|node| {
             let mut report = ask(&transport, node, &back, &needs, here.as_ref(), Deadline::after(LIMIT));
+            report.checks.extend(plans.clone());
             report.checks.extend(limits(&managed, needs.config.memory_mib, measured, &parameters.terms));
             report
         })
