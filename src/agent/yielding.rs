@@ -124,10 +124,11 @@ impl Agent {
         if tries.older { Duration::ZERO } else { reserved(self.timeout, grace, self.last_round()) }
     }
 
-    /// With less than this a guest that is ended would not be booted by this action: it is left where it runs.
+    /// With less than this a guest that is ended would not be booted by this action: it is left where it runs. So it always is by a start
+    /// that keeps nothing for both.
     fn least_for_both(&self, tries: &Tries) -> Duration {
         let kept = self.reserved(tries);
-        if kept.is_zero() { self.timeout / 2 } else { kept / 2 }
+        if kept.is_zero() { Duration::MAX } else { kept / 2 }
     }
 
     /// Whether the domain could run here, and come here.

@@ -700,7 +700,7 @@ impl Drive<'_> {
         let ended = match verdict(self.world, self.rules, node) {
             Verdict::Runs | Verdict::Degraded(_) => Ended::Success,
             Verdict::NotRunning => Ended::NotRunning,
-            Verdict::Failed(_) => Ended::Failure,
+            Verdict::Failed(_) | Verdict::Unknown(_) => Ended::Failure,
             Verdict::LookAgain(_) => return Ok(()),
         };
         self.end_action(node, ended)
