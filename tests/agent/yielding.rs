@@ -157,7 +157,7 @@ fn p2_no_guest_is_ended_for_a_boot_that_could_not_be_proven() {
     let start = n2.act(
         "start",
         &[
-            (TIMEOUT, "20000"),
+            (TIMEOUT, "32000"),
             ("OCF_RESKEY_handoff_peer_timeout", "1"),
             ("OCF_RESKEY_migration_connect_timeout", "2"),
         ],
