@@ -169,7 +169,7 @@ fn an_older_node_is_not_asked_to_give_its_offer_up_and_the_guest_runs_on() {
     n1.succeeds("stop");
     let heard = asks_an_older_node(&world, &n2);
     n1.knob("migrate.fail", "1\ncannot save it");
-    let times = [("OCF_RESKEY_CRM_meta_timeout", "20000"), ("OCF_RESKEY_migration_connect_timeout", "5")];
+    let times = [("OCF_RESKEY_CRM_meta_timeout", "32000"), ("OCF_RESKEY_migration_connect_timeout", "5")];
     let start = n2.act("start", &times);
     assert_eq!(start.code, 1, "{}", start.reason);
     assert!(start.reason.contains("fetching it from n1 failed"), "the lasting reason: {}", start.reason);

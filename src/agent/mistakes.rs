@@ -113,7 +113,7 @@ impl Agent {
         if self.presence() == Presence::Absent { self.may_boot() } else { Ok(()) }
     }
 
-    /// Whether it runs somewhere, to be fetched or reclaimed, as far as can be told.
+    /// Whether it runs somewhere, to be fetched or reclaimed, as far as is known.
     fn is_on_offer(&self) -> bool {
         self.phase().is_ok_and(|phase| phase.offer().is_some())
             || self.cluster.ledger().entries(&self.domain).is_ok_and(|entries| !entries.offers.is_empty())

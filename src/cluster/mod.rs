@@ -109,7 +109,7 @@ pub trait ClusterView: fmt::Debug {
     /// for, as a member, as fenced, or as one that left in order.
     ///
     /// # Errors
-    /// Whenever that cannot be told; [`ClusterError::NotRunning`] if no cluster manager runs on this node.
+    /// Whenever that could not be found out; [`ClusterError::NotRunning`] if no cluster manager runs on this node.
     fn plan_as_it_is(&self, _resource: &str, _limit: Duration) -> Result<Destination, ClusterError> {
         let what = "it does not plan".to_owned();
         Err(ClusterError::Unreadable { tool: "the cluster manager", what })

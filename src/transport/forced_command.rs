@@ -31,7 +31,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::inquiry::settle_there;
 use super::message::{Address, Answer, Greeting, PROTOCOL, Request, Wanted};
-use super::{read_line, ssh, write_line};
+use super::{read_line, ssh, understand, write_line};
 use crate::agent::devices::{assignable, detach, give_again};
 use crate::agent::identity::under_another_name;
 use crate::clock::Deadline;
@@ -144,7 +144,7 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
     Fencings::of(root).forget_all()?;
     write_line(&to_caller, &Greeting::ours(root))?;
     let Some(line) = read_line(&from_caller, Deadline::after(IDLE_LIMIT))? else { return Ok(()) };
-    let greeting: Greeting = serde_json::from_str(&line)?;
+    let greeting: Greeting = understand(&line)?;
     if greeting.protocol != PROTOCOL {
         let reason = format!("this node speaks protocol {PROTOCOL}, you speak {}", greeting.protocol);
         return Ok(write_line(&to_caller, &Answer::Refused { reason, stands: None })?);
@@ -154,7 +154,7 @@ fn answer_all(root: &Root) -> anyhow::Result<()> {
     let (mut slot, mut idle) = (None, IDLE_LIMIT);
     let kind = toolstack::kind_of(root);
     while let Some(line) = read_line(&from_caller, Deadline::after(idle))? {
-        let request: Request = serde_json::from_str(&line)?;
+        let request: Request = understand(&line)?;
         log::debug!("serve request={request:?}");
         if let (false, Request::Claim { .. } | Request::Receive { .. } | Request::Prepare { .. }) =
             (kind.streams(), &request)

@@ -228,6 +228,7 @@ pub enum Request {
         /// Why it cannot be moved to me, for your log.
         reason: String,
         /// Seconds that I can wait for its end.
+        #[serde(deserialize_with = "at_most::<_, WEEK>")]
         limit: u64,
     },
     /// Who may still start this resource, as your cluster manager sees it? ([`OUTLOOK`])
@@ -344,6 +345,13 @@ mod tests {
         };
         assert!(serde_json::from_str::<Request>(&slot("600")).is_ok());
         assert!(serde_json::from_str::<Request>(&slot("1000000000000")).is_err());
+        let gives_up = |limit: &str| {
+            format!(
+                r#"{{"verb":"yield","domain":"x0","transfer":{{"epoch":7,"source":"n1","target":"n2"}},"reason":"","limit":{limit}}}"#
+            )
+        };
+        assert!(serde_json::from_str::<Request>(&gives_up("600")).is_ok());
+        assert!(serde_json::from_str::<Request>(&gives_up("1000000000000")).is_err());
         let reach = |seconds: &str| {
             format!(
                 r#"{{"verb":"reach","back":{{"node":"n1","host":"n1","user":"root","port":22,"connect_seconds":{seconds}}}}}"#
