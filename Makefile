@@ -11,16 +11,23 @@
 #   make captures     what the tools of a world print, for the unit tests: tests/captured/pacemaker-VERSION (WORLD=trixie: that one)
 #   make model        the protocol's own step function, searched in a model of hosts, xl, Pacemaker and network
 #   make mutants      the same with the protocol broken, one place at a time: a promise must notice each
+#   make fuzz         what nobody ever wrote, to every reader of text from outside, the server and the stream (TIME=300 SEED=N;
+#                     ARGS=only=WORD: those whose name has the word)
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
 #   make lab          every story on real Xen nodes in QEMU, from the packages (ARGS=WORD: those whose name has the word; NODES=3: three nodes;
 #                     WORLD=trixie: Debian 13 on them; WORLD=bookworm,trixie: one of each, for the upgrade of the distribution)
 #   make lab-heartbeat  those under classic Heartbeat: `heartbeat stop` on the owner, standby, failback
-#   make bench        the bench tools on the lab: round trips of six ways to move a domain, and memory; doc/results.md
+#   make bench        xen-handoff-bench on the lab: round trips of six ways to move a domain, and memory; doc/results.md
 #                     (ARGS=WORD: what has the word in its name)
 #   make bench-agent  what the agent's actions cost beside ocf:heartbeat:Xen and a bare xl list, here and on a lab node
-#   make bench-check  the bench tools themselves, with real ping, httperf and xen-handoff-load in namespaces
+#   make bench-overhead  what of a handoff is not its stream, under real Pacemaker in namespaces, for 2, 8 and 16 nodes, 1 and 20 domains:
+#                     target/bench/overhead.json (ARGS='short': 2 nodes alone; ARGS='nodes=2,8 domains=1 silent=0 runs=4 trace')
+#   make bench-stream  4 GiB through sender, relay, ssh and receiver against `ssh HOST cat`, with zstd, with a limit, by cipher:
+#                     rows in the same file (ARGS='mib=1024 runs=1')
+#   make bench-check  xen-handoff-bench itself, with real ping, httperf and xen-handoff-load in namespaces
 #   make load         xen-handoff-load, the guest's side of the bench: one static executable, target/load/xen-handoff-load
-#   make install      into DESTDIR (PREFIX=/usr); install-load: xen-handoff-load, which is for guests, not for nodes
+#   make install      into DESTDIR (PREFIX=/usr); install-bench: xen-handoff-bench, for whichever machine measures; install-load:
+#                     xen-handoff-load, which is for guests, not for nodes
 #   make deb          Debian's packages, one for Debian 11 to 13: target/deb (DEB_RELEASE=2: another release of the same version)
 #   make deb-check    lintian; the packages installed, upgraded, removed and purged in clean roots, rebuilt without network, compared
 #   make rpm          source, binary and debuginfo packages for EL 7, 8 and 9, and what they are made of (CycloneDX): target/rpm
@@ -44,33 +51,46 @@ HEARTBEATDIR = $(SYSCONFDIR)/ha.d
 SETTINGSDIR = $(SYSCONFDIR)/sysconfig
 ZSHDIR = $(PREFIX)/share/zsh/site-functions
 
+# Tests with targets of their own here, which "all" leaves out
+ASIDE = model heartbeat rpm deb fuzz
+
 # What goes where: FILE:FOLDER. The list of the package, too.
 PROGRAMS = $(BUILT)/xen-handoff:$(SBINDIR)
+BENCH_PROGRAMS = $(BUILT)/xen-handoff-bench:$(PREFIX)/bin
 DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	packaging/systemd/xen-handoff-guard.service:$(UNITDIR) \
+	packaging/systemd/xen-handoff-metrics.service:$(UNITDIR) \
+	packaging/systemd/xen-handoff-metrics.timer:$(UNITDIR) \
 	packaging/systemd/session-.scope.d/50-xen-handoff.conf:$(UNITDIR)/session-.scope.d \
 	packaging/systemd/resource-agents-deps.target.d/xen-handoff.conf:$(UNITDIR)/resource-agents-deps.target.d \
+	packaging/systemd/xen-handoff.catalog:$(PREFIX)/lib/systemd/catalog \
 	packaging/systemd/preset/80-xen-handoff.preset:$(PREFIX)/lib/systemd/system-preset \
 	packaging/completion/bash/xen-handoff:$(PREFIX)/share/bash-completion/completions \
 	packaging/completion/zsh/_xen-handoff:$(ZSHDIR) \
 	packaging/completion/fish/xen-handoff.fish:$(PREFIX)/share/fish/vendor_completions.d \
 	$(foreach page,$(wildcard man/*.5),$(page):$(MANDIR)/man5) \
 	$(foreach page,$(wildcard man/*.7),$(page):$(MANDIR)/man7) \
-	$(foreach page,$(wildcard man/*.8),$(page):$(MANDIR)/man8)
+	man/xen-handoff.8:$(MANDIR)/man8
+BENCH_DATA = packaging/completion/bash/xen-handoff-bench:$(PREFIX)/share/bash-completion/completions \
+	packaging/completion/zsh/_xen-handoff-bench:$(ZSHDIR) \
+	packaging/completion/fish/xen-handoff-bench.fish:$(PREFIX)/share/fish/vendor_completions.d \
+	man/xen-handoff-bench.8:$(MANDIR)/man8
 # Not overwritten: an administrator's.
 SETTINGS = packaging/sysconfig/xen-handoff:$(SETTINGSDIR)
 LINKS = $(OCFDIR)/Xen $(HEARTBEATDIR)/resource.d/xen-handoff $(HEARTBEATDIR)/rc.d/stonith
 source = $(firstword $(subst :, ,$(1)))
 into = $(lastword $(subst :, ,$(1)))
 installed = $(call into,$(1))/$(notdir $(call source,$(1)))
+# $(call put,MODE,PAIRS)
+put = $(foreach pair,$(2),install -D -p -m $(1) $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
 
 # Static, since a small guest has no libraries. x86_64-unknown-linux-musl does as well, where rustup has it.
 LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 LOAD    = target/load/xen-handoff-load
 
-.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short worlds captures model mutants heartbeat lab lab-smoke \
-	lab-quick lab-hold lab-heartbeat bench bench-agent bench-check load install install-files install-load uninstall man rpm rpm-packages \
-	rpm-previous rpm-check deb deb-check clean
+.PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short worlds captures model mutants fuzz heartbeat lab lab-smoke \
+	lab-quick lab-hold lab-heartbeat bench bench-agent bench-check bench-overhead bench-stream load install install-files install-bench install-bench-files install-load uninstall man \
+	rpm rpm-packages rpm-previous rpm-check deb deb-check clean
 
 all: build
 
@@ -85,8 +105,9 @@ lint: toolchain
 	@tests/need build lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) run --quiet --locked --example manual
-	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig README.md
+	$(CARGO) clippy --locked $(ASIDE:%=--test %) -- -D warnings
+	@$(MAKE) --no-print-directory man
+	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig packaging/systemd README.md
 	mandoc -T lint -W warning man/*.5 man/*.7 man/*.8
 	groff -man -ww -z -Tutf8 man/*.5 man/*.7 man/*.8
 
@@ -96,7 +117,8 @@ fast:
 check: lint build
 	@tests/need check ocf bench
 	$(CARGO) build --locked -p xen-handoff-load
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
+	$(CARGO) test --locked -p xen-handoff-bench
 	$(CARGO) test --locked -p xen-handoff-load
 	tests/ocf-check
 
@@ -140,6 +162,13 @@ mutants: toolchain
 	@tests/need build
 	$(CARGO) test --release --locked --test model -- mutants
 
+# The seed is printed first, and makes the same inputs again. What failed is kept in tests/fuzz/corpus.
+TIME ?= 300
+fuzz: toolchain
+	@tests/need build
+	$(CARGO) build --profile fuzz --locked --example xl-standin
+	$(CARGO) test --profile fuzz --locked --test fuzz -- time=$(TIME) $(if $(SEED),seed=$(SEED)) $(ARGS)
+
 # Real Heartbeat in namespaces: some four minutes.
 heartbeat: build
 	@tests/need check heartbeat
@@ -180,7 +209,7 @@ load: toolchain
 bench-check: toolchain
 	@tests/need build bench
 	$(CARGO) build --locked -p xen-handoff-load
-	$(CARGO) test --locked --test bench
+	$(CARGO) test --locked -p xen-handoff-bench --test bench
 
 bench: deb load
 	@tests/need lab bench
@@ -191,32 +220,54 @@ bench-agent: deb
 	$(CARGO) build --locked --example xl-standin --example agent-cost
 	XEN_HANDOFF_LAB=bench-agent $(CARGO) test --locked --test lab
 
+# The release executable, laid out as `make install` does. No time is asserted.
+BENCH_TREE = target/bench/tree
+bench-overhead: build
+	@tests/need check
+	rm -rf $(BENCH_TREE)
+	@$(MAKE) --no-print-directory install-files DESTDIR=$(BENCH_TREE)
+	XEN_HANDOFF_INSTALL=$(CURDIR)/$(BENCH_TREE) $(CARGO) test --locked --test pacemaker -- overhead $(ARGS)
+
+bench-stream:
+	@$(MAKE) --no-print-directory bench-overhead ARGS='stream $(ARGS)'
+
 demo: deb
 	@tests/need lab
 	XEN_HANDOFF_LAB=demo $(CARGO) test --locked --test lab
 
-# The manual pages, the settings file, the completions and ocf/Xen.xml are made from the tables in the code and committed.
-man:
+# The manual pages, the settings file, the completions and ocf/Xen.xml are made from the tables in the code, the operators' page and
+# journald's catalogue from doc/messages.txt; all are committed.
+man: toolchain
 	$(CARGO) run --quiet --locked --example manual
+	$(CARGO) run --quiet --locked -p xen-handoff-bench --example bench-manual
 
 install: build install-files
 
 # What is built already. Links are relative, so that they hold below a DESTDIR as well.
 install-files:
-	$(foreach pair,$(PROGRAMS),install -D -p -m 0755 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
-	$(foreach pair,$(DATA),install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)) &&) true
+	$(call put,0755,$(PROGRAMS))
+	$(call put,0644,$(DATA))
 	$(foreach pair,$(SETTINGS),{ test -e $(DESTDIR)$(call installed,$(pair)) || \
 		install -D -p -m 0644 $(call source,$(pair)) $(DESTDIR)$(call installed,$(pair)); } &&) true
 	install -d $(DESTDIR)$(OCFDIR) $(DESTDIR)$(HEARTBEATDIR)/resource.d $(DESTDIR)$(HEARTBEATDIR)/rc.d
 	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/xen-handoff $(DESTDIR)/var/lib/xen-handoff
 	$(foreach link,$(LINKS),ln -srf $(DESTDIR)$(SBINDIR)/xen-handoff $(DESTDIR)$(link) &&) true
 
+install-bench: toolchain
+	@tests/need build
+	$(CARGO) build --release --locked -p xen-handoff-bench
+	@$(MAKE) --no-print-directory install-bench-files
+
+install-bench-files:
+	$(call put,0755,$(BENCH_PROGRAMS))
+	$(call put,0644,$(BENCH_DATA))
+
 install-load: load
 	install -D -m 0755 $(LOAD) $(DESTDIR)$(PREFIX)/bin/xen-handoff-load
 
 # Keys, settings and the log of moves stay.
 uninstall:
-	rm -f $(foreach pair,$(PROGRAMS) $(DATA),$(DESTDIR)$(call installed,$(pair))) $(addprefix $(DESTDIR),$(LINKS))
+	rm -f $(foreach pair,$(PROGRAMS) $(DATA) $(BENCH_PROGRAMS) $(BENCH_DATA),$(DESTDIR)$(call installed,$(pair))) $(addprefix $(DESTDIR),$(LINKS))
 	-rmdir $(DESTDIR)$(OCFDIR) $(DESTDIR)$(UNITDIR)/session-.scope.d $(DESTDIR)$(UNITDIR)/resource-agents-deps.target.d
 
 # From sources to packages in target/rpm. The tarballs are of what git has, with changes that are not committed.
@@ -230,8 +281,9 @@ rpm: toolchain
 	@find target/rpm -name '*.rpm' -o -name '*.cdx.json'
 
 # The packages alone, and only if something that is in them has changed since they were made.
-RPM_FROM = Cargo.toml Cargo.lock Makefile LICENSE README.md CHANGELOG.md doc/recipes.md doc/selinux.md \
-	$(filter-out $(addprefix packaging/rpm/,older rpmlint.toml sbom sign),$(shell find src load man ocf packaging -type f))
+RPM_FROM = Cargo.toml Cargo.lock Makefile LICENSE README.md CHANGELOG.md doc/recipes.md doc/selinux.md doc/apparmor.md \
+	doc/xen-handoff.schema.json doc/messages.txt \
+	$(filter-out $(addprefix packaging/rpm/,older rpmlint.toml sbom sign),$(shell find src bench load man ocf packaging -type f))
 DEB_FROM = $(filter-out packaging/rpm/macros.debian-el,$(RPM_FROM))
 rpm-packages: target/rpm/made
 

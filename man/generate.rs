@@ -1,23 +1,23 @@
 //! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8`, `man/xen-handoff.conf.5`, the
-//! settings file of the package, `ocf/Xen.xml` and the shells' completions; and the README's table of what has been run where, from
-//! `doc/support.tsv`. The results are committed; `make man` refreshes them, and `make lint` fails if they differ.
+//! settings file of the package, `ocf/Xen.xml` and the shells' completions; from the catalogue of messages, `doc/messages.txt`, the
+//! operators' page and journald's catalogue; and the README's table of what has been run where, from `doc/support.tsv`. The results are committed; `make man` refreshes them, and `make lint` fails if they differ.
 
+mod messages;
+mod shared;
 #[allow(dead_code, reason = "the test of the README reads the rest")]
 mod support;
 
 use std::fmt::Write;
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory};
-use clap_complete::Shell;
+use clap::{Command, CommandFactory};
+use shared::{DATE, completions, plain, section};
 use xen_handoff::cli::Cli;
+use xen_handoff::messages::Catalogue;
 use xen_handoff::ocf::exit_code::ExitCode;
-use xen_handoff::ocf::metadata::{ACTIONS, LONG, SHORT, document};
-use xen_handoff::ocf::parameters::PARAMETERS;
+use xen_handoff::parameters::PARAMETERS;
+use xen_handoff::parameters::metadata::{ACTIONS, LONG, SHORT, document};
 use xen_handoff::settings::{self, Reader, SETTINGS};
-
-/// The date on the pages: the release's, so that the same source makes the same page.
-const DATE: &str = "2026-11-22";
 
 fn main() -> anyhow::Result<()> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -26,17 +26,14 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(top.join("man/xen-handoff.8"), tool_page()?)?;
     std::fs::write(top.join("man/xen-handoff.conf.5"), settings_page()?)?;
     std::fs::write(top.join("packaging/sysconfig/xen-handoff"), settings_file()?)?;
+    let (head, tail) =
+        (include_str!("xen-handoff-handoff.7.head"), include_str!("xen-handoff-handoff.7.tail"));
+    let page = messages::page(Catalogue::own(), head, tail)?;
+    std::fs::write(top.join("man/xen-handoff-handoff.7"), page)?;
+    std::fs::write(top.join("packaging/systemd/xen-handoff.catalog"), messages::journal(Catalogue::own())?)?;
     let (readme, runs) = (top.join("README.md"), std::fs::read_to_string(top.join("doc/support.tsv"))?);
     std::fs::write(&readme, support::readme(&std::fs::read_to_string(&readme)?, &runs)?)?;
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        let folder = top.join(format!("packaging/completion/{shell}"));
-        std::fs::create_dir_all(&folder)?;
-        clap_complete::generate_to(shell, &mut for_people(), "xen-handoff", &folder)?;
-    }
-    // Where bash looks for it, it has the command's name and no other.
-    let bash = top.join("packaging/completion/bash");
-    std::fs::rename(bash.join("xen-handoff.bash"), bash.join("xen-handoff"))?;
-    Ok(())
+    completions(top, &for_people())
 }
 
 /// The command line without what only our own processes call.
@@ -45,15 +42,6 @@ fn for_people() -> Command {
     Command::new("xen-handoff")
         .version(xen_handoff::VERSION)
         .subcommands(whole.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned())
-}
-
-/// Text for roff: no character that begins a request or an escape.
-fn plain(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-");
-    text.lines()
-        .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() })
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 fn agent_page() -> anyhow::Result<String> {
@@ -197,47 +185,8 @@ fn tool_page() -> anyhow::Result<String> {
     writeln!(text, ".SH DESCRIPTION\nThe operators' tool of the resource agent\n.BR ocf_handoff_Xen (7).")?;
     writeln!(text, ".SH SUBCOMMANDS")?;
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
-        if subcommand.has_subcommands() {
-            for below in subcommand.get_subcommands() {
-                write!(
-                    text,
-                    "{}",
-                    section(&format!("{} {}", subcommand.get_name(), below.get_name()), below)?
-                )?;
-            }
-        } else {
-            write!(text, "{}", section(subcommand.get_name(), subcommand)?)?;
-        }
+        text.push_str(&section(subcommand)?);
     }
     text.push_str(include_str!("xen-handoff.8.tail"));
-    Ok(text)
-}
-
-/// A subcommand, its arguments and its options.
-fn section(name: &str, subcommand: &Command) -> anyhow::Result<String> {
-    let upper = |argument: &Arg| argument.get_id().as_str().to_uppercase();
-    let mut line = name.to_owned();
-    for argument in subcommand.get_positionals() {
-        let word = upper(argument);
-        line += &if argument.is_last_set() { format!(" -- {word}") } else { format!(" {word}") };
-    }
-    let mut text = String::new();
-    let about = subcommand.get_about().unwrap_or_default().to_string();
-    writeln!(text, ".SS \"{}\"\n{}.", plain(&line), plain(&about))?;
-    for argument in subcommand.get_opts().filter(|argument| argument.get_long().is_some()) {
-        let value = match argument.get_value_names() {
-            _ if !argument.get_action().takes_values() => String::new(),
-            Some([name]) => format!(" \\fI{name}\\fR"),
-            _ => format!(" \\fI{}\\fR", upper(argument)),
-        };
-        let mut help = argument.get_help().unwrap_or_default().to_string();
-        let defaults: Vec<String> =
-            argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
-        if argument.get_action().takes_values() && !defaults.concat().is_empty() {
-            help += &format!(" [default: {}]", defaults.join(" "));
-        }
-        let long = plain(argument.get_long().unwrap_or_default());
-        writeln!(text, ".TP\n\\fB\\-\\-{long}\\fR{value}\n{}", plain(&help))?;
-    }
     Ok(text)
 }

@@ -1,16 +1,18 @@
 //! The command line of `xen-handoff`, the operators' tool. The agent's own (one action) is not here: `main` knows it by
 //! the name it was called by.
 
+use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
-use crate::agent::Order;
-use crate::bench::{memory, rtt};
 use crate::domain::DomainName;
 use crate::host::{LocalPath, NodeName};
+use crate::tool::keys::{Asked, What};
 use crate::transfer::relay::Relay;
+use crate::worker::Order;
 
 /// Hands running Xen domains from node to node for a cluster manager.
 #[derive(Debug, Parser)]
@@ -26,17 +28,47 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads a command line, the program's own name first.
+    ///
+    /// # Errors
+    /// clap's; to whoever looks for the measurements here it says where they are.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(words).map_err(|mut error| {
+            let bench = ContextValue::String("bench".to_owned());
+            if error.get(ContextKind::InvalidSubcommand) == Some(&bench) {
+                // What it has that sounds alike.
+                error.remove(ContextKind::SuggestedSubcommand);
+                let tip = "it is a command of its own now, and in a package of its own: xen-handoff-bench";
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+            error
+        })
+    }
+}
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the cluster's key pair and print what each node needs to know of it
-    Keys {
-        /// This node's name in the cluster [default: the host's name]
+    /// Make this node's key pair, and bring to the nodes what they must know of each other
+    ///
+    /// Each node has a pair of its own, which may run xen-handoff serve on the others and speaks for its node
+    /// alone.
+    Keys(Keys),
+    /// Check the set-up of all nodes: keys, ways, guard, scheduler, clocks, files, disks, timeouts
+    ///
+    /// The first command after the installation. Exit status 0: all is well; 1: something is not, or could not be found out. With
+    /// --monitoring 0, 1, 2 and 3 as monitoring plugins have it: OK, WARNING, CRITICAL, UNKNOWN.
+    Check {
+        /// As JSON
         #[arg(long)]
-        node: Option<NodeName>,
-        /// Print the line for authorized_keys and nothing else
-        #[arg(long)]
-        authorized_line: bool,
+        json: bool,
+        /// One line and the exit status of a monitoring plugin (Nagios, Icinga)
+        #[arg(long, conflicts_with = "json")]
+        monitoring: bool,
+        /// Leave this check out; may be given several times
+        #[arg(long, value_name = "CHECK")]
+        ignore: Vec<String>,
     },
     /// Show the offers and transfers of this node, or of all
     Status {
@@ -46,13 +78,14 @@ pub enum Command {
         /// Show them again every two seconds, until interrupted
         #[arg(short, long)]
         watch: bool,
-        /// As JSON: a list of objects with node, domain, presence, record, progress; with --watch one list a line
+        /// As JSON; with --watch one document a line
         #[arg(long)]
         json: bool,
     },
     /// Check whether other nodes can take a domain, before anything moves
     ///
-    /// Exit status 0: every node that was asked can take it; 1: one of them cannot, or it could not be asked.
+    /// Exit status 0: every node that was asked can take it; 1: one of them cannot, or it could not be asked; 3: nobody knows the
+    /// name. Asked on the node where the domain runs.
     Preflight {
         /// The domain, or the id of its resource
         name: String,
@@ -62,7 +95,7 @@ pub enum Command {
         /// Its configuration file [default: the resource's xmfile]
         #[arg(long, value_name = "FILE", value_parser = local_path)]
         config: Option<LocalPath>,
-        /// As JSON: a list of objects with node and checks (check, result, hinders, found, do)
+        /// As JSON
         #[arg(long)]
         json: bool,
     },
@@ -82,65 +115,106 @@ pub enum Command {
     },
     /// Empty a node: put it in standby, and watch its domains leave
     ///
-    /// Exit status 0: no domain of ours runs there any more; 1: some still do at the end of --timeout, or they cannot be told.
-    /// Pacemaker only.
+    /// First says what will become of each domain, and why: for one that is to move alive, all is tried that its stop will try. Where one
+    /// would not move alive, nothing is done without --force. At the end it says what became of each.
+    ///
+    /// Exit status 0: no domain of ours runs there any more; 1: some still do at the end of --timeout, or nothing was done; 3: the
+    /// cluster has no such node. Pacemaker only.
     Drain {
         /// The node's name in the cluster
         node: NodeName,
         /// Only say what would become of each domain, and what is to blame for a reboot
         #[arg(long)]
         plan: bool,
-        /// The plan as JSON: a list of objects with resource, to, how, because, do, expected (seconds, by: history or memory)
+        /// The plan as JSON
         #[arg(long, requires = "plan")]
         json: bool,
+        /// Do it although a domain would reboot or stop, or may not move
+        #[arg(long, conflicts_with = "plan")]
+        force: bool,
         /// How long to watch, in seconds
         #[arg(long, default_value_t = 900)]
         timeout: u64,
     },
-    /// Show the moves that began at this node, in either direction
+    /// Show the moves that began at this node, in either direction, or those of all nodes
+    ///
+    /// Exit status 0: they were shown, or there are none; 1: the log could not be read; 3: nobody knows the name.
     History {
-        /// Only of this domain
-        #[arg(value_parser = |text: &str| DomainName::new(text))]
-        domain: Option<DomainName>,
+        /// Only of this domain, or of this resource's
+        domain: Option<String>,
+        /// Of every node of the cluster, each move once
+        #[arg(short, long)]
+        all: bool,
         /// How many, the newest ones
         #[arg(short = 'n', long, default_value_t = 20)]
         last: usize,
-        /// As JSON: one object a line, as in /var/lib/xen-handoff/moves.jsonl
+        /// As JSON
         #[arg(long)]
         json: bool,
-        /// All of them, counted, as the textfile collector of node_exporter reads it
-        #[arg(long, conflicts_with_all = ["json", "last"])]
+        /// All of this node's, counted, and what is open now, as the textfile collector of node_exporter reads it
+        #[arg(long, conflicts_with_all = ["json", "last", "all", "domain"])]
         metrics: bool,
+        /// With --metrics: into this file, whole, instead of stdout
+        #[arg(long, value_name = "FILE", requires = "metrics")]
+        into: Option<PathBuf>,
     },
     /// Try whether another node answers over the transport, and can reach this one
+    ///
+    /// Without other options, user, port and suffix are those of the cluster's resources. Exit status 0: both ways are open; 1: one is
+    /// not; 3: the cluster has no such node.
     Reach {
         /// The other node's name in the cluster
-        node: NodeName,
-        /// This node's name in the cluster [default: the host's name]
+        #[arg(required_unless_present = "all")]
+        node: Option<NodeName>,
+        /// Every node from every other
+        #[arg(short, long, conflicts_with_all = ["node", "as_node"])]
+        all: bool,
+        /// With --all, as JSON
+        #[arg(long, requires = "all")]
+        json: bool,
+        /// This node's name in the cluster [default: as the cluster says]
         #[arg(long)]
         as_node: Option<NodeName>,
         /// User on both nodes
-        #[arg(long, default_value = "root")]
-        user: String,
+        #[arg(long)]
+        user: Option<String>,
         /// Port of sshd on both nodes
-        #[arg(long, default_value_t = 22)]
-        port: u16,
+        #[arg(long)]
+        port: Option<u16>,
         /// Suffix of node names on the migration network
-        #[arg(long, default_value = "")]
-        network_suffix: String,
+        #[arg(long)]
+        network_suffix: Option<String>,
+    },
+    /// Say what a message means: what happened, why, what holds now, what to do
+    ///
+    /// Takes the id of a message (XH0101), a line of the log or of pcs status, or the name of a domain or
+    /// resource: then its last stop at this node is explained, or what was said last where there was none,
+    /// and how it stands here now.
+    ///
+    /// Exit status 0: it was explained; 1: nothing is known of it at this node; 3: there is no such message
+    /// or name.
+    Explain {
+        /// An id, a line in quotes, a domain or a resource
+        #[arg(required_unless_present = "list")]
+        what: Option<String>,
+        /// All messages, a line each
+        #[arg(long, conflicts_with = "what")]
+        list: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Settle a transfer that broke off: show both ends, conclude, act
+    ///
+    /// Where nothing broke off at this node, the others are asked. Exit status 0: settled, or nothing is to be done at any node; 1: it
+    /// could not be settled, is to be settled at another node, or a node does not answer; 3: nobody knows the name.
     Recover {
-        /// The domain
-        #[arg(value_parser = |text: &str| DomainName::new(text))]
-        domain: DomainName,
+        /// The domain, or the id of its resource
+        domain: String,
         /// Show and conclude, but change nothing on either end
         #[arg(long)]
         dry_run: bool,
     },
-    /// Measure a domain while it moves, from any machine that reaches it
-    #[command(subcommand)]
-    Bench(Bench),
     /// Act as the OCF agent: the action as argument, the rest in the environment
     Agent {
         /// start, stop, monitor, ...
@@ -155,7 +229,11 @@ pub enum Command {
     },
     /// The far end of a connection; run by sshd as a forced command
     #[command(hide = true)]
-    Serve,
+    Serve {
+        /// Whose key the caller has come with, as root's authorized_keys says
+        #[arg(long)]
+        peer: Option<NodeName>,
+    },
     /// What xl migrate uses as its transport
     #[command(hide = true)]
     Relay(Relay),
@@ -192,6 +270,18 @@ pub enum Command {
         #[arg(long, value_parser = parse_order)]
         order: Order,
     },
+    /// Try what a stop would try, and say what would come of it
+    #[command(hide = true)]
+    Trial {
+        /// The resource
+        resource: String,
+        /// Where the cluster would start it
+        #[arg(long)]
+        target: NodeName,
+        /// Whether the cluster migrates it by itself
+        #[arg(long)]
+        migrates: bool,
+    },
     /// Have the toolstack migrate a domain, for migrate_to where it moves domains by itself
     #[command(hide = true)]
     Carry {
@@ -218,22 +308,58 @@ pub enum Command {
     },
 }
 
-/// The measurements.
-#[derive(Debug, Subcommand)]
-pub enum Bench {
-    /// Ping a domain, give a command that makes it move, and say what its users saw
-    Rtt(Box<rtt::Options>),
-    /// Response times and processor use of a guest that holds more and more memory, or that moves meanwhile
-    Memory(Box<memory::Options>),
-    /// Show several results of bench rtt in one table, beside the paper's figures
-    Compare {
-        /// Folders that bench rtt has written (its --out)
-        #[arg(required = true, value_name = "DIR")]
-        results: Vec<PathBuf>,
-        /// Draw them under each other into this SVG file
-        #[arg(long, value_name = "FILE")]
-        plot: Option<PathBuf>,
-    },
+/// What `xen-handoff keys` is asked for.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line")]
+pub struct Keys {
+    /// Print what the other nodes need to know of this one, for --accept there
+    #[arg(long, conflicts_with_all = ["accept", "distribute", "rotate", "remove", "remove_shared", "authorized_line"])]
+    export: bool,
+    /// Take from stdin what --export has printed on other nodes
+    #[arg(long, conflicts_with_all = ["distribute", "rotate", "remove", "remove_shared", "authorized_line"])]
+    accept: bool,
+    /// Over root's own ssh: a pair on every node, and on every node what it must know of the others
+    #[arg(long, conflicts_with_all = ["remove_shared", "authorized_line"])]
+    distribute: bool,
+    /// Another pair in the place of this node's; the old one goes when the others take the new one
+    #[arg(long, conflicts_with_all = ["remove", "remove_shared", "authorized_line"])]
+    rotate: bool,
+    /// Take no key for this node's any more: a node that is lost, or gone
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["remove_shared", "authorized_line"])]
+    remove: Option<NodeName>,
+    /// Take away the line of a pair that is the same on every node
+    #[arg(long, conflicts_with = "authorized_line")]
+    remove_shared: bool,
+    /// Print the line for authorized_keys on the other nodes and nothing else
+    #[arg(long)]
+    authorized_line: bool,
+    /// This node's name in the cluster [default: what the cluster calls it]
+    #[arg(long)]
+    node: Option<NodeName>,
+    /// From where this node comes: addresses with commas between, or any [default: its addresses]
+    #[arg(long, value_name = "ADDRESSES")]
+    from: Option<String>,
+    /// Make a pair although the cluster seems to have one for all nodes
+    #[arg(long)]
+    new: bool,
+}
+
+impl Keys {
+    /// In the tool's own words.
+    pub fn asked(self) -> Asked {
+        let distribute = self.distribute;
+        let what = match self.remove {
+            Some(node) => What::Remove { node, distribute },
+            None if self.rotate => What::Rotate { distribute },
+            None if distribute => What::Distribute,
+            None if self.export => What::Export,
+            None if self.accept => What::Accept,
+            None if self.remove_shared => What::RemoveShared,
+            None if self.authorized_line => What::AuthorizedLine,
+            None => What::Show,
+        };
+        Asked { what, node: self.node, from: self.from, new: self.new }
+    }
 }
 
 fn parse_order(text: &str) -> Result<Order, serde_json::Error> {
@@ -248,5 +374,23 @@ impl std::str::FromStr for NodeName {
     type Err = crate::host::NotAHost;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> String {
+        Cli::read(line.split(' ').map(OsString::from)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn who_looks_for_the_measurements_is_told_where_they_are() {
+        let said = refused("xen-handoff bench rtt x0 --at 9s");
+        assert!(said.contains("unrecognized subcommand 'bench'"), "{said}");
+        assert!(said.contains("xen-handoff-bench") && !said.contains("'reach'"), "{said}");
+        let said = refused("xen-handoff benhc");
+        assert!(said.contains("unrecognized subcommand") && !said.contains("xen-handoff-bench"), "{said}");
     }
 }

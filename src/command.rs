@@ -1,9 +1,9 @@
 //! The only place that starts a process.
 //!
 //! Every foreign tool is found in a fixed list of folders below the [`Root`], never by the caller's `PATH`; it gets an
-//! argument list (there is no shell), an environment of its own (`LC_ALL=C`, our log's settings), and a time limit. The bench
-//! tools, which operators run, make two exceptions: the command that was typed ([`Tool::typed`]) and the operator's own ssh
-//! ([`Tool::for_operator`]).
+//! argument list (there is no shell), an environment of its own (`LC_ALL=C`, our log's settings), and a time limit. The bench,
+//! a program of its own which operators run, makes two exceptions: the command that was typed ([`Tool::typed`]) and the operator's own
+//! ssh ([`Tool::for_operator`]).
 //!
 //! **When the cluster kills us.** Pacemaker ends an action that ran too long by SIGKILL to its whole process group.
 //! [`run`] leaves its child in our group on purpose: a listing that hangs dies with the action that asked for it.
@@ -21,7 +21,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal};
 
-use crate::clock::{Clock, Deadline, SystemClock};
+use crate::clock::{Clock, Deadline, SystemClock, in_action};
 use crate::host::Root;
 
 /// Where tools are looked up, in this order, below the root.
@@ -34,6 +34,12 @@ pub const MARK: &str = "XEN_HANDOFF_DOMAIN";
 
 /// How much of a tool's stderr an error message repeats, in bytes (its end).
 const STDERR_TAIL: usize = 1024;
+/// The most that a tool may print, in bytes: the configuration of the largest cluster, several times. One that prints more is ended.
+const MOST_OUTPUT: usize = 64 << 20;
+/// How much of its stderr is kept, in bytes (its end).
+const STDERR_KEPT: usize = 64 << 10;
+/// How much is read of one of them before the deadline is looked at again, in bytes.
+const AT_ONCE: u64 = 1 << 20;
 
 /// A foreign executable that exists.
 #[derive(Debug, Clone)]
@@ -107,7 +113,7 @@ pub struct Output {
     pub status: ExitStatus,
     /// All of its stdout; bytes that are not UTF-8 become U+FFFD.
     pub stdout: String,
-    /// All of its stderr.
+    /// The last 64 KiB of its stderr.
     pub stderr: String,
 }
 
@@ -157,6 +163,11 @@ impl Tool {
     /// # Errors
     /// If the kernel cannot say where it lies.
     pub fn ourselves(root: &Root) -> Result<Self, CommandError> {
+        // A unit test is another executable.
+        #[cfg(test)]
+        if let Ok(planted) = Self::find(root, "xen-handoff") {
+            return Ok(planted);
+        }
         let path = std::env::current_exe()
             .map(in_its_place)
             .map_err(|source| CommandError::Spawn { command: "xen-handoff".to_owned(), source })?;
@@ -164,7 +175,7 @@ impl Tool {
     }
 
     /// A command that the operator typed on our command line: it is theirs, so it is looked up and surrounded as their shell
-    /// would have done it. For the bench tools alone; the agent has no such thing.
+    /// would have done it. For the bench alone; the agent has no such thing.
     pub fn typed(word: &str) -> Self {
         Self { path: word.into(), root: Root::default(), surroundings: Surroundings::Typed, mark: None }
     }
@@ -232,7 +243,7 @@ impl fmt::Display for CommandLine<'_> {
     }
 }
 
-/// Runs `tool` to its end, at most for `limit`. `input` is written to its stdin (of at most a few hundred KiB that the
+/// Runs `tool` to its end, at most for `limit`, and in an action of the cluster's not beyond that. `input` is written to its stdin (of at most a few hundred KiB that the
 /// tool reads before it answers); without it, stdin is empty.
 ///
 /// # Errors
@@ -247,6 +258,7 @@ pub fn run<S: AsRef<OsStr>>(
     let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
     let line = CommandLine(tool, &args).to_string();
     let failed = |source| CommandError::Spawn { command: line.clone(), source };
+    let limit = in_action(limit);
     let deadline = Deadline::after(limit);
     // A file for stdin, not a pipe: a tool that never reads cannot block us then.
     let stdin = match input {
@@ -266,7 +278,13 @@ pub fn run<S: AsRef<OsStr>>(
         .spawn()
         .map_err(failed)?;
     log::trace!("ran {line}");
-    let (stdout, stderr, in_time) = collect(&mut child, deadline).map_err(failed)?;
+    let collected = collect(&mut child, deadline).map_err(|error| {
+        // Nothing changes by the answers: the caller learns what was wrong with its output.
+        let _ = child.kill();
+        let _ = child.wait();
+        failed(error)
+    });
+    let (stdout, stderr, in_time) = collected?;
     let status = if in_time { exit_by(&mut child, deadline).map_err(failed)? } else { None };
     let Some(status) = status else {
         // The answer to kill and wait changes nothing: the caller learns that there was no answer in time.
@@ -289,6 +307,10 @@ fn collect(child: &mut Child, deadline: Deadline) -> std::io::Result<(Vec<u8>, V
         let ended = child.try_wait()?.is_some();
         drain(&mut out, &mut out_bytes)?;
         drain(&mut err, &mut err_bytes)?;
+        if out_bytes.len() > MOST_OUTPUT {
+            return Err(std::io::Error::other(format!("it printed more than {} MiB", MOST_OUTPUT >> 20)));
+        }
+        err_bytes.drain(..err_bytes.len().saturating_sub(STDERR_KEPT));
         if ended || (out.is_none() && err.is_none()) {
             return Ok((out_bytes, err_bytes, true));
         }
@@ -316,12 +338,28 @@ pub(crate) fn wait_ready(open: &mut [PollFd<'_>], span: Duration) -> std::io::Re
 
 fn drain<R: Read>(stream: &mut Option<R>, into: &mut Vec<u8>) -> std::io::Result<()> {
     let Some(open) = stream else { return Ok(()) };
-    match open.read_to_end(into) {
+    // Not all at once: a tool that prints without end would never let us look at the deadline.
+    match open.take(AT_ONCE).read_to_end(into) {
+        Ok(read) if read as u64 == AT_ONCE => {}
         Ok(_) => *stream = None,
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// Waits for a child that is to end by itself; one that has not by `deadline` is killed. `what` is said of it then.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn wait_by(child: &mut Child, deadline: Deadline, what: &str) -> std::io::Result<ExitStatus> {
+    let ended = SystemClock.wait_until(deadline, Duration::from_millis(20), || child.try_wait().transpose());
+    if let Some(status) = ended.transpose()? {
+        return Ok(status);
+    }
+    log::warn!("{what} has not ended in time and is killed");
+    child.kill()?;
+    child.wait()
 }
 
 fn exit_by(child: &mut Child, deadline: Deadline) -> std::io::Result<Option<ExitStatus>> {
@@ -451,6 +489,20 @@ mod tests {
     }
 
     #[test]
+    fn a_child_that_does_not_end_by_itself_is_not_waited_for_without_end() {
+        let (_folder, tool) = world("exec sleep 60");
+        let spawn = || spawn(&tool, &[] as &[&str], Stdio::null(), Stdio::null(), Stdio::null()).unwrap();
+        let status =
+            wait_by(&mut spawn(), Deadline::after(Duration::from_millis(50)), "the subject").unwrap();
+        assert_eq!(status.code(), None, "it was killed");
+        let (_folder, tool) = world("exit 3");
+        let mut child =
+            super::spawn(&tool, &[] as &[&str], Stdio::null(), Stdio::null(), Stdio::null()).unwrap();
+        let status = wait_by(&mut child, Deadline::after(Duration::from_secs(20)), "the subject").unwrap();
+        assert_eq!(status.code(), Some(3));
+    }
+
+    #[test]
     fn a_daemon_that_keeps_stdout_open_does_not_hold_us() {
         let (_folder, tool) = world("sleep 60 & echo $!");
         let started = std::time::Instant::now();
@@ -468,5 +520,14 @@ mod tests {
             let ours = ["HOME", "LC_ALL", "PATH", "XEN_HANDOFF_ROOT", "PWD", "OLDPWD", "SHLVL", "_"];
             assert!(ours.contains(&name), "{name} leaked");
         }
+    }
+
+    #[test]
+    fn a_tool_that_prints_without_end_is_ended_and_its_stderr_is_not_kept() {
+        let (_folder, tool) = world("printf '%70000s' end >&2; while :; do printf '%4096s' x; done");
+        let ended = run::<&str>(&tool, &[], None, Duration::from_secs(60));
+        assert!(format!("{:?}", ended.unwrap_err()).contains("more than 64 MiB"));
+        let (_folder, tool) = world("printf '%70000s' end >&2; exit 1");
+        assert_eq!(run::<&str>(&tool, &[], None, Duration::from_secs(60)).unwrap().stderr.len(), STDERR_KEPT);
     }
 }

@@ -306,6 +306,25 @@ pub struct DomainConfig {
 }
 
 #[cfg(test)]
+impl DomainConfig {
+    /// One that needs nothing, for tests.
+    pub fn blank(name: &DomainName) -> Self {
+        Self {
+            name: name.clone(),
+            guest: GuestType::Pv,
+            memory_mib: 128,
+            processors: 1,
+            disks: Vec::new(),
+            disks_by_script: Vec::new(),
+            bridges: Vec::new(),
+            passthrough: Vec::new(),
+            may_not_migrate: false,
+            has_vnuma: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

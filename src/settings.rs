@@ -1,9 +1,15 @@
 //! Settings of this host, not of one resource: `/etc/sysconfig/xen-handoff`, on Debian `/etc/default/xen-handoff`, lines of `name=value`.
 //! The far end of a connection has neither a cluster manager's environment nor a resource's parameters, so they are read where they lie.
 
+use crate::foreign::Foreign;
 use crate::host::Root;
-use crate::toolstack::choice;
-use crate::transfer::slots;
+
+/// Which toolstack this host has.
+pub const TOOLSTACK: &str = "toolstack";
+/// How many moves this host takes part in at once: as their source, as their target.
+pub const MOVES: [&str; 2] = ["max_outgoing_migrations", "max_incoming_migrations"];
+/// How many that are where the setting is not set.
+pub const DEFAULT_MOVES: usize = 2;
 
 /// Where they may be: where the RPM and `make install` have them, and where Debian's package has them. One executable is in all three,
 /// and systemd reads the same files in the same order for the guard, so the last line that sets something counts, whichever it is in.
@@ -38,7 +44,7 @@ pub struct Setting {
 /// All of them, in the file's order.
 pub const SETTINGS: [Setting; 6] = [
     Setting {
-        name: choice::SETTING,
+        name: TOOLSTACK,
         values: "auto, xl, xm or xe",
         default: "auto",
         example: "auto",
@@ -47,7 +53,7 @@ pub const SETTINGS: [Setting; 6] = [
                installed, else xl. See xen-handoff(8), TOOLSTACKS.",
     },
     Setting {
-        name: slots::SETTINGS[0],
+        name: MOVES[0],
         values: "a whole number; 0: no limit",
         default: "2",
         example: "2",
@@ -56,7 +62,7 @@ pub const SETTINGS: [Setting; 6] = [
                beyond that waits in line, inside its action's timeout, in the order of the resources' priorities.",
     },
     Setting {
-        name: slots::SETTINGS[1],
+        name: MOVES[1],
         values: "a whole number; 0: no limit",
         default: "2",
         example: "2",
@@ -118,6 +124,12 @@ pub fn number(root: &Root, name: &str) -> Option<usize> {
         .ok()
 }
 
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] = &[Foreign {
+    name: "settings",
+    read: |text| drop((value(text, "max_incoming_migrations"), value(text, "INSTALLATION_UUID"))),
+}];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,8 +138,8 @@ mod tests {
     fn what_is_said_to_hold_without_a_setting_is_what_holds() {
         for setting in SETTINGS.iter().filter(|setting| setting.reader == Reader::EveryTime) {
             let holds = match setting.name {
-                choice::SETTING => "auto".to_owned(),
-                _ => slots::DEFAULT_LIMIT.to_string(),
+                TOOLSTACK => "auto".to_owned(),
+                _ => DEFAULT_MOVES.to_string(),
             };
             assert_eq!(setting.default, holds, "{}", setting.name);
             assert_eq!(setting.example, setting.default, "{}", setting.name);

@@ -1,10 +1,23 @@
 //! Small files that are replaced as a whole: whoever reads one finds the old text or the new one, never half of either, and
 //! so does whoever comes after a crash.
+//!
+//! What is kept ([`keep`]) ends with its checksum, so that a text that has changed since says nothing ([`kept`]). The checksum is a
+//! line of 64 blanks, a space for each bit that is not set and a tab for each that is: a version that knows of no checksum takes blanks
+//! at the end for nothing, so that two versions can read and write the same file, whichever of them comes later.
 
 use std::fs::File;
-use std::io::{Error, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::io::{Error, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+/// The most that a small file may hold, in bytes.
+pub const LARGEST: u64 = 256 << 10;
+/// How long a checksum is: a blank for each of its bits, and the end of its line.
+const SEAL: usize = 65;
 
 /// Makes `folder`, for this user alone, unless it is there already.
 ///
@@ -12,6 +25,19 @@ use std::path::Path;
 /// What the system says.
 pub fn make_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// How many entries of `folder` have such a name; none where there is no folder.
+///
+/// # Errors
+/// What the system says.
+pub fn count(folder: &Path, is_one: impl Fn(&str) -> bool) -> std::io::Result<usize> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    Ok(entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&is_one)).count())
 }
 
 /// Puts `text` in the place of the file at `path`: written beside it, synced, renamed. Its folder is made if need be.
@@ -26,6 +52,119 @@ pub fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
     beside.as_file().sync_all()?;
     beside.persist(path)?;
     File::open(folder)?.sync_all()
+}
+
+/// `text` with its checksum.
+pub fn sealed(text: &[u8]) -> Vec<u8> {
+    [text, &seal(text)].concat()
+}
+
+/// The checksum of `text`, in blanks.
+fn seal(text: &[u8]) -> [u8; SEAL] {
+    let sum = Sha256::digest(text);
+    std::array::from_fn(|bit| match sum.get(bit / 8) {
+        _ if bit == SEAL - 1 => b'\n',
+        Some(byte) if byte >> (bit % 8) & 1 == 1 => b'\t',
+        _ => b' ',
+    })
+}
+
+/// Puts `text`, with its checksum, in the place of the file at `path`, as [`replace`] does.
+///
+/// # Errors
+/// What the system says; the old file then stands.
+pub fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    replace(path, &sealed(text))
+}
+
+/// [`keep`] where there is no room for a second file: the same blocks are written once more. Whoever reads meanwhile finds what does not
+/// fit its checksum. Not for a file that has to outlive a crash.
+///
+/// # Errors
+/// What the system says; if the blocks do not hold so much. The old file then stands.
+pub fn keep_in_place(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let text = sealed(text);
+    let file = std::fs::OpenOptions::new().write(true).open(path)?;
+    if text.len() as u64 > file.metadata()?.blocks().saturating_mul(512) {
+        return Err(Error::new(ErrorKind::StorageFull, "no room"));
+    }
+    file.write_all_at(&text, 0)?;
+    file.set_len(text.len() as u64)
+}
+
+/// [`keep`], as JSON.
+///
+/// # Errors
+/// As [`keep`].
+pub fn keep_json(path: &Path, what: &impl Serialize) -> std::io::Result<()> {
+    keep(path, &serde_json::to_vec(what)?)
+}
+
+/// What was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The text without its checksum.
+    pub text: String,
+    /// Whether there was one. A version that knows of none leaves none.
+    pub is_sealed: bool,
+}
+
+impl Kept {
+    /// What such bytes say.
+    ///
+    /// # Errors
+    /// If they are no text, or do not fit their checksum.
+    pub fn of(mut bytes: Vec<u8>) -> std::io::Result<Self> {
+        let begin = bytes.len().saturating_sub(SEAL);
+        let is_seal = |end: &[u8]| {
+            end.strip_suffix(b"\n").is_some_and(|bits| bits.iter().all(|byte| matches!(byte, b' ' | b'\t')))
+        };
+        let is_sealed = bytes.len() >= SEAL && is_seal(&bytes[begin..]);
+        if is_sealed {
+            let end = bytes.split_off(begin);
+            if end != seal(&bytes) {
+                return Err(Error::new(ErrorKind::InvalidData, "it does not fit its checksum"));
+            }
+        }
+        let text = String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
+        // No version has ever written more than the end of a line behind a text: this was a checksum.
+        if !is_sealed && text.len() - text.trim_end().len() > 1 {
+            return Err(Error::new(ErrorKind::InvalidData, "its checksum is not whole"));
+        }
+        Ok(Self { text, is_sealed })
+    }
+
+    /// The one line that it is. Without a checksum its end must be there: half a number is a number, too.
+    ///
+    /// # Errors
+    /// If it is not whole.
+    pub fn line(&self) -> std::io::Result<&str> {
+        if !self.is_sealed && !self.text.ends_with('\n') {
+            return Err(Error::new(ErrorKind::InvalidData, "it is not whole"));
+        }
+        Ok(self.text.trim())
+    }
+}
+
+/// What is kept at `path`; `None` if nothing is.
+///
+/// # Errors
+/// What the system says; if it has more than [`LARGEST`] bytes, is no text, or does not fit its checksum.
+pub fn kept(path: &Path) -> std::io::Result<Option<Kept>> {
+    match read(path, LARGEST) {
+        Ok(bytes) => Kept::of(bytes).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// [`kept`], as JSON.
+///
+/// # Errors
+/// As [`kept`]; if it is no JSON, or says something else.
+pub fn kept_json<T: DeserializeOwned>(path: &Path) -> std::io::Result<Option<T>> {
+    let kept = kept(path)?.map(|kept| serde_json::from_str(&kept.text));
+    Ok(kept.transpose()?)
 }
 
 /// Opens a regular file or a block device for reading. It is looked at before it is opened, since to open some devices (a watchdog, a

@@ -13,8 +13,6 @@ use xen_handoff::cli::{Cli, Command};
 use xen_handoff::host::Root;
 use xen_handoff::ocf::environment::Environment;
 use xen_handoff::settings::{self, Reader, SETTINGS};
-use xen_handoff::toolstack::choice;
-use xen_handoff::transfer::slots;
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -41,7 +39,7 @@ fn every_setting_is_in_the_packaged_file_and_on_its_page_and_somebody_reads_it()
         assert!(page.contains(&format!(".BR {} =", setting.name)), "{} is not on the page", setting.name);
         match setting.reader {
             Reader::EveryTime => {
-                let read = slots::SETTINGS.contains(&setting.name) || setting.name == choice::SETTING;
+                let read = settings::MOVES.contains(&setting.name) || setting.name == settings::TOOLSTACK;
                 assert!(read, "nobody reads {}", setting.name);
             }
             Reader::Guard => {
@@ -72,6 +70,69 @@ fn the_guards_unit_calls_what_there_is() {
     assert_eq!(values(&unit, "TimeoutStopSec"), ["0"]);
 }
 
+/// By the measure of systemd itself, whose highest is 10: what the page has as a drop-in.
+#[test]
+fn the_guards_unit_can_be_confined_as_the_page_says() {
+    let page = read("doc/confinement.md");
+    let more = page.split("```ini\n[Service]\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    // systemd 219 would read a list of what is allowed as one with nothing in it.
+    assert!(values(more, "SystemCallFilter").iter().all(|filter| filter.starts_with('~')), "EL 7");
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("xen-handoff-guard.service");
+    let whole = read("packaging/systemd/xen-handoff-guard.service")
+        .replace("[Service]\n", &format!("[Service]\n{more}"));
+    std::fs::write(&unit, whole).unwrap();
+    let said = tool("systemd-analyze", &["security", "--offline=true", "--no-pager", unit.to_str().unwrap()]);
+    let Some(said) = said else {
+        return eprintln!("skipped: no systemd-analyze that looks at a file (systemd 252)");
+    };
+    let level =
+        said.lines().find_map(|line| line.split("exposure level for ").nth(1)?.split(' ').nth(1)).unwrap();
+    assert!(level.parse::<f64>().unwrap() < 3.0, "{level}\n{said}");
+}
+
+#[test]
+fn the_apparmor_profile_of_the_page_compiles() {
+    let page = read("doc/apparmor.md");
+    let profile = page.split("```apparmor\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    // Without the cleansing of the environment, which would take a signal that is needed.
+    assert!(!profile.contains(" Ux,"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("profile");
+    std::fs::write(&file, profile).unwrap();
+    if tool("apparmor_parser", &["--version"]).is_none() {
+        return eprintln!("skipped: no apparmor_parser");
+    }
+    let file = file.to_str().unwrap();
+    assert!(tool("apparmor_parser", &["--skip-kernel-load", "--skip-cache", file]).is_some());
+}
+
+/// What a tool prints; `None` where there is none, or it fails.
+fn tool(name: &str, args: &[&str]) -> Option<String> {
+    #[allow(clippy::disallowed_methods, reason = "a tool of this host, as it is")]
+    let output = std::process::Command::new(name).args(args).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Enabled by whoever wants it, so in no preset.
+#[test]
+fn the_metrics_unit_calls_what_there_is_and_its_timer_starts_it() {
+    let unit = read("packaging/systemd/xen-handoff-metrics.service");
+    let [line] = values(&unit, "ExecStart")[..] else { unreachable!("one ExecStart") };
+    assert!(line.starts_with("/usr/sbin/xen-handoff "), "{line}");
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    assert!(matches!(cli.command, Command::History { metrics: true, into: Some(_), .. }), "{line}");
+    let [variable] = values(&unit, "Environment")[..] else { unreachable!("one Environment") };
+    let name = variable.split('=').next().unwrap();
+    assert!(line.contains(&format!("${{{name}}}")), "{line}");
+    let timer = read("packaging/systemd/xen-handoff-metrics.timer");
+    assert_eq!(values(&timer, "WantedBy"), ["timers.target"]);
+    assert!(!read("packaging/systemd/preset/80-xen-handoff.preset").contains("metrics"));
+    for list in ["packaging/rpm/xen-handoff.spec", "Makefile"] {
+        assert!(read(list).contains("xen-handoff-metrics.service"), "{list}");
+    }
+}
+
 #[test]
 fn the_folder_of_records_is_made_where_the_program_looks() {
     let made: Vec<String> = read("packaging/tmpfiles.d/xen-handoff.conf")
@@ -87,6 +148,10 @@ fn the_packages_are_of_this_version_and_day_and_their_changelogs_say_so() {
     let spec = read("packaging/rpm/xen-handoff.spec");
     let version = spec.lines().find_map(|line| line.strip_prefix("Version:")).unwrap().trim();
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    for member in ["bench", "load"] {
+        let manifest = read(&format!("{member}/Cargo.toml"));
+        assert!(manifest.contains(&format!("\nversion = \"{version}\"\n")), "{member}/Cargo.toml");
+    }
     assert!(
         read("man/xen-handoff-handoff.7").contains(&format!("\"xen\\-handoff {version}\"")),
         "the operators' page"
@@ -142,7 +207,7 @@ fn sources_below(folder: &str) -> String {
 /// The names in the first code span of a row's third column. What is there in part may name one, what is there must.
 #[test]
 fn every_feature_that_is_said_to_be_there_has_its_test() {
-    let sources = sources_below("src") + &sources_below("tests");
+    let sources = sources_below("src") + &sources_below("tests") + &sources_below("bench");
     let table = read("doc/features.md");
     let mut shown = 0;
     for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| feature")) {

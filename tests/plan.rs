@@ -9,6 +9,7 @@
 mod scheduler;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use xen_handoff::cluster::pacemaker::Pacemaker;
@@ -77,12 +78,16 @@ impl Cluster {
     }
 }
 
+/// One at a time: a tool that is written while another test starts a process cannot be run for a moment ("Text file busy").
+static ASKING: Mutex<()> = Mutex::new(());
+
 fn root_of(cib: &str, folder: &Path) -> Root {
     let world = std::env::var_os("XEN_HANDOFF_WORLD_ROOT").map_or_else(|| "/".into(), PathBuf::from);
     scheduler::root_of(cib, folder, &world)
 }
 
 fn plan(cluster: &Cluster) -> Plan {
+    let _alone = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let root = root_of(&cluster.cib(), folder.path());
     let asked = Pacemaker::new(&root).plan_after_stop("x0", &NodeName::new("n1").unwrap(), LIMIT);
@@ -324,6 +329,7 @@ fn the_tools_say_of_captured_stops_what_they_said_before() {
         let cib = cib
             .replace("pacemaker-3.9", "pacemaker-3.0")
             .replace("crm_feature_set=\"3.16.1\"", "crm_feature_set=\"3.0.14\"");
+        let _alone = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let root = root_of(&cib, folder.path());
         let plan = Pacemaker::new(&root).plan_after_stop("x0", &NodeName::new("n1").unwrap(), LIMIT);

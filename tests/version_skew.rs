@@ -175,5 +175,5 @@ fn an_older_node_is_not_asked_to_give_its_offer_up_and_the_guest_runs_on() {
     assert!(start.reason.contains("fetching it from n1 failed"), "the lasting reason: {}", start.reason);
     assert!(n1.runs_x0() && n2.domains().is_empty());
     assert!(!std::fs::read_to_string(&heard).unwrap().contains("yield"));
-    assert!(world.log().contains("on n1 gives no offer up"), "{}", world.log());
+    assert!(world.log().contains("on n1 is too old to end its offer for another node"), "{}", world.log());
 }

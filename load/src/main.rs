@@ -1,5 +1,5 @@
 //! Load for a guest: a small HTTP service that holds memory and computes when it is asked to. It is the guest's side of
-//! `xen-handoff bench`, and tells which boot the guest is in. No part of the agent.
+//! `xen-handoff-bench`, and tells which boot the guest is in. No part of the agent.
 //!
 //! | route | what it does |
 //! |---|---|
@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 /// How long answers under way may take after the order to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Holds memory and computes when asked over HTTP: the guest's side of xen-handoff bench.
+/// Holds memory and computes when asked over HTTP: the guest's side of xen-handoff-bench.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {

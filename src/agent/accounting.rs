@@ -4,14 +4,14 @@
 //! Pacemaker 2.1.5 can forget the target of a migration that was interrupted after `migrate_to`: it then stops and starts
 //! the domain on the source alone, and a second copy goes on over there.
 
-use super::obstacle::Obstacle;
-use super::{Agent, TRY_AGAIN};
+use super::context::{Agent, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::Destination;
 use crate::domain::Presence;
 use crate::handoff::{Event, Push, Transfer};
+use crate::obstacle::Obstacle;
 use crate::ocf::exit_code::Failure;
-use crate::transport::message::{Answer, Request};
+use crate::wire::client::{Stands, Unanswered};
 
 impl Agent {
     /// Whether a paused copy here may be let run: by the evidence that a boot takes, and no less.
@@ -41,10 +41,10 @@ impl Agent {
         }
         match self.ask_the_target(transfer)? {
             None => self.accounted_and_gone(transfer),
-            Some(Answer::Stands { presence: Presence::Absent, phase, .. }) if !phase.is_in_transfer() => {
+            Some(Stands { presence: Presence::Absent, phase, .. }) if !phase.is_in_transfer() => {
                 self.accounted_and_gone(transfer)
             }
-            Some(Answer::Stands { presence, .. }) => {
+            Some(Stands { presence, .. }) => {
                 log::warn!(
                     "domain={} was sent to {target}, is {presence} there, and the cluster does not plan to have it there; \
                      it will not be started here before that is settled",
@@ -52,7 +52,6 @@ impl Agent {
                 );
                 Ok(())
             }
-            Some(other) => Err(self.unaccounted(transfer, &format!("it answers {other:?}"))),
         }
     }
 
@@ -60,20 +59,22 @@ impl Agent {
     /// is lost, or an answer that comes late, is not the last word.
     ///
     /// # Errors
-    /// If it stays silent.
-    fn ask_the_target(&self, transfer: &Transfer) -> Result<Option<Answer>, Failure> {
+    /// If it stays silent, or answers something else.
+    fn ask_the_target(&self, transfer: &Transfer) -> Result<Option<Stands>, Failure> {
         let target = &transfer.target;
-        let request = Request::Presence { domain: self.domain.clone() };
         let enough = self.long_enough();
         let mut obstacle = Obstacle::default();
         let answer = SystemClock.wait_until(enough, TRY_AGAIN, || {
-            match self.transport.ask(target, &request, enough) {
-                Ok(answer) => Some(Some(answer)),
-                Err(_) if self.was_lost_since(transfer) => Some(None),
+            match self.transport.one(target, enough, |node| node.presence(&self.domain, enough)) {
+                Ok(stands) => Some(Ok(Some(stands))),
+                Err(other @ (Unanswered::Refused { .. } | Unanswered::Other(_))) => {
+                    Some(Err(other.to_string()))
+                }
+                Err(_) if self.was_lost_since(transfer) => Some(Ok(None)),
                 Err(error) => {
                     obstacle.is(error.to_string(), |why| {
                         log::info!(
-                            "domain={} what {target} has of it cannot be told yet: {why}",
+                            "domain={} could not find out yet what {target} has of it: {why}",
                             self.domain
                         );
                     });
@@ -81,7 +82,7 @@ impl Agent {
                 }
             }
         });
-        answer.ok_or_else(|| self.unaccounted(transfer, &obstacle.to_string()))
+        answer.unwrap_or_else(|| Err(obstacle.to_string())).map_err(|why| self.unaccounted(transfer, &why))
     }
 
     /// Whether the target was fenced after the copy went there.
@@ -114,14 +115,17 @@ impl Agent {
             return Ok(false);
         };
         let Transfer { source, epoch, .. } = &newest.transfer;
-        log::info!("domain={} a migration from {source} is not wanted here any more", self.domain);
-        self.store.refuse(&self.domain, *epoch).map_err(|error| self.generic(error))?;
+        log::info!(
+            "domain={} the cluster stops it here: a migration from {source} that is still on its way is refused",
+            self.domain
+        );
+        self.here.store.refuse(&self.domain, *epoch).map_err(|error| self.generic(error))?;
         Ok(true)
     }
 
     fn unaccounted(&self, transfer: &Transfer, why: &str) -> Failure {
         self.generic(format!(
-            "it was sent to {} and may run there, but that cannot be told: {why}; nothing was changed",
+            "it was sent to {} and may run there, which could not be found out: {why}; nothing was changed",
             transfer.target
         ))
     }

@@ -2,37 +2,16 @@
 //! migrate a domain with any, and those that its configuration names are attached where it runs then, also where that is
 //! here again.
 
-use std::time::Duration;
-
-use super::obstacle::Obstacle;
-use super::{Agent, LIST_LIMIT, TRY_AGAIN};
+use super::context::{Agent, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock};
-use crate::domain::{DomainName, PciAddress};
-use crate::host::Root;
+use crate::domain::PciAddress;
+use crate::node::devices::{assignable, attach};
+use crate::obstacle::Obstacle;
 use crate::ocf::exit_code::Failure;
-use crate::preflight::ask::this_host;
+use crate::peer::preflight::this_host;
 use crate::preflight::judge::guest;
 use crate::preflight::{Hinders, Report};
-use crate::toolstack::Toolstack;
-
-/// Limit of attaching or detaching one: the guest has a say in it.
-const DEVICE_LIMIT: Duration = Duration::from_secs(20);
-/// Where the kernel shows the devices that may be given to domains (`xen-pciback`).
-const ASSIGNABLE: &str = "/sys/bus/pci/drivers/pciback";
-
-/// What of `devices` this node cannot give to a domain. Starts no process.
-///
-/// # Errors
-/// The first of them, and what to do.
-pub(crate) fn assignable(root: &Root, devices: &[PciAddress]) -> Result<(), String> {
-    let there = |device: &PciAddress| root.join(ASSIGNABLE).join(device.as_str()).exists();
-    match devices.iter().find(|device| !there(device)) {
-        Some(device) => {
-            Err(format!("{device} cannot be given to a domain on that node: xl pci-assignable-add {device}"))
-        }
-        None => Ok(()),
-    }
-}
+use crate::toolstack::LIST_LIMIT;
 
 impl Agent {
     /// Looked at before a toolstack moves it by itself, which would find out late.
@@ -106,57 +85,5 @@ impl Agent {
             }
         });
         attached.ok_or_else(|| self.generic(format!("it runs here without a device of its own: {obstacle}")))
-    }
-}
-
-/// Gives `domain` those of `devices` that it has not.
-///
-/// # Errors
-/// The first one that it did not get.
-pub(crate) fn attach(
-    toolstack: &dyn Toolstack,
-    domain: &DomainName,
-    devices: &[PciAddress],
-) -> Result<(), String> {
-    let has = toolstack.devices(domain, LIST_LIMIT).map_err(|error| error.to_string())?;
-    for device in devices.iter().filter(|device| !has.contains(device)) {
-        log::info!("domain={domain} attaching {device}");
-        toolstack.attach(domain, device, DEVICE_LIMIT).map_err(|error| error.to_string())?;
-    }
-    Ok(())
-}
-
-/// Takes all `devices` from `domain`; if that fails, it has them all again.
-///
-/// # Errors
-/// The first one that it kept.
-pub(crate) fn detach(
-    toolstack: &dyn Toolstack,
-    domain: &DomainName,
-    devices: &[PciAddress],
-) -> Result<(), String> {
-    let detach_all = || {
-        for device in devices {
-            log::info!("domain={domain} detaching {device}");
-            toolstack.detach(domain, device, DEVICE_LIMIT).map_err(|error| error.to_string())?;
-        }
-        match toolstack.devices(domain, LIST_LIMIT).map_err(|error| error.to_string())?.first() {
-            Some(kept) => Err(format!("it was told to give up {kept} and still has it")),
-            None => Ok(()),
-        }
-    };
-    if devices.is_empty() {
-        return Ok(());
-    }
-    detach_all().inspect_err(|_| give_again(toolstack, domain, devices))
-}
-
-/// It did not move after all.
-pub(crate) fn give_again(toolstack: &dyn Toolstack, domain: &DomainName, devices: &[PciAddress]) {
-    if devices.is_empty() {
-        return;
-    }
-    if let Err(why) = attach(toolstack, domain, devices) {
-        log::error!("domain={domain} it runs on without a device of its own: {why}");
     }
 }

@@ -3,9 +3,9 @@
 //! What it cannot do is refused before anything is begun, by the parameter's name. A monitor still looks, and a stop still ends what
 //! is here: neither may depend on how a resource is set up.
 
-use super::Agent;
+use super::context::Agent;
 use crate::ocf::exit_code::{ExitCode, Failure};
-use crate::ocf::parameters::Parameters;
+use crate::parameters::Parameters;
 use crate::toolstack::Kind;
 
 /// Whether the host's toolstack is the one that the parameter `toolstack` says, if it says any.

@@ -3,19 +3,20 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::obstacle::Obstacle;
-use super::{Agent, LOOK_AGAIN};
-use crate::clock::{Clock, SystemClock};
+use super::context::Agent;
+use crate::clock::{Clock, LOOK_AGAIN, SystemClock, UnixTime};
 use crate::cluster::{ClusterError, Destination, Loss, Plan};
 use crate::domain::Presence;
-use crate::handoff::Phase;
+use crate::handoff::{Phase, TargetPhase};
 use crate::host::NodeName;
-use crate::ocf::parameters::HandoffMode;
+use crate::obstacle::Obstacle;
+use crate::parameters::HandoffMode;
 use crate::preflight::{Check, Hinders, Report};
 use crate::toolstack::Kind;
-use crate::transport::ssh;
+use crate::wire::ssh;
 
-/// Limit of the question to the scheduler: it takes tens of milliseconds, a few seconds on a host under load.
+/// Limit of the question to the scheduler: it takes tens of milliseconds, a few seconds on a host under load, and has taken more than
+/// half a minute on an emulated one (seen on real Xen).
 const PLAN_LIMIT: Duration = Duration::from_secs(30);
 /// For how long it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -37,8 +38,10 @@ pub enum Refusal {
     Unwell(String),
     /// It has devices of this host that cannot be detached before it moves.
     Devices(String),
-    /// There is no key for the transport.
-    NoKey(String),
+    /// The clock of this host is years behind: what it would date could not be compared with what others date.
+    Clock(UnixTime),
+    /// There is no key for the transport on this node.
+    NoKey(NodeName),
     /// What the cluster plans could not be found out.
     PlanUnknown(String),
     /// The cluster will not start it elsewhere.
@@ -67,7 +70,8 @@ impl fmt::Display for Refusal {
             Self::Renamed => f.write_str("its configuration has another name by now"),
             Self::Unwell(how) => write!(f, "the domain is {how}"),
             Self::Devices(why) => f.write_str(why),
-            Self::NoKey(path) => write!(f, "no key {path}: run xen-handoff keys"),
+            Self::Clock(now) => write!(f, "the clock of this host says {}", now.minute()),
+            Self::NoKey(node) => write!(f, "no key on {node}: {}", ssh::NO_KEY),
             Self::PlanUnknown(why) => write!(f, "what the cluster plans could not be found out: {why}"),
             Self::NotElsewhere(Destination::Nowhere) => {
                 f.write_str("the cluster will not start it on another node")
@@ -111,16 +115,25 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
     if !matches!(presence, Presence::Running(_)) {
         return Err(Refusal::Unwell(presence.to_string()));
     }
-    let key = agent.root().key_folder().join(ssh::KEY);
-    if !key.is_file() {
-        return Err(Refusal::NoKey(key.display().to_string()));
+    let now = UnixTime::now();
+    if !now.is_possible() {
+        return Err(Refusal::Clock(now));
+    }
+    if !ssh::has_key(agent.root()) {
+        return Err(Refusal::NoKey(agent.node.clone()));
     }
     Ok(())
 }
 
 /// How long the scheduler may take for one answer.
 pub(super) fn limit(agent: &Agent) -> Duration {
-    (agent.deadline.left() / 3).min(PLAN_LIMIT)
+    limit_of(agent.deadline.left())
+}
+
+/// A third of what is left, which is not more than [`PLAN_LIMIT`] unless the action has very much time: a scheduler that is late on a host
+/// under load is worth waiting for, since without its answer the guest is ended.
+fn limit_of(left: Duration) -> Duration {
+    (left / 3).min(PLAN_LIMIT.max(left / 8))
 }
 
 /// What the cluster's scheduler says. It is asked again for a little while, of a newer state of the cluster each time: just
@@ -149,7 +162,7 @@ pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Ref
 fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
     // It came by a transfer that no action has confirmed: what failed is the action that was killed while it was on its way,
     // a failed move and no failed guest; and a start that follows on this very node finds it as it left it.
-    let never_confirmed = matches!(phase, Phase::Arrived { .. });
+    let never_confirmed = matches!(phase, Phase::Target(TargetPhase::Arrived { .. }));
     let target = match &plan.destination {
         Destination::Node(node) if node != here || never_confirmed => node.clone(),
         other => return Err(Refusal::NotElsewhere(other.clone())),
@@ -187,6 +200,13 @@ mod tests {
     }
 
     #[test]
+    fn p7_an_action_that_has_much_time_waits_longer_for_the_scheduler() {
+        for (left, limit) in [(60, 20), (180, 30), (240, 30), (1200, 150)] {
+            assert_eq!(limit_of(Duration::from_secs(left)), Duration::from_secs(limit), "of {left} s");
+        }
+    }
+
+    #[test]
     fn p7_only_what_could_boot_there_and_not_move_ends_the_guest() {
         let check = |result, hinders| Check {
             check: "memory",
@@ -210,7 +230,7 @@ mod tests {
     }
 
     fn plan_to(destination: Destination) -> Plan {
-        Plan { destination, losing: vec![], failed: None, survivors: vec![] }
+        Plan { destination, losing: vec![], failed: None, survivors: vec![], start_takes: None }
     }
 
     #[test]
@@ -242,7 +262,7 @@ mod tests {
             ..plan_to(Destination::Node(node("n3")))
         };
         let transfer = Transfer { epoch: Epoch(1), source: node("n2"), target: node("n1") };
-        let arrived = Phase::Arrived { transfer };
+        let arrived = Phase::Target(TargetPhase::Arrived { transfer });
         assert_eq!(judge(failed.clone(), &node("n1"), &arrived).unwrap().0, node("n3"));
         let losing = Plan {
             losing: vec![Loss { resource: "fs".to_owned(), what: "stop".to_owned() }],

@@ -6,10 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::obstacle::Obstacle;
-use super::{Agent, LOOK_AGAIN};
-use crate::clock::{Clock, Deadline, SystemClock};
+use super::context::Agent;
+use crate::at_once::at_once;
+use crate::clock::{Clock, Deadline, LOOK_AGAIN, SystemClock};
 use crate::command::{self, Tool};
+use crate::obstacle::Obstacle;
 use crate::ocf::exit_code::Failure;
 
 /// Time that is left to say why, when a script has hung.
@@ -44,18 +45,16 @@ impl Agent {
 
 /// Runs them all at once. Gives what is wrong, in their order.
 fn run_all(scripts: &[PathBuf], deadline: Deadline) -> Vec<String> {
-    std::thread::scope(|scope| {
-        let running: Vec<_> =
-            scripts.iter().map(|script| scope.spawn(move || run(script, deadline.left()))).collect();
-        running
-            .into_iter()
-            .map(|script| script.join().unwrap_or_else(|_| Err("the thread that runs it failed".to_owned())))
-            .zip(scripts)
-            .filter_map(|(result, script)| {
-                result.err().map(|why| format!("monitor script {} fails: {why}", script.display()))
-            })
-            .collect()
-    })
+    let results = at_once(scripts, |script| run(script, deadline.left()));
+    let results = results.into_iter().map(|result| {
+        result.unwrap_or_else(|| Err("running it was broken off by an error of this program".to_owned()))
+    });
+    results
+        .zip(scripts)
+        .filter_map(|(result, script)| {
+            result.err().map(|why| format!("monitor script {} fails: {why}", script.display()))
+        })
+        .collect()
 }
 
 fn run(script: &Path, limit: Duration) -> Result<(), String> {

@@ -14,105 +14,37 @@
 //! | is on offer by another node, and this is a start | the same: it is fetched |
 //! | anything else | the new name is spoken of; a start asks all others about the old one too ([`Agent::former_elsewhere`]), and keeps the new one only then |
 //!
-//! **What is kept is checked.** It has a checksum, and says nothing if that does not fit, or if its domain is not that of its configuration.
+//! **What is kept is checked.** It says nothing if it does not fit its checksum ([`crate::small_file`]), or if its domain is not that of its
+//! configuration.
 //!
 //! **No name at all.** An exit code is an answer about a domain, and without a name there is none: a probe says 5 and a stop fails, with what
 //! to do, unless another node knows the name, or it is seen that no domain is here that could be the one ([`nobody`]). A stop that fails may
 //! have the node fenced; so all of that is tried before.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use sha2::{Digest, Sha256};
-
-use super::{Action, Agent, LIST_LIMIT};
+use super::action::Action;
+use super::context::Agent;
 use crate::cluster::{ClusterView, Peer};
-use crate::domain::{DomainConfig, DomainName, INCOMING, MIGRATED_AWAY, Presence};
-use crate::handoff::Phase;
-use crate::handoff::evidence::{Inquiry, LedgerSays, NobodyElse};
-use crate::handoff::ledger::NoAnswer;
-use crate::handoff::record::Store;
+use crate::domain::{DomainName, INCOMING, MIGRATED_AWAY, Presence};
+use crate::handoff::evidence::{Inquiry, NobodyElse};
+use crate::handoff::ledger::{LedgerSays, NoAnswer};
+use crate::handoff::{Phase, SourcePhase};
 use crate::host::Root;
+use crate::node::identity::{Identity, Seen, all_kept, keep, kept_at, read};
+use crate::node::record::Store;
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure};
-use crate::ocf::parameters::Parameters;
-use crate::small_file;
-use crate::toolstack::{Toolstack, ToolstackError};
-
-const ENDING: &str = ".identity";
-
-/// What is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
-    domain: DomainName,
-    /// `None` where the parameter `name` decided.
-    file: Option<Seen>,
-    /// What was in the file; none in what an older version has kept.
-    #[serde(default)]
-    config: Option<DomainConfig>,
-    /// Of all the others; none in what an older version has kept.
-    #[serde(default)]
-    check: Option<String>,
-}
-
-impl Identity {
-    fn new(domain: DomainName, file: Option<Seen>, config: Option<DomainConfig>) -> Self {
-        let mut identity = Self { domain, file, config, check: None };
-        identity.check = identity.sum();
-        identity
-    }
-
-    /// What [`Self::check`] is to be.
-    fn sum(&self) -> Option<String> {
-        let text = serde_json::to_vec(&(&self.domain, &self.file, &self.config)).ok()?;
-        Some(Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    fn contradiction(&self) -> Option<&'static str> {
-        if self.check.is_some() && self.check != self.sum() {
-            return Some("it does not fit its checksum");
-        }
-        let differs =
-            self.file.is_some() && self.config.as_ref().is_some_and(|config| config.name != self.domain);
-        differs.then_some("its domain is not that of its configuration")
-    }
-}
-
-/// A file as it was when it was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
-    path: PathBuf,
-    size: u64,
-    modified: (i64, i64),
-    inode: u64,
-}
-
-impl Seen {
-    fn look(path: &Path) -> Option<Self> {
-        let meta = std::fs::metadata(path).ok()?;
-        Some(Self {
-            path: path.to_owned(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            inode: meta.ino(),
-        })
-    }
-}
-
-fn kept_at(root: &Root, resource: &str) -> PathBuf {
-    // A resource id has no slash (it is an XML id); one that has would be somebody's mistake.
-    root.state_folder().join(format!("{}{ENDING}", resource.replace('/', "_")))
-}
+use crate::parameters::Parameters;
+use crate::toolstack::{LIST_LIMIT, Toolstack, ToolstackError};
 
 /// Which domain, and what has to be known of its name.
 #[derive(Debug)]
 pub(super) struct Named {
     /// The domain that is spoken of.
     pub(super) domain: DomainName,
-    /// Names that the resource's domain may have been given before, here or on another node.
+    /// Names that the resource's domain may have been given here or on another node.
     pub(super) former: Vec<DomainName>,
     /// Whether the configuration has another name by now.
     pub(super) is_renamed: bool,
@@ -130,6 +62,7 @@ impl Named {
 /// Who asks for the name of a resource's domain.
 pub(super) struct Asker<'a> {
     pub(super) environment: &'a Environment,
+    pub(super) store: &'a Store,
     pub(super) resource: &'a str,
     pub(super) parameters: &'a Parameters,
     pub(super) toolstack: &'a dyn Toolstack,
@@ -233,7 +166,7 @@ impl Asker<'_> {
         let starts = self.action == Action::Start;
         if let Some((name, how)) = still.or_else(|| if starts { offered() } else { None }) {
             log::warn!(
-                "resource={} its domain is called {} by now, and {name} is {how}: that one is spoken of until it is gone",
+                "resource={} its domain is called {} by now, and {name} is {how}: every action means that one until it is gone",
                 self.resource,
                 identity.domain
             );
@@ -257,14 +190,16 @@ impl Asker<'_> {
             Presence::Absent => {}
             other => return Some(format!("{other} here")),
         }
-        match Store::new(self.environment.root.state_folder()).load(name) {
-            Ok(record) if matches!(record.state, Phase::Idle | Phase::Left { .. }) => None,
+        match self.store.load(name) {
+            Ok(record) if matches!(record.state, Phase::Idle | Phase::Source(SourcePhase::Left { .. })) => {
+                None
+            }
             Ok(record) => Some(record.state.to_string()),
             Err(error) => Some(format!("not accounted for: {error}")),
         }
     }
 
-    /// What other nodes, and this one before, have said that the domain is called.
+    /// What other nodes and this one have said that the domain is called.
     fn names_elsewhere(&self) -> Vec<DomainName> {
         if !self.environment.is_called_by_a_cluster() {
             return Vec::new();
@@ -340,57 +275,6 @@ fn nobody(root: &Root, resource: &str, toolstack: &dyn Toolstack) -> Result<Stri
     }
 }
 
-/// Whether a domain is here whose configuration file is called `domain` by now: it is the same guest under its name of before.
-pub(crate) fn under_another_name(
-    root: &Root,
-    toolstack: &dyn Toolstack,
-    domain: &DomainName,
-) -> Option<DomainName> {
-    all_kept(root).into_iter().map(|(_, kept)| kept).find_map(|kept| {
-        let seen = kept
-            .file
-            .as_ref()
-            .filter(|seen| kept.domain != *domain && Seen::look(&seen.path).as_ref() != Some(*seen))?;
-        let now = toolstack.read_config(&seen.path, LIST_LIMIT).ok()?;
-        let is_it = now.name == *domain && toolstack.listed(&kept.domain, LIST_LIMIT) != Presence::Absent;
-        is_it.then_some(kept.domain)
-    })
-}
-
-/// Every identity that is kept and can be believed, with its file.
-fn all_kept(root: &Root) -> Vec<(PathBuf, Identity)> {
-    let files = std::fs::read_dir(root.state_folder()).into_iter().flatten().flatten();
-    let paths = files.map(|file| file.path()).filter(|path| path.to_string_lossy().ends_with(ENDING));
-    paths.filter_map(|path| read(&path).map(|kept| (path, kept))).collect()
-}
-
-/// The name that was kept, if any: of before, where the parameter `name` cannot be one now.
-pub(super) fn before(root: &Root, resource: &str) -> Option<DomainName> {
-    read(&kept_at(root, resource)).map(|kept| kept.domain)
-}
-
-/// What is kept there; nothing, with a word in the log, if that cannot be believed.
-fn read(path: &Path) -> Option<Identity> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            log::warn!("{} is not believed: {error}", path.display());
-            return None;
-        }
-    };
-    let kept: Result<Identity, _> = serde_json::from_str(&text);
-    let why = match &kept {
-        Ok(kept) => kept.contradiction().map(str::to_owned),
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(why) = why {
-        log::warn!("{} is not believed: {why}", path.display());
-        return None;
-    }
-    kept.ok()
-}
-
 impl Agent {
     /// Why a copy under a name of before cannot be ruled out on the other nodes; `None` where it can.
     pub(super) fn former_elsewhere(&self, known: &[Peer], patience: Duration) -> Option<String> {
@@ -402,8 +286,8 @@ impl Agent {
                 }
                 other => other,
             };
-            let left = match self.store.load(name).map(|record| record.state) {
-                Ok(Phase::Left { transfer }) => Some(transfer.target),
+            let left = match self.here.store.load(name).map(|record| record.state) {
+                Ok(Phase::Source(SourcePhase::Left { transfer })) => Some(transfer.target),
                 Ok(_) => None,
                 Err(error) => return Some(error.to_string()),
             };
@@ -435,74 +319,5 @@ impl Agent {
             Ok(config) => Err(format!("its configuration names {} by now", config.name)),
             Err(error) => Err(error.to_string()),
         }
-    }
-}
-
-/// What the configuration file of `resource` says: as it is kept, or, where the parameter `name` made it needless to read the
-/// file, read now. `None` if that is not known.
-pub(super) fn config(
-    root: &Root,
-    resource: &str,
-    parameters: &Parameters,
-    toolstack: &dyn Toolstack,
-) -> Option<DomainConfig> {
-    let file = parameters.xmfile.as_deref().filter(|_| toolstack.kind().has_files())?;
-    let kept = read(&kept_at(root, resource)).filter(|kept| kept.file == Seen::look(file));
-    kept.and_then(|kept| kept.config)
-        .or_else(|| toolstack.read_config(file, LIST_LIMIT).inspect_err(|error| log::info!("{error}")).ok())
-}
-
-fn keep(path: &Path, kept: Option<&Identity>, now: Identity) {
-    if kept == Some(&now) {
-        return;
-    }
-    let write = || small_file::replace(path, &serde_json::to_vec(&now)?);
-    // Without it the next action reads the file again.
-    if let Err(error) = write() {
-        log::warn!("cannot keep {}: {error}", path.display());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kept(domain: &str) -> Identity {
-        let config = serde_json::json!({
-            "name": domain, "guest": "pvh", "memory_mib": 16, "processors": 1, "disks": [], "disks_by_script": [],
-            "bridges": [], "passthrough": [], "may_not_migrate": false
-        });
-        let seen = Seen { path: "/etc/xen/x0.cfg".into(), size: 40, modified: (1, 2), inode: 3 };
-        Identity::new(DomainName::new(domain).unwrap(), Some(seen), serde_json::from_value(config).unwrap())
-    }
-
-    #[test]
-    fn one_turned_bit_of_what_is_kept_makes_it_say_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x0.identity");
-        keep(&path, None, kept("x0"));
-        assert_eq!(read(&path), Some(kept("x0")));
-        let text = std::fs::read(&path).unwrap();
-        for at in 0..text.len() {
-            for bit in 0..8 {
-                let mut turned = text.clone();
-                turned[at] ^= 1 << bit;
-                std::fs::write(&path, &turned).unwrap();
-                let believed = read(&path);
-                assert!(
-                    believed.as_ref().is_none_or(|kept| kept.domain.as_str() == "x0"),
-                    "bit {bit} of byte {at}: {believed:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn what_an_older_version_has_kept_is_believed_where_it_does_not_contradict_itself() {
-        let mut old = kept("x0");
-        old.check = None;
-        assert_eq!(old.contradiction(), None);
-        old.domain = DomainName::new("p0").unwrap();
-        assert!(old.contradiction().is_some());
     }
 }

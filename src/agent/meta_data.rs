@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::ocf::exit_code::ExitCode;
-use crate::ocf::metadata;
+use crate::parameters::metadata;
 
 /// How the agent is called.
 pub(super) const USAGE: &str = "usage: Xen {start|stop|monitor|status|migrate_to|migrate_from|reload-agent|validate-all|meta-data|usage}";

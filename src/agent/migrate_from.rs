@@ -1,7 +1,7 @@
 //! `migrate_from`: says that the domain, pushed from elsewhere, has arrived.
 
-use super::{Agent, LOOK_AGAIN};
-use crate::clock::{Clock, Deadline, SystemClock};
+use super::context::Agent;
+use crate::clock::{Clock, Deadline, LOOK_AGAIN, SystemClock};
 use crate::domain::Presence;
 use crate::handoff::{Effect, Event};
 use crate::ocf::exit_code::{ExitCode, Failure};
@@ -46,6 +46,6 @@ impl Agent {
             self.wait_until_healthy()?;
             return Ok(ExitCode::Success);
         }
-        Err(self.generic("it runs here, but the record does not allow to report it"))
+        Err(self.generic("it runs here, but its phase does not allow to report that: see xen-handoff status"))
     }
 }

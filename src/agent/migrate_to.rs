@@ -1,15 +1,16 @@
 //! `migrate_to`: the cluster's own migration, pushed from here through the same transport as a claim; or the toolstack's own, where
-//! it moves domains by itself ([`super::carry`]).
+//! it moves domains by itself ([`crate::worker::carry`]).
 
 use std::collections::BTreeSet;
 
-use super::{Agent, Outcome};
+use super::context::Agent;
 use crate::clock::UnixTime;
 use crate::domain::Presence;
 use crate::handoff::ledger::Entry;
 use crate::handoff::{Epoch, Push, Transfer};
 use crate::host::NodeName;
 use crate::ocf::exit_code::{ExitCode, Failure};
+use crate::worker::Outcome;
 
 impl Agent {
     /// Sends the domain to the node that the cluster names.
@@ -41,8 +42,12 @@ impl Agent {
             .transport
             .address(&target)
             .map_err(|error| self.generic(format!("{error}; it still runs here")))?;
-        let transfer = Transfer { epoch: Epoch::begin(), source: self.node.clone(), target: target.clone() };
         let begun_at = UnixTime::now();
+        if !begun_at.is_possible() {
+            let now = begun_at.minute();
+            return Err(self.generic(format!("the clock of this host says {now}; it still runs here")));
+        }
+        let transfer = Transfer { epoch: Epoch::begin(), source: self.node.clone(), target: target.clone() };
         let push = Push { domain: self.domain.clone(), transfer: transfer.clone(), made_at: begun_at };
         self.announce(push).map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         log::info!("domain={} node={} migrating to {target}", self.domain, self.node);
@@ -66,7 +71,9 @@ impl Agent {
 
     /// Writes to where the survivors can read it that from now on a copy may be on either end.
     fn announce(&self, push: Push) -> Result<(), String> {
-        let unknown = |error: &dyn std::fmt::Display| format!("the other nodes cannot be told: {error}");
+        let unknown = |error: &dyn std::fmt::Display| {
+            format!("could not find out which other nodes there are: {error}")
+        };
         let target = push.transfer.target.clone();
         let peers = self.cluster.peers(&self.node, &self.resource).map_err(|error| unknown(&error))?;
         let online = peers.into_iter().filter(|peer| peer.online).map(|peer| peer.node);

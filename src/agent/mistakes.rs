@@ -5,11 +5,12 @@
 //! and by `validate-all`; every other action works with the safe default. A guest that runs already, here or on offer, is no less
 //! healthy for a mistyped word.
 
-use super::{Action, Agent};
+use super::action::Action;
+use super::context::Agent;
 use crate::domain::Presence;
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure};
-use crate::ocf::parameters::{BadParameter, PARAMETERS, Parameters};
+use crate::parameters::{BadParameter, PARAMETERS, Parameters};
 use crate::toolstack::bare::{NoHypervisor, without_hypervisor};
 use crate::toolstack::{Kind, kind_of};
 

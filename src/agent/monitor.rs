@@ -15,7 +15,9 @@
 //! | absent, and xl's daemon for it lives, or xend's mark of a restart is there | | look again: a reboot |
 //! | being created, rebooting, being destroyed | | look again |
 //! | rebooting, and no daemon of xl's to do it | | error |
+//! | absent, and xl's daemon for it waits for a domain that has another name | | runs, degraded: somebody has renamed it |
 //! | absent | | not running |
+//! | xl did not answer, and it is certain that none is here | | not running; to a probe: not installed here |
 //! | xl did not answer | | error; to a probe, where another node says that it runs there: not installed here |
 //!
 //! A transfer that broke off here is settled first, as by a start or stop.
@@ -26,12 +28,14 @@
 
 use std::time::Duration;
 
-use super::{Agent, LIST_LIMIT, LOOK_AGAIN};
-use crate::clock::{Clock, SystemClock};
+use super::context::Agent;
+use crate::clock::{Clock, LOOK_AGAIN, SystemClock};
 use crate::domain::Presence;
-use crate::handoff::Phase;
 use crate::handoff::evidence::PeerSays;
+use crate::handoff::{Phase, TargetPhase};
+use crate::obstacle::Obstacle;
 use crate::ocf::exit_code::{ExitCode, Failure};
+use crate::toolstack::LIST_LIMIT;
 use crate::transfer::settle;
 
 /// How long settling may take before it is judged how it stands.
@@ -65,11 +69,10 @@ impl Agent {
     /// `Generic` whenever it neither runs in good health nor is cleanly stopped; `Degraded` for a paused domain, and for one that runs with
     /// a parameter that cannot be used.
     pub(super) fn monitor(&self) -> Result<ExitCode, Failure> {
-        let mut last = String::new();
-        let verdict = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.look() {
+        let (mut last, mut unsettled) = (Obstacle::default(), Obstacle::default());
+        let verdict = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.look(&mut unsettled) {
             Ok(Verdict::LookAgain(what)) => {
-                log::info!("domain={} {what}; looking again", self.domain);
-                last = what;
+                last.is(what, |what| log::info!("domain={} {what}; looking again", self.domain));
                 None
             }
             other => Some(other),
@@ -112,23 +115,41 @@ impl Agent {
         }
     }
 
-    fn look(&self) -> Result<Verdict, Failure> {
+    fn look(&self, unsettled: &mut Obstacle) -> Result<Verdict, Failure> {
         let mut phase = self.phase()?;
-        if phase.is_in_transfer() && !self.store.is_transferring(&self.domain) {
+        if phase.is_in_transfer() && !self.here.store.is_transferring(&self.domain) {
             // What a killed process left is put right first; what cannot be is judged as it stands.
             let limit = self.deadline.within(SETTLE_LIMIT);
-            if let Err(error) = settle::if_broken(self.root(), &self.store, &self.domain, limit) {
-                log::warn!("domain={} {error:#}", self.domain);
+            if let Err(error) = settle::if_broken(&self.here, &self.domain, limit) {
+                unsettled.is(format!("{error:#}"), |why| log::warn!("domain={} {why}", self.domain));
             }
             phase = self.phase()?;
         }
-        let presence = self.presence();
+        let seen = self.presence();
+        let presence = self.or_certainly_none(seen.clone());
+        if presence == Presence::Absent
+            && !phase.is_offered_away()
+            && let Some(name) = self.renamed()
+        {
+            return Ok(Verdict::Degraded(format!(
+                "somebody has renamed it to {name}: xl rename {name} {}",
+                self.domain
+            )));
+        }
         // Also one that somebody has begun by hand, where the toolstack can say so.
         let in_transfer = || {
-            self.store.is_transferring(&self.domain)
+            self.here.store.is_transferring(&self.domain)
                 || self.toolstack.is_moving(&self.domain, LIST_LIMIT).unwrap_or(false)
         };
-        Ok(judge(&presence, &phase, in_transfer, || self.toolstack.is_attended(&self.domain)))
+        let verdict = judge(&presence, &phase, in_transfer, || self.toolstack.is_attended(&self.domain));
+        match seen {
+            // None is here, and none could be started here.
+            Presence::Unknown(why) if self.environment.is_probe() && verdict == Verdict::NotRunning => {
+                let what = format!("{why}; none is here, and nothing is started here before a refresh");
+                Err(self.failure(ExitCode::NotInstalled, what))
+            }
+            _ => Ok(verdict),
+        }
     }
 }
 
@@ -169,10 +190,12 @@ pub fn judge(
             "it is {presence}, and no transfer is under way: a stop or start settles it, and so does xen-handoff recover"
         )),
         // It was given to this node, and whoever finishes it lets it run.
-        Presence::Incoming(_) if matches!(phase, Phase::Arriving { .. }) => Verdict::Failed(format!(
-            "it is {presence}, was given to this node, and does not run yet: a stop or start settles it, and so does \
+        Presence::Incoming(_) if matches!(phase, Phase::Target(TargetPhase::Arriving { .. })) => {
+            Verdict::Failed(format!(
+                "it is {presence}, was given to this node, and does not run yet: a stop or start settles it, and so does \
              xen-handoff recover"
-        )),
+            ))
+        }
         Presence::Incoming(_) | Presence::Absent if !attended() => Verdict::NotRunning,
         Presence::Incoming(_) => Verdict::LookAgain(format!("it is {presence}, and xl receives it")),
         Presence::Absent => Verdict::LookAgain(RESTARTS.to_owned()),
@@ -194,6 +217,7 @@ mod tests {
     use super::*;
     use crate::clock::UnixTime;
     use crate::domain::{DomainId, DomainName};
+    use crate::handoff::SourcePhase;
     use crate::handoff::{Epoch, Offer, Transfer};
     use crate::host::NodeName;
 
@@ -249,21 +273,25 @@ mod tests {
 
     #[test]
     fn what_is_offered_reads_as_stopped_although_it_runs() {
-        let settling = Phase::Settling { transfer: transfer(), offer: Some(offer()) };
-        for phase in [Phase::Offered { offer: offer() }, Phase::Withdrawing { offer: offer() }, settling] {
+        let settling = Phase::Source(SourcePhase::Settling { transfer: transfer(), offer: Some(offer()) });
+        for phase in [
+            Phase::Source(SourcePhase::Offered { offer: offer() }),
+            Phase::Source(SourcePhase::Withdrawing { offer: offer() }),
+            settling,
+        ] {
             assert_eq!(
                 judge(&Presence::Running(ID), &phase, || true, || true),
                 Verdict::NotRunning,
                 "{phase}"
             );
         }
-        let offering = Phase::Offering { offer: offer() };
+        let offering = Phase::Source(SourcePhase::Offering { offer: offer() });
         assert_eq!(judge(&Presence::Running(ID), &offering, || false, || true), Verdict::Runs);
     }
 
     #[test]
     fn a_frozen_domain_runs_only_while_its_transfer_lives() {
-        let sending = Phase::Sending { transfer: transfer(), offer: None };
+        let sending = Phase::Source(SourcePhase::Sending { transfer: transfer(), offer: None });
         assert_eq!(judge(&Presence::Frozen(ID), &sending, || true, || true), Verdict::Runs);
         assert!(matches!(judge(&Presence::Frozen(ID), &sending, || false, || true), Verdict::Failed(_)));
     }
@@ -271,15 +299,15 @@ mod tests {
     #[test]
     fn a_target_never_says_not_running_while_a_worker_fetches() {
         for phase in [
-            Phase::Claiming { offer: offer() },
-            Phase::Receiving { transfer: transfer() },
-            Phase::Arriving { transfer: transfer() },
+            Phase::Target(TargetPhase::Claiming { offer: offer() }),
+            Phase::Target(TargetPhase::Receiving { transfer: transfer() }),
+            Phase::Target(TargetPhase::Arriving { transfer: transfer() }),
         ] {
             let absent = judge(&Presence::Absent, &phase, || true, || false);
             assert!(matches!(absent, Verdict::LookAgain(_)), "{phase}");
             assert_eq!(judge(&Presence::Absent, &phase, || false, || false), Verdict::NotRunning, "{phase}");
         }
-        let receiving = Phase::Receiving { transfer: transfer() };
+        let receiving = Phase::Target(TargetPhase::Receiving { transfer: transfer() });
         assert!(matches!(
             judge(&Presence::Incoming(ID), &receiving, || true, || true),
             Verdict::LookAgain(_)
@@ -288,10 +316,10 @@ mod tests {
         // Sent by hand: no transfer of ours, and xl receives it.
         let by_hand = judge(&Presence::Incoming(ID), &Phase::Idle, || false, || true);
         assert!(matches!(by_hand, Verdict::LookAgain(_)));
-        let arriving = Phase::Arriving { transfer: transfer() };
+        let arriving = Phase::Target(TargetPhase::Arriving { transfer: transfer() });
         let given = judge(&Presence::Incoming(ID), &arriving, || false, || true);
         assert!(matches!(given, Verdict::Failed(_)), "it will run");
-        let arriving = Phase::Arriving { transfer: transfer() };
+        let arriving = Phase::Target(TargetPhase::Arriving { transfer: transfer() });
         assert!(matches!(judge(&Presence::Incoming(ID), &arriving, || true, || true), Verdict::LookAgain(_)));
     }
 }

@@ -1,8 +1,8 @@
-//! `allow_mem_management`: what the actions have to do with [`crate::memory`].
+//! `allow_mem_management`: what the actions have to do with [`crate::node::memory`].
 
-use super::Agent;
+use super::context::Agent;
 use crate::clock::Deadline;
-use crate::memory::{Memory, Room};
+use crate::node::memory::{Memory, Room};
 use crate::preflight::judge::needed_mib;
 
 impl Agent {
@@ -10,7 +10,7 @@ impl Agent {
         let dom0_keeps_mib = self.parameters.dom0_keeps_mib;
         // Refused where it is to begin; a monitor and a stop go on without.
         let shares = self.parameters.share_memory && self.toolstack.kind().streams();
-        shares.then(|| Memory { root: self.root(), toolstack: self.toolstack.as_ref(), dom0_keeps_mib })
+        shares.then(|| Memory { host: self.here.host(), dom0_keeps_mib })
     }
 
     /// Makes room for the domain here; nothing where it is not asked for, or where nobody knows how much it needs.
@@ -20,11 +20,14 @@ impl Agent {
     pub(super) fn make_room(&self, deadline: Deadline) -> Result<Option<Room>, String> {
         let Some(memory) = self.host_memory() else { return Ok(None) };
         let Some(config) = self.configured().filter(|config| config.memory_mib > 0) else {
-            log::warn!("domain={} no room is made for it: what it needs cannot be told", self.domain);
+            log::warn!(
+                "domain={} no memory is freed for it: how much it needs could not be found out",
+                self.domain
+            );
             return Ok(None);
         };
         let made = memory.make_room(&self.domain, needed_mib(config), deadline, self.deadline);
-        made.map(Some).map_err(|why| format!("there is no room for it: {why}"))
+        made.map(Some).map_err(|why| format!("there is not enough memory for it: {why}"))
     }
 
     /// It runs here: from now on others may take of its memory, and it gets back what was taken while there is room.

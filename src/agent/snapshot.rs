@@ -1,18 +1,19 @@
 //! `snapshot`: a real stop saves the domain's memory, and the next start restores it, if nobody can have run the domain
-//! since. See [`crate::snapshot`] for what binds the two.
+//! since. See [`crate::node::snapshot`] for what binds the two.
 
 use std::time::Duration;
 
-use super::{Agent, LOOK_AGAIN, gates};
-use crate::clock::{Clock, SystemClock};
+use super::context::Agent;
+use super::gates;
+use crate::clock::{Clock, LOOK_AGAIN, SystemClock};
 use crate::cluster::{ClusterError, Destination};
 use crate::domain::Presence;
 use crate::handoff::Epoch;
-use crate::handoff::evidence::Absence;
+use crate::handoff::evidence::{Absence, NoCopyElsewhere, NobodyElse};
 use crate::host::NodeName;
+use crate::node::snapshot::{self, Folder, Heard, Manifest};
 use crate::ocf::exit_code::Failure;
-use crate::snapshot::{self, Folder, Heard, Manifest};
-use crate::transport::message::{Answer, Request};
+use crate::wire::client::Unanswered;
 
 /// What a frozen guest gets to be let go on, after a save that was broken off.
 const RESUME_LIMIT: Duration = Duration::from_secs(10);
@@ -82,10 +83,15 @@ impl Agent {
 
     /// A save that was broken off leaves the guest suspended.
     fn let_go_on(&self) {
-        if let Presence::Frozen(id) = self.presence()
-            && let Err(error) = self.toolstack.resume(id, RESUME_LIMIT)
-        {
-            log::warn!("domain={} it stays frozen: {error}", self.domain);
+        let Presence::Frozen(id) = self.presence() else { return };
+        let alone = self.phase().map_err(|failure| failure.to_string()).and_then(|phase| {
+            NoCopyElsewhere::never_sent(&phase).ok_or_else(|| format!("phase {phase} does not allow it"))
+        });
+        let resumed = alone.and_then(|alone| {
+            self.toolstack.resume(id, &alone, RESUME_LIMIT).map_err(|error| error.to_string())
+        });
+        if let Err(why) = resumed {
+            log::warn!("domain={} it stays frozen: {why}", self.domain);
         }
     }
 
@@ -94,18 +100,12 @@ impl Agent {
         let peers = match self.cluster.peers(&self.node, &self.resource) {
             Ok(peers) => peers,
             Err(ClusterError::NotRunning) if !self.environment.is_called_by_a_cluster() => Vec::new(),
-            Err(error) => return Err(format!("the other nodes cannot be told: {error}")),
+            Err(error) => return Err(format!("could not find out which other nodes there are: {error}")),
         };
         let nodes: Vec<NodeName> = peers.into_iter().map(|peer| peer.node).collect();
-        let request = Request::LastRun { domain: self.domain.clone() };
-        let limit = self.long_enough();
-        let answers =
-            self.transport.ask_all(&nodes, &request, limit).into_iter().map(|answer| match answer {
-                Ok(Answer::LastRun { mark }) => Ok(mark),
-                Ok(Answer::Refused { reason, .. }) => Err(reason),
-                Ok(other) => Err(format!("it answers {other:?}")),
-                Err(error) => Err(error.to_string()),
-            });
+        let (limit, domain) = (self.long_enough(), &self.domain);
+        let answers = self.transport.each(&nodes, limit, |node| node.last_run(domain, limit));
+        let answers = answers.into_iter().map(|answer| answer.map_err(Unanswered::reason));
         let mut marks: Heard = nodes.iter().cloned().zip(answers).collect();
         marks.insert(self.node.clone(), snapshot::mark(self.root(), &self.domain));
         Ok(marks)
@@ -123,7 +123,7 @@ impl Agent {
     ///
     /// # Errors
     /// If neither may be done.
-    pub(super) fn restore(&self) -> Result<bool, Failure> {
+    pub(super) fn restore(&self, nobody: &NobodyElse) -> Result<bool, Failure> {
         let Some(path) = self.parameters.snapshot.as_deref() else {
             self.runs_by_itself();
             return Ok(false);
@@ -149,7 +149,7 @@ impl Agent {
         };
         let state = folder.state(manifest.epoch);
         log::info!("domain={} node={} restoring what {} saved", self.domain, self.node, manifest.saved_by);
-        let restored = self.toolstack.restore(&state, &self.domain, self.deadline.left() * 2 / 3);
+        let restored = self.toolstack.restore(&state, &self.domain, nobody, self.deadline.left() * 2 / 3);
         // Used, or spoilt: never again.
         folder.clear();
         let Err(error) = restored else { return Ok(true) };

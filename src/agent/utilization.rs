@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Agent, LIST_LIMIT};
+use super::context::Agent;
+use crate::foreign::Foreign;
 use crate::small_file;
-use crate::toolstack::Size;
+use crate::toolstack::{LIST_LIMIT, Size};
 
 /// What this node has told last.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,14 +28,13 @@ impl Agent {
         }
         let Size { processors, memory_mib } = match self.toolstack.size(&self.domain, LIST_LIMIT) {
             Ok(size) => size,
-            Err(error) => return log::info!("domain={} its size cannot be told: {error}", self.domain),
+            Err(error) => {
+                return log::info!("domain={} its size could not be found out: {error}", self.domain);
+            }
         };
         let now = Told { cpu: cpu.then_some(processors), hv_memory: hv_memory.then_some(memory_mib) };
         let path = self.told_at();
-        let before: Told = std::fs::read_to_string(&path)
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default();
+        let before: Told = small_file::kept_json(&path).ok().flatten().unwrap_or_default();
         if now == before {
             return;
         }
@@ -47,8 +47,7 @@ impl Agent {
                 );
             }
         }
-        let kept = serde_json::to_vec(&now).map_err(std::io::Error::from);
-        if let Err(error) = kept.and_then(|text| small_file::replace(&path, &text)) {
+        if let Err(error) = small_file::keep_json(&path, &now) {
             log::debug!("{}: {error}", path.display());
         }
     }
@@ -57,3 +56,7 @@ impl Agent {
         self.root().state_folder().join(format!("{}.utilization", self.resource.replace('/', "_")))
     }
 }
+
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] =
+    &[Foreign { name: "NAME.utilization", read: |text| drop(serde_json::from_str::<Told>(text)) }];

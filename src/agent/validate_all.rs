@@ -2,21 +2,22 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
-use super::{LIST_LIMIT, NOTHING_CHANGED, fitness};
+use super::context::NOTHING_CHANGED;
+use super::fitness;
 use crate::clock::Deadline;
-use crate::cluster::{ClusterError, detect};
+use crate::cluster::ClusterError;
+use crate::here::Here;
 use crate::host::NodeName;
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure, OrExit};
-use crate::ocf::parameters::{HandoffMode, Parameters};
+use crate::parameters::{HandoffMode, Parameters};
+use crate::peer::Transport;
+use crate::peer::preflight::{ask, needs, planner, this_host};
 use crate::preflight::Verdict;
-use crate::preflight::ask::{ask, needs, planner, this_host};
-use crate::toolstack::{self, Kind, Toolstack, ToolstackError};
-use crate::transport::Transport;
-use crate::transport::ssh::{self, Ssh};
+use crate::toolstack::{Kind, LIST_LIMIT, ToolstackError};
+use crate::wire::ssh;
 
 /// The level of `OCF_CHECK_LEVEL` from which the other nodes are asked too; `pcs` and `crm_resource --validate=10` set it.
 const ELSEWHERE: u32 = 10;
@@ -27,10 +28,10 @@ const ELSEWHERE_LIMIT: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// `Configured` for a value that is wrong on every node, `NotInstalled` for what this node lacks or cannot use.
-pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
+pub(super) fn validate(environment: &Environment, here: &Here) -> Result<ExitCode, Failure> {
     let parameters =
         Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
-    let toolstack = toolstack::of(&environment.root);
+    let toolstack = here.toolstack().as_ref();
     let kind = toolstack.kind();
     fitness::asserted(kind, &parameters).map_err(|what| Failure::new(ExitCode::NotInstalled, what))?;
     toolstack.installed().or_exit(ExitCode::NotInstalled, "this node has no toolstack")?;
@@ -41,7 +42,7 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
             return Err(Failure::new(ExitCode::Configured, what));
         }
         if environment.check_level >= ELSEWHERE {
-            log::info!("{kind}: what another host lacks is the pool's to say; no other node was checked");
+            log::info!("{kind}: what another host lacks is for the pool to say; no other node was checked");
         }
         return Ok(ExitCode::Success);
     }
@@ -61,18 +62,17 @@ pub(super) fn validate(environment: &Environment) -> Result<ExitCode, Failure> {
     }
     warn_of_no_key(environment, &parameters, kind);
     if environment.check_level >= ELSEWHERE {
-        elsewhere(environment, &parameters, toolstack.as_ref(), file)?;
+        elsewhere(environment, &parameters, here, file)?;
     }
     Ok(ExitCode::Success)
 }
 
 /// The agent works without a key, by ordinary stops: worth a word, and no error.
 fn warn_of_no_key(environment: &Environment, parameters: &Parameters, kind: Kind) {
-    let key = environment.root.key_folder().join(ssh::KEY);
-    if kind.streams() && parameters.handoff == HandoffMode::Auto && !key.is_file() {
+    if kind.streams() && parameters.handoff == HandoffMode::Auto && !ssh::has_key(&environment.root) {
         // crm knows a warning by its first word, pcs shows it.
-        let warning =
-            format!("no key {}: stop cannot hand over before `xen-handoff keys` was run", key.display());
+        let key = environment.root.key_folder().join(ssh::KEY);
+        let warning = format!("no key {}: no stop here can hand over; {}", key.display(), ssh::NO_KEY);
         log::warn!("{warning}");
         // stderr may be closed; the log has it then.
         let _ = writeln!(std::io::stderr(), "WARNING: {warning}");
@@ -86,12 +86,11 @@ fn warn_of_no_key(environment: &Environment, parameters: &Parameters, kind: Kind
 fn elsewhere(
     environment: &Environment,
     parameters: &Parameters,
-    toolstack: &dyn Toolstack,
+    here: &Here,
     file: &Path,
 ) -> Result<(), Failure> {
     let generic = |what: String| Failure::new(ExitCode::Generic, what);
-    let root = &environment.root;
-    let cluster = detect(root);
+    let (root, toolstack, cluster) = (&here.root, here.toolstack().as_ref(), here.cluster());
     let me = environment.on_node.clone().unwrap_or_else(NodeName::of_this_host);
     let peers = match cluster.peers(&me, environment.resource.as_deref().unwrap_or_default()) {
         Ok(peers) => peers,
@@ -99,7 +98,9 @@ fn elsewhere(
             log::info!("no cluster manager runs here: no other node was checked");
             return Ok(());
         }
-        Err(error) => return Err(generic(format!("the other nodes cannot be told: {error}"))),
+        Err(error) => {
+            return Err(generic(format!("could not find out which other nodes there are: {error}")));
+        }
     };
     let file = root.seen_inside(file);
     let name = match (&parameters.name, &file) {
@@ -113,9 +114,9 @@ fn elsewhere(
         }
     };
     let needs = needs(root, toolstack, &name, file.as_ref()).map_err(generic)?;
-    let transport = Ssh::new(root, &parameters.reach, Rc::clone(&cluster));
+    let transport = Transport::of(here, &parameters.reach);
     let back = transport.address(&me).map_err(|error| generic(error.to_string()))?;
-    let here = this_host(toolstack);
+    let this = this_host(toolstack);
     let mut against = Vec::new();
     if toolstack.kind().streams() && parameters.handoff == HandoffMode::Auto {
         let resource = environment.resource.as_deref().unwrap_or_default();
@@ -126,7 +127,7 @@ fn elsewhere(
     }
     for peer in peers.iter().filter(|peer| peer.online) {
         let report =
-            ask(&transport, &peer.node, &back, &needs, here.as_ref(), Deadline::after(ELSEWHERE_LIMIT));
+            ask(&transport, &peer.node, &back, &needs, this.as_ref(), Deadline::after(ELSEWHERE_LIMIT));
         for check in
             report.checks.iter().filter(|check| matches!(check.result, Verdict::Warning | Verdict::Unknown))
         {

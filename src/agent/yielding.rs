@@ -7,27 +7,23 @@
 
 use std::time::Duration;
 
-use super::Agent;
+use super::context::Agent;
 use crate::clock::Deadline;
 use crate::domain::Presence;
 use crate::handoff::evidence::{Doubt, PeerReport, PeerSays};
-use crate::handoff::{Epoch, Offer, Phase, Transfer};
+use crate::handoff::{Epoch, Offer, Phase, SourcePhase, Transfer};
+use crate::parameters::kept::{Kept, TO_BOOT};
 use crate::preflight::facts::{self, Facts, troubles};
 use crate::preflight::judge::judge;
 use crate::preflight::{Hinders, Needs, Report};
 use crate::toolstack::xl::could_not_build;
-use crate::transport::message::{Answer, Request, YIELD};
+use crate::wire::client::Unanswered;
+use crate::wire::message::YIELD;
 
 /// After how many streams that came to nothing the next one is not tried any more.
 const ENOUGH: u32 = 3;
-/// What a guest is taken to need for its end, where no parameter says so.
-const DEFAULT_GRACE: Duration = Duration::from_secs(60);
-/// What is kept for the boot after it.
-const TO_BOOT: Duration = Duration::from_secs(30);
 /// A stream that would have less time than this is not begun.
 const TOO_SHORT: Duration = Duration::from_secs(6);
-/// A start with a shorter limit than this keeps nothing for an end and a boot.
-const TOO_SHORT_FOR_BOTH: Duration = Duration::from_secs(30);
 /// How long the source may take for its answer: it settles first what broke off.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -47,6 +43,8 @@ pub(super) enum Lack {
 pub(super) struct Tries {
     /// Streams that began and moved nothing.
     broken: u32,
+    /// How often in a row its source has refused since it is paused there.
+    paused: u32,
     /// Why it cannot be moved here; the last stream's end, where nothing else is known.
     pub(super) why: Option<String>,
     /// That will not change.
@@ -74,6 +72,17 @@ impl Tries {
         self.could_not_run && !self.lasting
     }
 
+    /// Its source has refused a claim. A guest that somebody has paused since its stop cannot be moved: a pause that lasts is waited for no
+    /// longer than streams that come to nothing.
+    pub(super) fn was_refused(&mut self, presence: &Presence, phase: &Phase) {
+        let is_paused =
+            matches!((presence, phase), (Presence::Paused(_), Phase::Source(SourcePhase::Offered { .. })));
+        self.paused = if is_paused { self.paused + 1 } else { 0 };
+        if self.paused >= ENOUGH {
+            self.will_never("somebody has paused it there, and a paused guest cannot be moved".to_owned());
+        }
+    }
+
     /// Whether an offer is about to end for a boot here.
     pub(super) fn waits_for_an_end(&self) -> bool {
         self.yielded.is_some()
@@ -99,7 +108,7 @@ impl Tries {
             Some(why())
         } else if self.broken >= ENOUGH {
             Some(format!("{} streams of it came to nothing; {}", self.broken, why()))
-        } else if !reserved.is_zero() && left < reserved + TOO_SHORT {
+        } else if !reserved.is_zero() && left < reserved.saturating_add(TOO_SHORT) {
             Some(format!("there is no time for another try; {}", why()))
         } else {
             None
@@ -107,21 +116,10 @@ impl Tries {
     }
 }
 
-/// A third of the action's limit at most, and time to ask for it; nothing where the limit is so short that an end in order and a boot
-/// would not fit into it anyway.
-fn reserved(limit: Duration, grace: Duration, to_ask: Duration) -> Duration {
-    if limit < TOO_SHORT_FOR_BOTH {
-        return Duration::ZERO;
-    }
-    let to_ask = to_ask + Duration::from_secs(1);
-    (grace + TO_BOOT).min(limit / 3).max(to_ask).min(limit / 2)
-}
-
 impl Agent {
     /// What of this action's time is kept for an end in order of the guest and a boot.
     pub(super) fn reserved(&self, tries: &Tries) -> Duration {
-        let grace = self.parameters.shutdown_timeout.unwrap_or(DEFAULT_GRACE);
-        if tries.older { Duration::ZERO } else { reserved(self.timeout, grace, self.last_round()) }
+        if tries.older { Duration::ZERO } else { Kept::by(&self.parameters).of(self.timeout) }
     }
 
     /// With less than this a guest that is ended would not be booted by this action: it is left where it runs. So it always is by a start
@@ -167,11 +165,11 @@ impl Agent {
 
     /// Whether another guest is leaving this host: it is on offer, and its memory will be free.
     pub(super) fn is_about_to_have_room(&self) -> bool {
-        let domains = self.store.domains().unwrap_or_default();
+        let domains = self.here.store.domains().unwrap_or_default();
         domains
             .iter()
             .filter(|other| **other != self.domain)
-            .any(|other| self.store.load(other).is_ok_and(|record| record.state.is_offered_away()))
+            .any(|other| self.here.store.load(other).is_ok_and(|record| record.state.is_offered_away()))
     }
 
     /// Has the source end its offer, if this node could boot the domain then. True if its end has begun.
@@ -190,18 +188,17 @@ impl Agent {
         let mut connection = self.transport.connect(source, deadline).map_err(|error| error.to_string())?;
         if !connection.can(YIELD) {
             tries.older = true;
-            return Err(format!("xen-handoff {} on {source} gives no offer up", connection.peer_version()));
+            return Err(format!(
+                "xen-handoff {} on {source} is too old to end its offer for another node",
+                connection.peer_version()
+            ));
         }
         self.could_boot_without(source)
             .map_err(|doubt| format!("it could not be booted here if {source} ended it: {doubt}"))?;
-        let request = Request::Yield {
-            domain: self.domain.clone(),
-            transfer: Transfer { epoch: offer.epoch, source: source.clone(), target: self.node.clone() },
-            reason: why.to_owned(),
-            limit: self.deadline.less(TO_BOOT.min(self.timeout / 6)).left().as_secs(),
-        };
-        match connection.ask(&request, deadline) {
-            Ok(Answer::Done) => {
+        let transfer = Transfer { epoch: offer.epoch, source: source.clone(), target: self.node.clone() };
+        let limit = self.deadline.less(TO_BOOT.min(self.timeout / 6)).left().as_secs();
+        match connection.give_up(&self.domain, transfer, why, limit, deadline) {
+            Ok(()) => {
                 tries.yielded = Some(offer.epoch);
                 log::warn!(
                     "domain={} node={} it cannot be moved here ({why}): {source} shuts it down, and it is booted here then",
@@ -210,15 +207,14 @@ impl Agent {
                 );
                 Ok(())
             }
-            Ok(Answer::Refused { reason, stands }) => {
-                if let Some((presence, phase)) = stands {
+            Err(Unanswered::Refused { reason, stands }) => {
+                if let Some((presence, phase)) = stands.map(|stands| *stands) {
                     let says = PeerSays::Stands { presence, phase, ended: None };
                     heard.push(PeerReport { node: source.clone(), says, cleared: false });
                 }
                 Err(format!("{source} does not give it up: {reason}"))
             }
-            Ok(other) => Err(format!("{source} answers {other:?}")),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.by(source)),
         }
     }
 
@@ -242,6 +238,9 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::UnixTime;
+    use crate::domain::{DomainId, DomainName};
+    use crate::host::NodeName;
 
     const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -270,13 +269,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_for_an_end_and_a_boot_leaves_most_of_the_time_for_streams() {
-        let kept = |limit, grace, to_ask| reserved(SECONDS(limit), SECONDS(grace), SECONDS(to_ask)).as_secs();
-        assert_eq!(kept(300, 60, 5), 90);
-        assert_eq!(kept(300, 10, 5), 40);
-        assert_eq!(kept(60, 60, 5), 20);
-        assert_eq!(kept(60, 60, 25), 26, "time to ask for it");
-        assert_eq!(kept(30, 60, 25), 15, "never more than half");
-        assert_eq!(kept(29, 60, 5), 0);
+    fn p7_a_guest_that_stays_paused_on_offer_is_not_waited_for() {
+        let paused = Presence::Paused(DomainId(4));
+        let offered = Phase::Source(SourcePhase::Offered {
+            offer: Offer {
+                domain: DomainName::new("x0").unwrap(),
+                source: NodeName::new("n1").unwrap(),
+                epoch: Epoch(7),
+                made_at: UnixTime(1),
+                deadline: UnixTime(2),
+            },
+        });
+        let is_over = |seen: &[(&Presence, &Phase)]| {
+            let mut tries = Tries::default();
+            seen.iter().for_each(|(presence, phase)| tries.was_refused(presence, phase));
+            tries.are_over(SECONDS(200), SECONDS(90)).is_some()
+        };
+        assert!(is_over(&[(&paused, &offered); 3]));
+        assert!(!is_over(&[(&paused, &offered); 2]), "a toolstack pauses it for a moment, too");
+        let runs = Presence::Running(DomainId(4));
+        assert!(!is_over(&[
+            (&paused, &offered),
+            (&paused, &offered),
+            (&runs, &offered),
+            (&paused, &offered)
+        ]));
+        assert!(!is_over(&[(&paused, &Phase::Idle); 3]), "not on offer");
     }
 }

@@ -4,8 +4,8 @@
 use super::blame;
 use super::graph::Graph;
 use super::managed::ManagedDomain;
+use super::view::{Destination, Plan};
 use super::xml::Element;
-use super::{Destination, Plan};
 use crate::host::NodeName;
 
 /// How a domain leaves.
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn plan(to: Destination) -> Plan {
-        Plan { destination: to, losing: vec![], failed: None, survivors: vec![] }
+        Plan { destination: to, losing: vec![], failed: None, survivors: vec![], start_takes: None }
     }
 
     #[test]

@@ -9,17 +9,21 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::daemons::any_process;
+use super::graph::Loss;
+use super::ha_cf::{HA_CF, directives, nodes};
 use super::managed::ManagedDomain;
 use super::peer_files::PeerFiles;
-use super::{ClusterError, ClusterView, Destination, Loss, Peer, Plan};
+use super::view::{ClusterError, ClusterView, Destination, Peer, Plan};
+use crate::address::Reach;
+use crate::at_once::at_once;
 use crate::clock::UnixTime;
 use crate::command::{self, Tool};
+use crate::foreign::Foreign;
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
-use crate::ocf::parameters::Reach;
 use crate::small_file;
 
-pub(super) const HA_CF: &str = "/etc/ha.d/ha.cf";
 const HARESOURCES: &str = "/etc/ha.d/haresources";
 /// Limit of one question. It answers in some hundred milliseconds at most.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -43,7 +47,7 @@ impl Heartbeat {
 
     /// Whether its master process runs on this host. Starts no process.
     pub fn is_running() -> bool {
-        super::any_process(|comm, _| comm == "heartbeat")
+        any_process(|comm, _| comm == "heartbeat")
     }
 
     /// The Heartbeat below `root`; the other nodes are reached like that.
@@ -72,6 +76,23 @@ impl Heartbeat {
     }
 }
 
+impl Heartbeat {
+    /// The same of several nodes, asked at the same time.
+    fn are_alive(
+        &self,
+        nodes: Vec<NodeName>,
+        limit: Duration,
+    ) -> Vec<(NodeName, Result<bool, ClusterError>)> {
+        let failed = || ClusterError::Unreadable {
+            tool: "cl_status",
+            what: "the thread that asks it failed".to_owned(),
+        };
+        let answers = at_once(&nodes, |node| self.is_alive(node, limit)).into_iter();
+        let answers: Vec<_> = answers.map(|answer| answer.unwrap_or_else(|| Err(failed()))).collect();
+        nodes.into_iter().zip(answers).collect()
+    }
+}
+
 impl ClusterView for Heartbeat {
     fn plan_after_stop(
         &self,
@@ -79,17 +100,30 @@ impl ClusterView for Heartbeat {
         node: &NodeName,
         limit: Duration,
     ) -> Result<Plan, ClusterError> {
-        let mut survivors = Vec::new();
-        for peer in nodes(&self.read(HA_CF)?).into_iter().filter(|peer| peer != node) {
-            if self.is_alive(&peer, limit)? {
-                survivors.push(peer);
-            }
-        }
+        let others: Vec<NodeName> =
+            nodes(&self.read(HA_CF)?).into_iter().filter(|peer| peer != node).collect();
+        let alive = self.are_alive(others, limit).into_iter();
+        let alive: Vec<(NodeName, bool)> =
+            alive.map(|(peer, alive)| Ok((peer, alive?))).collect::<Result<_, ClusterError>>()?;
+        let survivors: Vec<NodeName> =
+            alive.into_iter().filter(|(_, alive)| *alive).map(|(peer, _)| peer).collect();
         let before = before_on_its_line(&self.read(HARESOURCES)?, resource);
         let loss = |resource| Loss { resource, what: "before it on its line of haresources".to_owned() };
         let losing = before.into_iter().map(loss).collect();
         let destination = survivors.first().cloned().map_or(Destination::Nowhere, Destination::Node);
-        Ok(Plan { destination, losing, failed: None, survivors })
+        Ok(Plan { destination, losing, failed: None, survivors, start_takes: None })
+    }
+
+    /// Heartbeat plans nothing: where it runs and is not told to go, it takes over what nobody else has.
+    fn plan_as_it_is(&self, _resource: &str, _limit: Duration) -> Result<Destination, ClusterError> {
+        if !Self::is_running() {
+            return Err(ClusterError::NotRunning);
+        }
+        if self.is_leaving() {
+            let what = "it is giving up what it runs here".to_owned();
+            return Err(ClusterError::Unreadable { tool: "heartbeat", what });
+        }
+        Ok(Destination::Node(self.own_name()))
     }
 
     /// Only a fencing speaks for a node that does not answer. That Heartbeat has a fencing device does not: a node that is lost
@@ -97,11 +131,11 @@ impl ClusterView for Heartbeat {
     /// begun to stop anything.
     fn peers(&self, me: &NodeName, _resource: &str) -> Result<Vec<Peer>, ClusterError> {
         let fencings = Fencings::of(&self.root);
-        nodes(&self.read(HA_CF)?)
+        let others = nodes(&self.read(HA_CF)?).into_iter().filter(|node| node != me).collect();
+        self.are_alive(others, LIMIT)
             .into_iter()
-            .filter(|node| node != me)
-            .map(|node| {
-                let online = self.is_alive(&node, LIMIT)?;
+            .map(|(node, online)| {
+                let online = online?;
                 if online && let Err(error) = fencings.forget(&node) {
                     log::warn!("{node} is back, and its fencing is still noted: {error}");
                 }
@@ -109,6 +143,16 @@ impl ClusterView for Heartbeat {
                 Ok(Peer { node, online, fenced_at, cleared: false, lost: false })
             })
             .collect()
+    }
+
+    fn nodes(&self) -> Result<Vec<NodeName>, ClusterError> {
+        Ok(nodes(&self.read(HA_CF)?))
+    }
+
+    /// It plans nothing: who is alive is what it says.
+    fn check_planner(&self, limit: Duration) -> Result<(), ClusterError> {
+        let nodes = nodes(&self.read(HA_CF)?);
+        nodes.iter().try_for_each(|node| self.is_alive(node, limit).map(drop))
     }
 
     fn fence(&self, _node: &NodeName, _limit: Duration) -> Result<(), ClusterError> {
@@ -129,7 +173,7 @@ impl ClusterView for Heartbeat {
 
     /// Whether it is giving up its resources on this host, or has been told to (`heartbeat -k`, as its init script calls it).
     fn is_leaving(&self) -> bool {
-        super::any_process(|comm, command_line| {
+        any_process(|comm, command_line| {
             let told_to = comm == "heartbeat" && command_line.split('\0').any(|word| word == "-k");
             told_to || command_line.contains(LEAVING)
         })
@@ -161,13 +205,13 @@ impl Fencings {
     /// # Errors
     /// What the system says.
     pub fn note(&self, node: &NodeName) -> std::io::Result<()> {
-        small_file::replace(&self.folder.join(node.as_str()), format!("{}\n", UnixTime::now()).as_bytes())
+        small_file::keep(&self.folder.join(node.as_str()), format!("{}\n", UnixTime::now().0).as_bytes())
     }
 
     /// When it was fenced, if it can not have come back since.
     pub fn at(&self, node: &NodeName) -> Option<UnixTime> {
-        let text = std::fs::read_to_string(self.folder.join(node.as_str())).ok()?;
-        text.trim().parse().ok().map(UnixTime)
+        let kept = small_file::kept(&self.folder.join(node.as_str())).ok()??;
+        kept.line().ok()?.parse().ok()
     }
 
     /// It may have come back.
@@ -189,21 +233,6 @@ impl Fencings {
 
 fn gone_is_fine(removed: std::io::Result<()>) -> std::io::Result<()> {
     removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-/// The lines of a file of Heartbeat's without comments, in words.
-fn directives(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines()
-        .map(|line| line.split('#').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>())
-        .filter(|words| !words.is_empty())
-}
-
-/// The nodes that `ha.cf` names.
-pub(super) fn nodes(config: &str) -> Vec<NodeName> {
-    directives(config)
-        .filter(|words| words[0] == "node")
-        .flat_map(|words| words[1..].iter().filter_map(|name| NodeName::new(*name).ok()).collect::<Vec<_>>())
-        .collect()
 }
 
 /// What is started before the domain on its line, and so is stopped after it: it would be taken away under a running guest.
@@ -250,6 +279,12 @@ fn is_harmless(word: &str) -> bool {
     // Another domain of ours is no foundation.
     is_address || HARMLESS.contains(&script) || domain_of(word).is_some()
 }
+
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] = &[
+    Foreign { name: "ha.cf", read: |text| drop(nodes(text)) },
+    Foreign { name: "haresources", read: |text| drop((before_on_its_line(text, "x0"), on_lines(text))) },
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,23 +1,14 @@
 //! The cluster manager, as far as the agent asks it: what it plans, who its members are, and its ledger.
 
-use std::fmt;
-use std::rc::Rc;
-use std::time::Duration;
-
-use crate::clock::UnixTime;
-use crate::command::CommandError;
-use crate::domain::DomainName;
-use crate::handoff::Effect;
-use crate::handoff::ledger::Ledger;
-use crate::host::{NodeName, Root};
-use crate::ocf::parameters::Reach;
-pub use graph::Loss;
-use managed::ManagedDomain;
-
 pub mod adoption;
 mod blame;
+mod daemons;
+mod detect;
 pub mod evacuation;
+#[cfg(test)]
+pub mod fake;
 mod graph;
+mod ha_cf;
 pub mod heartbeat;
 mod history;
 pub mod managed;
@@ -27,182 +18,10 @@ pub mod pacemaker;
 pub mod peer_files;
 mod plan;
 mod scheduler;
+mod view;
 mod xml;
 
-/// Why the cluster manager gave no usable answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// Its tool is missing, hung or failed.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// Its answer cannot be read.
-    #[error("cannot read what {tool} says: {what}")]
-    Unreadable {
-        /// Which tool.
-        tool: &'static str,
-        /// What is wrong.
-        what: String,
-    },
-    /// No cluster manager runs on this node.
-    #[error("no cluster manager runs on this node")]
-    NotRunning,
-}
-
-/// Where the cluster will have the resource once this stop has succeeded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// On this node.
-    Node(NodeName),
-    /// Nowhere: disabled, deleted, no place left, no quorum.
-    Nowhere,
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Node(node) => write!(f, "{node}"),
-            Self::Nowhere => f.write_str("nowhere"),
-        }
-    }
-}
-
-/// What the cluster's own scheduler says about a stop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// Where the resource ends up.
-    pub destination: Destination,
-    /// What the resource depends on and that is stopped, demoted or moved away here by the same plan: the cluster would take it
-    /// away under a running guest.
-    pub losing: Vec<Loss>,
-    /// Why the guest counts as failed here, if it does: the plan is a recovery then.
-    pub failed: Option<String>,
-    /// The other nodes that are online.
-    pub survivors: Vec<NodeName>,
-}
-
-/// Another node of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// Its name.
-    pub node: NodeName,
-    /// Whether it is a member right now.
-    pub online: bool,
-    /// When the cluster last fenced it with success, if it has not come back since.
-    pub fenced_at: Option<UnixTime>,
-    /// Whether the cluster's history says that the resource is not there.
-    pub cleared: bool,
-    /// Whether it was lost: no member any more, and it did not leave in order. The cluster fences such a node as soon as
-    /// the actions that run have ended.
-    pub lost: bool,
-}
-
-/// A cluster manager.
-pub trait ClusterView: fmt::Debug {
-    /// Where `resource` ends up if its stop on `node` succeeds now.
-    ///
-    /// # Errors
-    /// Whenever that cannot be told: then the plan is *unknown*, and a stop must be an ordinary one.
-    fn plan_after_stop(&self, resource: &str, node: &NodeName, limit: Duration)
-    -> Result<Plan, ClusterError>;
-
-    /// Where `resource` ends up as things are, its last stop having succeeded: *nowhere* only if every configured node is accounted
-    /// for, as a member, as fenced, or as one that left in order.
-    ///
-    /// # Errors
-    /// Whenever that could not be found out; [`ClusterError::NotRunning`] if no cluster manager runs on this node.
-    fn plan_as_it_is(&self, _resource: &str, _limit: Duration) -> Result<Destination, ClusterError> {
-        let what = "it does not plan".to_owned();
-        Err(ClusterError::Unreadable { tool: "the cluster manager", what })
-    }
-
-    /// Every configured node but `me`, and what the cluster knows of `resource` there.
-    ///
-    /// # Errors
-    /// [`ClusterError::NotRunning`] if there is no cluster here at all.
-    fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError>;
-
-    /// Has the cluster fence `node`. That it says to have done so is no proof: [`Self::peers`] tells.
-    ///
-    /// # Errors
-    /// If it did not, within `limit`.
-    fn fence(&self, node: &NodeName, limit: Duration) -> Result<(), ClusterError>;
-
-    /// The value of a node's attribute in the cluster's configuration; `None` if it has none.
-    ///
-    /// # Errors
-    /// If that cannot be told.
-    fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError>;
-
-    /// When the cluster last fenced `node`, if it has not come back since; `None` also where that cannot be told.
-    fn fenced_and_away(&self, node: &NodeName, me: &NodeName, resource: &str) -> Option<UnixTime> {
-        let peers = self.peers(me, resource).ok()?;
-        peers.into_iter().find(|peer| peer.node == *node && !peer.online)?.fenced_at
-    }
-
-    /// Whether this node is leaving, and would be asked in vain to take anything over. A manager that plans (Pacemaker)
-    /// says so in its plans. Starts no process.
-    fn is_leaving(&self) -> bool {
-        false
-    }
-
-    /// This node's name in the cluster, which may differ from the kernel's.
-    fn own_name(&self) -> NodeName {
-        NodeName::of_this_host()
-    }
-
-    /// The domains that it manages by this agent.
-    ///
-    /// # Errors
-    /// If that cannot be told.
-    fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError>;
-
-    /// Puts an attribute of the resource's utilization to this value, if it has another one.
-    ///
-    /// # Errors
-    /// If that cannot be done; also where the cluster manager knows no utilization.
-    fn set_utilization(&self, _resource: &str, _attribute: &str, _value: u64) -> Result<(), ClusterError> {
-        Err(ClusterError::NotRunning)
-    }
-
-    /// Where its offers lie.
-    fn ledger(&self) -> &dyn Ledger;
-
-    /// Carries out those effects of a step that concern the ledger.
-    fn clear_up(&self, domain: &DomainName, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::EraseLedger(epoch) = effect {
-                self.ledger().erase(domain, *epoch);
-            }
-        }
-    }
-}
-
-/// The cluster manager of this node: the one that is installed, the one that runs (or has run since the host came up) where
-/// both are, or none.
-pub fn detect(root: &Root) -> Rc<dyn ClusterView> {
-    detect_reached(root, &Reach::default())
-}
-
-/// The same for whoever knows how the other nodes are reached, which matters where the ledger lies on them.
-pub fn detect_reached(root: &Root, reach: &Reach) -> Rc<dyn ClusterView> {
-    use heartbeat::Heartbeat;
-    let heartbeat = Heartbeat::is_set_up(root);
-    if pacemaker::Pacemaker::is_installed(root) {
-        let runs_heartbeat = || Heartbeat::is_running() || peer_files::PeerFiles::new(root).is_kept();
-        if heartbeat && !pacemaker::daemon_lives() && runs_heartbeat() {
-            return Rc::new(Heartbeat::new(root, reach));
-        }
-        return Rc::new(pacemaker::Pacemaker::new(root));
-    }
-    if heartbeat { Rc::new(Heartbeat::new(root, reach)) } else { Rc::new(none::NoCluster) }
-}
-
-/// Whether a process of this host has this name and command line. True where that cannot be told. Starts no process.
-fn any_process(is_it: impl Fn(&str, &str) -> bool) -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
-    processes.flatten().any(|process| {
-        let read = |file| std::fs::read(process.path().join(file)).unwrap_or_default();
-        let (comm, line) = (read("comm"), read("cmdline"));
-        is_it(String::from_utf8_lossy(&comm).trim_end(), &String::from_utf8_lossy(&line))
-    })
-}
+pub use detect::{detect, detect_reached, outlook};
+pub use graph::Loss;
+pub use node_attributes::FOREIGN as ATTRIBUTES;
+pub use view::{ClusterError, ClusterView, Destination, Peer, Plan};

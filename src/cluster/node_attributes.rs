@@ -8,16 +8,18 @@
 //!
 //! attrd cannot delete an attribute, only empty it: an empty value is no offer.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::ClusterView;
-use super::pacemaker::Pacemaker;
-use crate::clock::UnixTime;
+use super::daemons::pacemakerd_lives;
+use crate::at_once::at_once;
+use crate::clock::{UnixTime, since_boot};
 use crate::command::{self, CommandError, Tool};
 use crate::domain::DomainName;
+use crate::foreign::{Foreign, of_x0};
 use crate::handoff::Epoch;
-use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer, from_text, to_text};
+use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer, Since, from_text, to_text};
 use crate::host::{NodeName, Root};
 
 /// Limit of one call of attrd_updater. It answers in tens of milliseconds.
@@ -30,6 +32,8 @@ pub(super) struct NodeAttributes {
     root: Root,
     /// Asked for (it is a process) only where it counts.
     me: OnceCell<NodeName>,
+    /// The entries that it was said of that they cannot be read: an action reads the ledger again and again.
+    said: RefCell<BTreeSet<String>>,
 }
 
 fn name_of(domain: &DomainName) -> String {
@@ -41,22 +45,39 @@ fn name_note(resource: &str) -> String {
     format!("xen-handoff-name@{resource}")
 }
 
+/// What the cluster calls this node; where it does not say, the host's name.
+pub(super) fn own_name(root: &Root) -> NodeName {
+    let asked = Tool::find(root, "crm_node").and_then(|tool| command::run(&tool, &["-n"], None, LIMIT));
+    let said = asked.and_then(command::Output::success);
+    said.ok().and_then(|said| NodeName::new(said.stdout.trim()).ok()).unwrap_or_else(NodeName::of_this_host)
+}
+
 impl NodeAttributes {
     pub(super) fn new(root: &Root) -> Self {
-        Self { root: root.clone(), me: OnceCell::new() }
+        Self { root: root.clone(), me: OnceCell::new(), said: RefCell::default() }
     }
 
     fn me(&self) -> &NodeName {
-        self.me.get_or_init(|| Pacemaker::new(&self.root).own_name())
+        self.me.get_or_init(|| own_name(&self.root))
     }
 
     fn run(&self, args: &[&str]) -> Result<command::Output, CommandError> {
-        command::run(&Tool::find(&self.root, "attrd_updater")?, args, None, LIMIT)
+        run(&self.root, args)
     }
 
     fn set(&self, node: &NodeName, name: &str, value: &str) -> Result<(), CommandError> {
-        self.run(&["--private", "-N", node.as_str(), "-n", name, "-U", value])?.success()?;
-        Ok(())
+        set(&self.root, node, name, value)
+    }
+
+    /// Sets it for several nodes at the same time: one for which attrd does not answer must not hold up the others. Gives those for which it
+    /// was not set, and why.
+    fn set_all(&self, nodes: &[NodeName], name: &str, value: &str) -> Vec<(NodeName, String)> {
+        let root = &self.root;
+        let set = at_once(nodes, |node| set(root, node, name, value)).into_iter().map(|set| match set {
+            Some(set) => set.map_err(|error| error.to_string()),
+            None => Err("the thread that sets it failed".to_owned()),
+        });
+        nodes.iter().cloned().zip(set).filter_map(|(node, set)| Some((node, set.err()?))).collect()
     }
 
     /// Whether the agent has left a note under this node's name: it has run there since the node joined, and each probe leaves one.
@@ -72,14 +93,22 @@ impl NodeAttributes {
         if says_there_is_none(&output) {
             return Ok(Vec::new());
         }
-        let output = output.success().map_err(|error| {
-            if super::pacemaker::daemon_lives() { unreadable(&error) } else { NoAnswer::NoCluster }
-        })?;
+        let output = output
+            .success()
+            .map_err(|error| if pacemakerd_lives() { unreadable(&error) } else { NoAnswer::NoCluster })?;
         let lines = output.stdout.lines().filter(|line| !line.trim().is_empty());
         let values: Vec<_> =
             lines.map(parse_line).collect::<Result<_, String>>().map_err(NoAnswer::Unreadable)?;
         Ok(values.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
+}
+
+fn run(root: &Root, args: &[&str]) -> Result<command::Output, CommandError> {
+    command::run(&Tool::find(root, "attrd_updater")?, args, None, LIMIT)
+}
+
+fn set(root: &Root, node: &NodeName, name: &str, value: &str) -> Result<(), CommandError> {
+    run(root, &["--private", "-N", node.as_str(), "-n", name, "-U", value])?.success().map(drop)
 }
 
 /// attrd_updater fails both when attrd does not answer and when nobody has ever set the attribute. Its words differ.
@@ -108,16 +137,20 @@ impl Ledger for NodeAttributes {
         if survivors.is_empty() {
             return Err(LedgerError("there is no other node to write it for".to_owned()));
         }
-        for node in survivors {
-            self.set(node, &name, &text).map_err(|error| LedgerError(error.to_string()))?;
+        match self.set_all(survivors, &name, &text).into_iter().next() {
+            Some((_, why)) => Err(LedgerError(why)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn entries(&self, domain: &DomainName) -> Result<Entries, NoAnswer> {
         let values = self.values(&name_of(domain))?;
         let entries = Entries::gather(values.iter().map(|(_, value)| from_text(domain, value)));
+        let mut said = self.said.borrow_mut();
         for why in &entries.unreadable {
+            if !said.insert(why.clone()) {
+                continue;
+            }
             log::warn!("domain={domain} the ledger has an entry that this version cannot read: {why}");
         }
         Ok(entries)
@@ -125,11 +158,12 @@ impl Ledger for NodeAttributes {
 
     fn age(&self) -> Result<Duration, NoAnswer> {
         let notes = self.values(SINCE)?;
-        let own = notes.iter().find(|(node, _)| node == self.me()).and_then(|(_, value)| value.parse().ok());
-        if let Some(since) = own.map(UnixTime) {
-            return Ok(since.age());
+        let (boot, up) = (self.root.boot_id(), since_boot());
+        let own = notes.iter().find(|(node, _)| node == self.me()).map(|(_, value)| value.as_str());
+        if let Some(age) = own.and_then(|noted| Since::age(noted, boot.as_deref(), up, UnixTime::now())) {
+            return Ok(age);
         }
-        self.set(self.me(), SINCE, &UnixTime::now().to_string())
+        self.set(self.me(), SINCE, &Since::now(boot.as_deref(), up).to_string())
             .map_err(|error| NoAnswer::Unreadable(error.to_string()))?;
         Ok(Duration::ZERO)
     }
@@ -158,19 +192,30 @@ impl Ledger for NodeAttributes {
             // The source has left the cluster; whoever has fetched the domain clears up.
             Err(NoAnswer::NoCluster) => return,
             Err(why) => {
-                log::warn!("domain={domain} epoch={epoch} stays in the ledger: {why}");
+                log::warn!("domain={domain} offer={} stays in the ledger: {why}", epoch.rfc3339());
                 return;
             }
         };
-        for (node, value) in values {
-            let ours = from_text(domain, &value).is_ok_and(|entry| entry.epoch() == epoch);
-            let erased = if ours { self.set(&node, &name, "") } else { Ok(()) };
-            if let Err(error) = erased {
-                log::warn!("domain={domain} epoch={epoch} stays in the ledger of {node}: {error}");
-            }
+        let is_it = |value: &str| from_text(domain, value).is_ok_and(|entry| entry.epoch() == epoch);
+        let nodes: Vec<NodeName> =
+            values.into_iter().filter(|(_, value)| is_it(value)).map(|(node, _)| node).collect();
+        for (node, why) in self.set_all(&nodes, &name, "") {
+            log::warn!("domain={domain} offer={} stays in the ledger of {node}: {why}", epoch.rfc3339());
         }
     }
 }
+
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] = &[Foreign {
+    name: "attrd_updater",
+    read: |text| {
+        of_x0(|x0, _| {
+            for (_, value) in text.lines().filter_map(|line| parse_line(line).ok()) {
+                let _ = from_text(x0, &value);
+            }
+        });
+    },
+}];
 
 #[cfg(test)]
 mod tests {

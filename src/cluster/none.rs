@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::managed::ManagedDomain;
-use super::{ClusterError, ClusterView, Destination, Peer, Plan};
+use super::view::{ClusterError, ClusterView, Destination, Peer, Plan};
 use crate::domain::DomainName;
 use crate::handoff::Epoch;
 use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer};
@@ -28,6 +28,14 @@ impl ClusterView for NoCluster {
     }
 
     fn peers(&self, _me: &NodeName, _resource: &str) -> Result<Vec<Peer>, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn nodes(&self) -> Result<Vec<NodeName>, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn check_planner(&self, _limit: Duration) -> Result<(), ClusterError> {
         Err(ClusterError::NotRunning)
     }
 

@@ -9,16 +9,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::adoption::{self, Adoption};
+use super::daemons::pacemakerd_lives;
 use super::evacuation::{self, Departure, Place};
+use super::graph::{Graph, Loss};
+use super::history;
 use super::history::Word;
 use super::managed::{self, ManagedDomain};
-use super::node_attributes::NodeAttributes;
+use super::node_attributes::{self, NodeAttributes};
 use super::plan::{self, Said};
 use super::scheduler::{Assume, Scheduler};
+use super::view::{ClusterError, ClusterView, Destination, Peer, Plan};
 use super::xml::Element;
-use super::{ClusterError, ClusterView, Destination, Peer, Plan, history};
+use crate::at_once::both;
 use crate::clock::{Deadline, UnixTime};
 use crate::command::{self, Tool};
+use crate::foreign::{Foreign, of_x0};
 use crate::handoff::ledger::Ledger;
 use crate::host::{NodeName, Root};
 
@@ -161,13 +166,8 @@ impl Pacemaker {
 
     fn cib(&self, limit: Duration) -> Result<String, ClusterError> {
         self.run("cibadmin", &["--query"], None, limit)
-            .map_err(|error| if daemon_lives() { error } else { ClusterError::NotRunning })
+            .map_err(|error| if pacemakerd_lives() { error } else { ClusterError::NotRunning })
     }
-}
-
-/// Whether a pacemakerd runs on this host. Starts no process.
-pub(super) fn daemon_lives() -> bool {
-    super::any_process(|comm, _| comm == "pacemakerd")
 }
 
 impl ClusterView for Pacemaker {
@@ -183,8 +183,12 @@ impl ClusterView for Pacemaker {
         let cib =
             Element::parse(&text).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })?;
         let ask = Scheduler::new(&self.root, deadline);
-        let stopped = ask.outcome(&text, Some(Assume { task: "stop", resource, node }))?;
-        let before = ask.graph(&text, Some(Assume { task: "start", resource, node }))?;
+        // Neither needs the other's answer.
+        let (before, stopped) = both(
+            || ask.graph(&text, Some(Assume { task: "start", resource, node })),
+            || ask.outcome(&text, Some(Assume { task: "stop", resource, node })),
+        );
+        let (stopped, before) = (stopped?, before.ok_or_else(unasked)??);
         let said = Said { after: &stopped.after, once_stopped: &stopped.graph, before: &before, cib: &cib };
         plan::read(&said, resource, node)
             .map_err(|what| ClusterError::Unreadable { tool: "crm_simulate", what })
@@ -237,11 +241,26 @@ impl ClusterView for Pacemaker {
         Ok(peers)
     }
 
+    fn nodes(&self) -> Result<Vec<NodeName>, ClusterError> {
+        let unreadable = |what: String| ClusterError::Unreadable { tool: "cibadmin", what };
+        let cib = Element::parse(&self.cib(LIMIT)?).map_err(unreadable)?;
+        let hosts = history::hosts(&cib).map_err(unreadable)?;
+        hosts
+            .into_iter()
+            .map(|host| NodeName::new(host).map_err(|error| unreadable(error.to_string())))
+            .collect()
+    }
+
+    fn check_planner(&self, limit: Duration) -> Result<(), ClusterError> {
+        let text = self.cib(limit)?;
+        Scheduler::new(&self.root, Deadline::after(limit)).outcome(&text, None).map(drop)
+    }
+
     fn fence(&self, node: &NodeName, limit: Duration) -> Result<(), ClusterError> {
         let seconds = limit.as_secs().max(1).to_string();
         let args = ["--reboot", node.as_str(), "--timeout", &seconds, "--tag", "xen-handoff"];
         // Its own limit, and time to say that it has passed.
-        self.run("stonith_admin", &args, None, limit + Duration::from_secs(5)).map(drop)
+        self.run("stonith_admin", &args, None, limit.saturating_add(Duration::from_secs(5))).map(drop)
     }
 
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError> {
@@ -273,11 +292,12 @@ impl ClusterView for Pacemaker {
         self.run("crm_resource", &[&of[..], &set].concat(), None, LIMIT).map(drop)
     }
 
+    fn migrates(&self) -> bool {
+        true
+    }
+
     fn own_name(&self) -> NodeName {
-        self.run("crm_node", &["-n"], None, LIMIT)
-            .ok()
-            .and_then(|name| NodeName::new(name.trim()).ok())
-            .unwrap_or_else(NodeName::of_this_host)
+        node_attributes::own_name(&self.root)
     }
 
     fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError> {
@@ -306,6 +326,11 @@ fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<(Peer,
             Ok((Peer { node, online, fenced_at: None, cleared: false, lost }, word))
         })
         .collect()
+}
+
+fn unasked() -> ClusterError {
+    let what = "the thread that asks it failed".to_owned();
+    ClusterError::Unreadable { tool: "crm_simulate", what }
 }
 
 /// The first node that is no member and has neither left in order nor been fenced, as far as this CIB says.
@@ -354,10 +379,55 @@ fn parse_time(text: &str) -> Option<UnixTime> {
             let sign = if signed.starts_with('-') { -1 } else { 1 };
             let digits: String = signed.chars().filter(char::is_ascii_digit).collect();
             let (hours, minutes) = digits.split_at_checked(2)?;
-            sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().unwrap_or(0) * 60)
+            let minutes = minutes.get(..2).and_then(|minutes| minutes.parse::<i64>().ok()).unwrap_or(0);
+            sign * (hours.parse::<i64>().ok()? * 3600 + minutes * 60)
         }
     };
-    u64::try_from(local.assume_utc().unix_timestamp() - seconds).ok().map(UnixTime)
+    u64::try_from(local.assume_utc().unix_timestamp() - seconds).ok()?.try_into().ok()
+}
+
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] = &[
+    Foreign { name: "the CIB", read: |text| of_x0(|_, n1| read_cib(text, n1)) },
+    Foreign {
+        name: "crm_mon",
+        read: |text| {
+            of_x0(|_, n1| {
+                if let Ok(state) = Element::parse(text) {
+                    let _ = (plan::destination(&state, "x0", n1), plan::anywhere(&state, "x0"));
+                    let _ = evacuation::place(&state, &Graph::default(), "x0");
+                    let _ = super::blame::of_no_place(&state, &state, "x0", "n1");
+                }
+            });
+        },
+    },
+    Foreign {
+        name: "crm_simulate's graph",
+        read: |text| {
+            of_x0(|_, n1| {
+                if let Ok(graph) = Graph::parse(text) {
+                    let _ = (graph.probes("x0", n1), graph.first_touches("x0"));
+                    let _ = (graph.lost_after("x0", n1), graph.lost_beside("x0", n1));
+                }
+            });
+        },
+    },
+    Foreign {
+        name: "stonith_admin's history",
+        read: |text| of_x0(|_, n1| _ = (last_fencing(text, n1), parse_time(text))),
+    },
+];
+
+fn read_cib(text: &str, n1: &NodeName) {
+    let _ = (history::without_constraints(text), evacuation::with_standby(text, n1));
+    let Ok(cib) = Element::parse(text) else { return };
+    let _ = (read_peers(&cib, n1, "x0"), unaccounted(&cib), history::failed_guest(&cib, "x0", n1));
+    let _ = (history::stayed_away(&cib, n1), adoption::read(&cib), managed::read(&cib, "handoff"));
+    let graph = Graph::default();
+    let said = Said { after: &cib, once_stopped: &graph, before: &graph, cib: &cib };
+    let _ = plan::read(&said, "x0", n1);
+    let losing = [Loss { resource: "r1".to_owned(), what: "stop".to_owned() }];
+    let _ = super::blame::of_losing(&cib, "x0", &losing);
 }
 
 #[cfg(test)]
@@ -371,6 +441,11 @@ mod tests {
         assert_eq!(parse_time("2026-11-22 11:41:07 +01:00"), Some(UnixTime(1_795_344_067)));
         assert_eq!(parse_time("2024-02-29 12:00:00 +0000"), Some(UnixTime(1_709_208_000)));
         assert_eq!(parse_time("yesterday"), None);
+        assert_eq!(
+            parse_time("2026-11-22 10:41:07 +00999999999999999999"),
+            parse_time("2026-11-22 10:41:07 +0099"),
+            "no number is too long"
+        );
     }
 
     #[test]

@@ -10,20 +10,26 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::heartbeat;
-use crate::clock::{Deadline, UnixTime};
+use super::ha_cf::{HA_CF, nodes};
+use crate::address::{Address, Reach};
+use crate::at_once::at_once;
+use crate::clock::{Deadline, UnixTime, share_of_action, since_boot};
 use crate::domain::DomainName;
 use crate::handoff::Epoch;
-use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer, from_text, to_text};
+use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer, Since, from_text, to_text};
 use crate::host::{NodeName, Root};
-use crate::ocf::parameters::Reach;
 use crate::small_file;
-use crate::transport::message::{Answer, Request};
-use crate::transport::ssh::{self, address};
+use crate::wire::client::Unanswered;
+use crate::wire::{Connection, ssh};
 
 const SINCE: &str = "since";
-/// Limit of writing one entry to one node.
+/// Limit of writing one entry to all nodes, which are told at the same time.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Which part of what an action has left it may take: a stop that cannot write its offer needs the rest for an ordinary end.
+const PARTS: u32 = 3;
+
+/// How many entries of one node are kept: more than a host has domains.
+const MOST_OF_ONE: usize = 1024;
 
 /// This node's folder, and the way to the others'.
 #[derive(Debug, Clone)]
@@ -55,7 +61,7 @@ impl PeerFiles {
     }
 
     /// The files of `domain` and what is in them.
-    fn lines(&self, domain: &DomainName) -> std::io::Result<Vec<(PathBuf, String)>> {
+    fn lines(&self, domain: &DomainName) -> std::io::Result<Vec<(PathBuf, Result<Entry, String>)>> {
         let files = match std::fs::read_dir(&self.folder) {
             Ok(files) => files,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -70,19 +76,30 @@ impl PeerFiles {
                 .and_then(|name| name.split_once(','))
                 .is_some_and(|(name, _)| name == domain.as_str());
             if ours {
-                let text = std::fs::read_to_string(&path)?;
-                lines.push((path, text.trim().to_owned()));
+                let Some(kept) = small_file::kept(&path).transpose() else { continue };
+                let entry = kept.and_then(|kept| Ok(from_text(domain, kept.line()?)));
+                let entry = entry.unwrap_or_else(|error| Err(format!("{}: {error}", path.display())));
+                lines.push((path, entry));
             }
         }
         Ok(lines)
     }
 
-    /// Keeps an entry that another node has sent.
+    /// Keeps an entry that another node has sent: of a node that Heartbeat knows, and so many of each that nobody fills `/run` with them.
     ///
     /// # Errors
-    /// What the system says.
+    /// Why it is not kept; what the system says.
     pub fn keep(&self, entry: &Entry) -> std::io::Result<()> {
-        self.put(&self.path(entry.domain(), entry.source()), &to_text(entry))
+        let (path, source) = (self.path(entry.domain(), entry.source()), entry.source());
+        let config = std::fs::read_to_string(self.root.join(HA_CF)).unwrap_or_default();
+        if !nodes(&config).contains(source) {
+            return Err(std::io::Error::other(format!("{source} is no node of this node's Heartbeat")));
+        }
+        let of_the_source = |name: &str| name.split_once(',').is_some_and(|(_, of)| of == source.as_str());
+        if !path.exists() && small_file::count(&self.folder, of_the_source)? >= MOST_OF_ONE {
+            return Err(std::io::Error::other(format!("{source} has {MOST_OF_ONE} entries here already")));
+        }
+        self.put(&path, &to_text(entry))
     }
 
     /// Forgets the entry of `epoch`, if this node has it.
@@ -91,7 +108,7 @@ impl PeerFiles {
     /// What the system says.
     pub fn forget(&self, domain: &DomainName, epoch: Epoch) -> std::io::Result<()> {
         for (path, line) in self.lines(domain)? {
-            if from_text(domain, &line).is_ok_and(|entry| entry.epoch() == epoch) {
+            if line.is_ok_and(|entry| entry.epoch() == epoch) {
                 std::fs::remove_file(path)?;
             }
         }
@@ -99,26 +116,38 @@ impl PeerFiles {
     }
 
     fn put(&self, path: &Path, line: &str) -> std::io::Result<()> {
-        small_file::replace(path, format!("{line}\n").as_bytes())
+        small_file::keep(path, format!("{line}\n").as_bytes())
     }
 
-    fn tell(&self, node: &NodeName, request: &Request) -> Result<(), String> {
-        let deadline = Deadline::after(LIMIT);
-        let answer = address(node, &self.reach)
-            .and_then(|address| ssh::dial(&self.root, &address, deadline))
-            .and_then(|mut connection| connection.ask(request, deadline));
-        match answer {
-            Ok(Answer::Done) => Ok(()),
-            Ok(other) => Err(format!("{node} answers {other:?}")),
-            Err(error) => Err(error.to_string()),
-        }
+    /// Tells several nodes the same thing at the same time. Gives those that did not take it, and why.
+    fn tell_all(
+        &self,
+        nodes: &[NodeName],
+        tell: impl Fn(&mut Connection, Deadline) -> Result<(), Unanswered> + Sync,
+    ) -> Vec<(NodeName, String)> {
+        let limit = share_of_action(LIMIT, PARTS);
+        let told = at_once(nodes, |node| self.tell(node, limit, &tell)).into_iter();
+        let told = told.map(|told| told.unwrap_or_else(|| Err("the thread that tells it failed".to_owned())));
+        nodes.iter().cloned().zip(told).filter_map(|(node, told)| Some((node, told.err()?))).collect()
+    }
+
+    fn tell(
+        &self,
+        node: &NodeName,
+        limit: Duration,
+        tell: impl Fn(&mut Connection, Deadline) -> Result<(), Unanswered>,
+    ) -> Result<(), String> {
+        let deadline = Deadline::after(limit);
+        let address = Address::of(node, &self.reach).map_err(|error| error.to_string())?;
+        let connection = ssh::dial(&self.root, &address, deadline).map_err(Unanswered::from);
+        connection.and_then(|mut connection| tell(&mut connection, deadline)).map_err(|error| error.by(node))
     }
 
     /// The nodes that an entry of this node's may lie on.
     fn others(&self) -> Vec<NodeName> {
-        let config = std::fs::read_to_string(self.root.join(heartbeat::HA_CF)).unwrap_or_default();
+        let config = std::fs::read_to_string(self.root.join(HA_CF)).unwrap_or_default();
         let me = NodeName::of_this_host();
-        heartbeat::nodes(&config).into_iter().filter(|node| *node != me).collect()
+        nodes(&config).into_iter().filter(|node| *node != me).collect()
     }
 }
 
@@ -128,37 +157,37 @@ impl Ledger for PeerFiles {
             return Err(LedgerError("there is no other node to write it for".to_owned()));
         }
         let line = to_text(entry);
-        for node in survivors {
-            let request = Request::Note { domain: entry.domain().clone(), line: line.clone() };
-            self.tell(node, &request).map_err(LedgerError)?;
+        let told = self.tell_all(survivors, |node, deadline| node.note(entry.domain(), &line, deadline));
+        match told.into_iter().next() {
+            Some((_, why)) => Err(LedgerError(why)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn entries(&self, domain: &DomainName) -> Result<Entries, NoAnswer> {
         let lines = self.lines(domain).map_err(|error| NoAnswer::Unreadable(error.to_string()))?;
-        Ok(Entries::gather(lines.iter().map(|(_, line)| from_text(domain, line))))
+        Ok(Entries::gather(lines.into_iter().map(|(_, line)| line)))
     }
 
     fn age(&self) -> Result<Duration, NoAnswer> {
-        let path = self.folder.join(SINCE);
-        let since = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(since) = since.map(UnixTime) {
-            return Ok(since.age());
+        let (path, boot, up) = (self.folder.join(SINCE), self.root.boot_id(), since_boot());
+        let kept = small_file::kept(&path).ok().flatten();
+        let noted = kept.and_then(|kept| kept.line().ok().map(str::to_owned)).unwrap_or_default();
+        if let Some(age) = Since::age(noted.trim(), boot.as_deref(), up, UnixTime::now()) {
+            return Ok(age);
         }
-        self.put(&path, &UnixTime::now().to_string())
+        self.put(&path, &Since::now(boot.as_deref(), up).to_string())
             .map_err(|error| NoAnswer::Unreadable(error.to_string()))?;
         Ok(Duration::ZERO)
     }
 
     fn erase(&self, domain: &DomainName, epoch: Epoch) {
         if let Err(error) = self.forget(domain, epoch) {
-            log::warn!("domain={domain} epoch={epoch} stays in this node's ledger: {error}");
+            log::warn!("domain={domain} offer={} stays in this node's ledger: {error}", epoch.rfc3339());
         }
-        for node in self.others() {
-            if let Err(error) = self.tell(&node, &Request::Forget { domain: domain.clone(), epoch }) {
-                log::info!("domain={domain} epoch={epoch} may stay in the ledger of {node}: {error}");
-            }
+        let told = self.tell_all(&self.others(), |node, deadline| node.forget(domain, epoch, deadline));
+        for (node, why) in told {
+            log::info!("domain={domain} offer={} may stay in the ledger of {node}: {why}", epoch.rfc3339());
         }
     }
 }
@@ -168,10 +197,40 @@ mod tests {
     use super::*;
     use crate::handoff::Offer;
 
+    /// Of a node whose Heartbeat knows n1.
+    fn of_n1(folder: &Path) -> PeerFiles {
+        std::fs::create_dir_all(folder.join("etc/ha.d")).unwrap();
+        std::fs::write(folder.join("etc/ha.d/ha.cf"), "node n1 n2\n").unwrap();
+        PeerFiles::new(&Root::new(folder))
+    }
+
+    #[test]
+    fn nobody_fills_the_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = of_n1(folder.path());
+        let offer = |domain: &str, source: &str| {
+            Entry::Offer(Offer {
+                domain: DomainName::new(domain).unwrap(),
+                source: NodeName::new(source).unwrap(),
+                epoch: Epoch(7),
+                made_at: UnixTime(1),
+                deadline: UnixTime(2),
+            })
+        };
+        assert!(ledger.keep(&offer("x0", "n9")).unwrap_err().to_string().contains("no node of"));
+        for n in 0..MOST_OF_ONE {
+            std::fs::create_dir_all(&ledger.folder).unwrap();
+            std::fs::write(ledger.folder.join(format!("y{n},n1")), "").unwrap();
+        }
+        assert!(ledger.keep(&offer("x0", "n1")).unwrap_err().to_string().contains("already"));
+        ledger.keep(&offer("y0", "n1")).unwrap();
+        ledger.keep(&offer("x0", "n2")).unwrap();
+    }
+
     #[test]
     fn an_entry_is_kept_until_it_is_forgotten_under_its_own_epoch() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = PeerFiles::new(&Root::new(folder.path()));
+        let ledger = of_n1(folder.path());
         let x0 = DomainName::new("x0").unwrap();
         let offer = Offer {
             domain: x0.clone(),
@@ -191,11 +250,18 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_restarted_has_a_young_ledger() {
+    fn p2_a_node_that_has_restarted_has_a_young_ledger() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = PeerFiles::new(&Root::new(folder.path()));
         assert_eq!(ledger.age().unwrap(), Duration::ZERO);
-        ledger.put(&ledger.folder.join(SINCE), "1000").unwrap();
+        let noted = |boot: &str| {
+            let text = format!("v=2;boot={boot};at=-2000000");
+            ledger.put(&ledger.folder.join(SINCE), &text).unwrap();
+        };
+        noted("of a life before this one");
+        assert_eq!(ledger.age().unwrap(), Duration::ZERO);
+        assert!(ledger.age().unwrap() < Duration::from_secs(60), "it has been noted anew");
+        noted(&ledger.root.boot_id().unwrap());
         assert!(ledger.age().unwrap() > Duration::from_secs(1_000_000));
         std::fs::remove_dir_all(&ledger.folder).unwrap();
         assert_eq!(ledger.age().unwrap(), Duration::ZERO);

@@ -9,8 +9,9 @@
 //! makes it again when it is told that the resource has just been started here.
 
 use super::graph::{Graph, Loss};
+use super::view::{Destination, Plan};
 use super::xml::Element;
-use super::{Destination, Plan, history};
+use super::{history, managed};
 use crate::host::NodeName;
 
 /// What the scheduler says in the middle of a stop.
@@ -36,6 +37,10 @@ pub(super) fn read(said: &Said<'_>, resource: &str, node: &NodeName) -> Result<P
         losing: losing(said.before, said.once_stopped, resource, node),
         failed: history::failed_guest(said.cib, resource, node),
         survivors: survivors(said.cib, node)?,
+        start_takes: managed::read(said.cib, "handoff")
+            .into_iter()
+            .find(|managed| managed.resource == resource)
+            .and_then(|managed| managed.timeouts.get("start").copied()),
     })
 }
 

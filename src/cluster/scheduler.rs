@@ -8,8 +8,8 @@
 
 use std::path::Path;
 
-use super::ClusterError;
 use super::graph::Graph;
+use super::view::ClusterError;
 use super::xml::Element;
 use crate::clock::Deadline;
 use crate::command::{self, CommandError, Output, Tool};

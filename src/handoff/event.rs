@@ -1,6 +1,8 @@
 //! What can happen to a handoff, and what has to be done about it: the alphabet of [`step`](fn@super::step).
 
-use super::evidence::{Absence, NobodyElse, NobodyToFetch, Recorded, SourceQuiet};
+use std::fmt;
+
+use super::evidence::{Absence, NobodyElse, NobodyToFetch, Recorded, SourceQuiet, Suspended};
 use super::phase::{Epoch, Offer, Phase, Transfer};
 
 /// How xl's sender ended, as seen in the listing after it.
@@ -23,6 +25,16 @@ pub enum ReceiverEnd {
     Nothing,
     /// Neither can be said.
     Undecided,
+}
+
+impl fmt::Display for ReceiverEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Nothing => "nothing",
+            Self::Undecided => "undecided",
+        })
+    }
 }
 
 /// What happened.
@@ -48,8 +60,8 @@ pub enum Event {
     Claimed(Transfer),
     /// Source, migrate_to: the cluster's own migration begins, and the survivors can read that it has.
     Pushed(Transfer, Recorded),
-    /// Source, pipe: the receiver's *ready* is about to be let through to xl, which answers it with GO.
-    ReadySeen,
+    /// Source, pipe: the receiver's *ready* is about to be let through to xl, which answers it with GO; and the copy here stands still.
+    ReadySeen(Suspended),
     /// Source: xl's sender has ended.
     SenderEnded(SenderEnd),
     /// Either end: no copy is here.
@@ -74,26 +86,26 @@ impl Event {
     /// The event's name in logs and errors.
     pub fn name(&self) -> &'static str {
         match self {
-            Event::OfferMade(_) => "OfferMade",
-            Event::OfferRecorded(_) => "OfferRecorded",
-            Event::OfferNotRecorded => "OfferNotRecorded",
-            Event::OfferExpired => "OfferExpired",
-            Event::Deserted(_) => "Deserted",
-            Event::Yielded(_) => "Yielded",
-            Event::Reclaimed => "Reclaimed",
-            Event::StopOrdered => "StopOrdered",
-            Event::Claimed(_) => "Claimed",
-            Event::Pushed(..) => "Pushed",
-            Event::ReadySeen => "ReadySeen",
-            Event::SenderEnded(_) => "SenderEnded",
-            Event::DomainGone(_) => "DomainGone",
-            Event::LeftAccounted => "LeftAccounted",
-            Event::OfferFound(_) => "OfferFound",
-            Event::StreamOpened(_) => "StreamOpened",
-            Event::GoArrived(_) => "GoArrived",
-            Event::ReceiverEnded(_) => "ReceiverEnded",
-            Event::Confirmed => "Confirmed",
-            Event::BootProven(_) => "BootProven",
+            Event::OfferMade(_) => "offer-made",
+            Event::OfferRecorded(_) => "offer-recorded",
+            Event::OfferNotRecorded => "offer-not-recorded",
+            Event::OfferExpired => "offer-expired",
+            Event::Deserted(_) => "deserted",
+            Event::Yielded(_) => "yielded",
+            Event::Reclaimed => "reclaimed",
+            Event::StopOrdered => "stop-ordered",
+            Event::Claimed(_) => "claimed",
+            Event::Pushed(..) => "pushed",
+            Event::ReadySeen(_) => "ready-seen",
+            Event::SenderEnded(_) => "sender-ended",
+            Event::DomainGone(_) => "domain-gone",
+            Event::LeftAccounted => "left-accounted",
+            Event::OfferFound(_) => "offer-found",
+            Event::StreamOpened(_) => "stream-opened",
+            Event::GoArrived(_) => "go-arrived",
+            Event::ReceiverEnded(_) => "receiver-ended",
+            Event::Confirmed => "confirmed",
+            Event::BootProven(_) => "boot-proven",
         }
     }
 }

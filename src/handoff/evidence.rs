@@ -1,15 +1,18 @@
 //! Evidence: values that only an observation can make, and that every dangerous effect takes.
 //!
-//! None of these types has another constructor than the one that looks at what was observed. Code that boots a
-//! domain, lets a copy run, or reports a domain as stopped cannot be written without having asked first.
+//! None of these types has another constructor than those that look at what was observed, and the dangerous calls of
+//! [`Toolstack`](crate::toolstack::Toolstack) take them: create and restore [`NobodyElse`], unpause [`MayRun`], resume
+//! [`NoCopyElsewhere`], destroy [`MayEnd`]. So code that boots a domain or lets a copy run does not compile without having asked. What the
+//! types do not know is *when* it was asked: that the answer still holds is the caller's care.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Entries, Entry};
-use super::phase::{Ended, Phase, Ran, Transfer};
+use super::handshake::GO;
+use super::ledger::{Entries, Entry, LedgerSays};
+use super::phase::{Ended, Phase, Ran, SourcePhase, TargetPhase, Transfer};
 use crate::clock::UnixTime;
 use crate::domain::Presence;
 use crate::host::NodeName;
@@ -26,6 +29,23 @@ impl Absence {
     }
 }
 
+/// Evidence that the copy here stands still, as it does when xl's receiver has all of it: a receiver that says so of a domain that runs
+/// does not tell the truth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspended(());
+
+impl Suspended {
+    /// Made from a listing of this very host.
+    pub fn observe(presence: &Presence) -> Option<Self> {
+        matches!(presence, Presence::Frozen(_) | Presence::MigratedAway(_)).then_some(Self(()))
+    }
+
+    /// Made from the hypervisor's own word of the domain that is being sent.
+    pub fn by_hypervisor(is_suspended: bool) -> Option<Self> {
+        is_suspended.then_some(Self(()))
+    }
+}
+
 /// Evidence that the source has suspended the domain and given it away for good: xl's GO message, seen on the wire.
 /// xl sends it only after it has renamed its own, suspended copy, and never resumes that copy unless the target says
 /// that it destroyed its own.
@@ -35,14 +55,14 @@ pub struct SourceQuiet(());
 impl SourceQuiet {
     /// Made from the bytes that came over the stream after the receiver's *ready*.
     pub fn observe(bytes_after_ready: &[u8]) -> Option<Self> {
-        bytes_after_ready.starts_with(crate::transfer::message::GO).then_some(Self(()))
+        bytes_after_ready.starts_with(GO).then_some(Self(()))
     }
 }
 
 impl SourceQuiet {
     /// The same evidence from the record: `Arriving` is entered with it and with nothing else.
     pub fn on_record(phase: &Phase) -> Option<Self> {
-        matches!(phase, Phase::Arriving { .. }).then_some(Self(()))
+        matches!(phase, Phase::Target(TargetPhase::Arriving { .. })).then_some(Self(()))
     }
 }
 
@@ -74,7 +94,12 @@ pub struct NoCopyElsewhere(());
 impl NoCopyElsewhere {
     /// A stream whose sender never saw *ready*: the receiver was not given GO, and will not be.
     pub fn never_given(phase: &Phase) -> Option<Self> {
-        matches!(phase, Phase::Sending { .. }).then_some(Self(()))
+        matches!(phase, Phase::Source(SourcePhase::Sending { .. })).then_some(Self(()))
+    }
+
+    /// A save to a file that was broken off: no stream of the domain is on this node's record, so no copy was ever sent.
+    pub fn never_sent(phase: &Phase) -> Option<Self> {
+        (!phase.is_in_transfer()).then_some(Self(()))
     }
 
     /// Made from the target's own answer: it has no copy, and the one that came with this very transfer never ran. That
@@ -124,6 +149,39 @@ impl Recorded {
     }
 }
 
+/// Evidence that the cluster's own migration is to bring a domain to this node: the push stands in this node's ledger, which only
+/// members of the cluster write. That somebody holds the key to the transport and says so is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedHere(());
+
+impl PushedHere {
+    /// Made from what this node's ledger has of the domain. `from`: who says so, where that is known.
+    /// `transfer`: which push, where that has been said.
+    ///
+    /// # Errors
+    /// Why it is not so.
+    pub fn observe(
+        here: &NodeName,
+        from: Option<&NodeName>,
+        transfer: Option<&Transfer>,
+        ledger: &Entries,
+    ) -> Result<Self, String> {
+        let is_it = |open: &Transfer| {
+            let is_known = from.is_none_or(|node| *node == open.source);
+            open.target == *here && is_known && transfer.is_none_or(|said| said == open)
+        };
+        if ledger.pushes.iter().any(|push| is_it(&push.transfer)) {
+            return Ok(Self(()));
+        }
+        Err(match transfer {
+            Some(Transfer { target, .. }) if target != here => {
+                format!("it is sent to {target}, and this node is {here}")
+            }
+            _ => format!("no migration of it to {here} is in this node's ledger"),
+        })
+    }
+}
+
 /// What a node says of who may still fetch an offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outlook", rename_all = "kebab-case", deny_unknown_fields)]
@@ -142,6 +200,17 @@ pub enum Outlook {
         /// Why not.
         why: String,
     },
+}
+
+impl fmt::Display for Outlook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("nobody"),
+            Self::Somebody { node } => write!(f, "{node}"),
+            Self::NoManager => f.write_str("no-manager"),
+            Self::Unknown { why } => write!(f, "unknown: {why}"),
+        }
+    }
 }
 
 /// Evidence that nobody is left who could fetch an offer.
@@ -194,6 +263,74 @@ pub enum PeerSays {
     Silent(String),
 }
 
+/// Evidence that a copy on its way in is nobody's domain: it was never given GO, so it never ran, and nobody will give it any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverGiven(());
+
+impl NeverGiven {
+    /// By the record: the stream is broken, and GO has not come over it.
+    pub fn on_record(phase: &Phase, presence: &Presence) -> Option<Self> {
+        let receiving = matches!(phase, Phase::Target(TargetPhase::Receiving { .. }));
+        (receiving && matches!(presence, Presence::Incoming(_))).then_some(Self(()))
+    }
+
+    /// A copy that no record knows: none speaks of a transfer, nobody holds the transfer lock, and no process of xl's receives it.
+    pub fn unrecorded(
+        phase: &Phase,
+        presence: &Presence,
+        in_transfer: impl FnOnce() -> bool,
+        received: impl FnOnce() -> bool,
+    ) -> Option<Self> {
+        let unknown_to_the_record = match phase {
+            Phase::Idle
+            | Phase::Source(SourcePhase::Left { .. })
+            | Phase::Target(TargetPhase::Claiming { .. }) => true,
+            Phase::Source(_) | Phase::Target(_) => false,
+        };
+        let is_one = matches!(presence, Presence::Incoming(_)) && unknown_to_the_record;
+        (is_one && !in_transfer() && !received()).then_some(Self(()))
+    }
+}
+
+/// Evidence that the paused copy here is the domain itself: it has had processor time here, and whoever ends it has no doubt about
+/// copies elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnlyPaused(());
+
+impl OnlyPaused {
+    /// Made from the hypervisor's count of its processor time and, only where that shows some, from the caller's own doubt.
+    ///
+    /// # Errors
+    /// The doubt.
+    pub fn observe(has_run: bool, others: impl FnOnce() -> Result<(), String>) -> Result<Self, String> {
+        if !has_run {
+            return Err("it has never run here: it is being made, or was about to arrive".to_owned());
+        }
+        others().map(|()| Self(()))
+    }
+}
+
+/// Why a paused copy may run.
+#[derive(Debug)]
+pub enum MayRun<'a> {
+    /// It has arrived and was given.
+    Given(&'a SourceQuiet),
+    /// Somebody has paused the domain, and it is to hear that it shall shut down.
+    ToShutDown(&'a OnlyPaused),
+}
+
+/// Why a copy may be ended as by a power cut.
+#[derive(Debug)]
+pub enum MayEnd<'a> {
+    /// It is older than its disks.
+    Stale(&'a Stale),
+    /// It never ran.
+    NeverGiven(&'a NeverGiven),
+    /// The domain itself is to end here: a stop, or the end of its offer, after the guest had its time. This is an order and no
+    /// evidence; whether it may be given is the record's to say ([`step`](fn@super::step)).
+    Ordered,
+}
+
 /// One other node and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerReport {
@@ -204,22 +341,6 @@ pub struct PeerReport {
     /// Whether the cluster's own history says that the domain is not there: its last operation there was a stop that
     /// succeeded or a probe that found none, or the node left in order and never had one.
     pub cleared: bool,
-}
-
-/// What the ledger says of a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LedgerSays {
-    /// These, in a ledger that has been kept without a gap for this long.
-    Entries {
-        /// Open offers and pushes; usually none or one.
-        entries: Entries,
-        /// For how long nothing written to it can have been lost.
-        age: Duration,
-    },
-    /// It cannot be read.
-    Unreadable(String),
-    /// There is no cluster manager here and so no ledger: somebody calls the agent by hand.
-    NoCluster,
 }
 
 /// All that a cold boot is decided on.
@@ -296,7 +417,7 @@ impl NobodyElse {
             }
             LedgerSays::Entries { entries, age } => {
                 grounds.push(format!(
-                    "{} entries in a ledger of {} s",
+                    "{} entries in a ledger that is {} s old",
                     entries.epochs().count(),
                     age.as_secs()
                 ));
@@ -331,7 +452,10 @@ impl NobodyElse {
         }
         for report in inquiry.peers {
             // "None here" of a node that has sent it on says where it went.
-            let PeerSays::Stands { phase: Phase::Left { transfer }, .. } = &report.says else { continue };
+            let PeerSays::Stands { phase: Phase::Source(SourcePhase::Left { transfer }), .. } = &report.says
+            else {
+                continue;
+            };
             if transfer.target != *inquiry.here {
                 let because = format!("{} sent it there", report.node);
                 grounds.push(rule_out(inquiry.peers, &transfer.target, &because, None)?);
@@ -409,6 +533,34 @@ mod tests {
             epoch: Epoch(1),
             made_at: UnixTime(1000),
             deadline: UnixTime(1300),
+        }
+    }
+
+    #[test]
+    fn p1_a_domain_is_sent_here_only_if_this_nodes_own_ledger_says_so_of_this_very_push() {
+        let transfer =
+            |epoch, target: &str| Transfer { epoch: Epoch(epoch), source: node("n1"), target: node(target) };
+        let push = |epoch, target| Push {
+            domain: DomainName::new("x0").unwrap(),
+            transfer: transfer(epoch, target),
+            made_at: UnixTime(1000),
+        };
+        let ledger = Entries { pushes: vec![push(7, "n2"), push(6, "n3")], ..Entries::default() };
+        let observe = |said: Option<Transfer>, ledger: &Entries| {
+            PushedHere::observe(&node("n2"), None, said.as_ref(), ledger).map(drop)
+        };
+        assert_eq!(observe(Some(transfer(7, "n2")), &ledger), Ok(()));
+        assert_eq!(observe(None, &ledger), Ok(()));
+        let said_by = |name: &str| PushedHere::observe(&node("n2"), Some(&node(name)), None, &ledger).is_ok();
+        assert!(said_by("n1") && !said_by("n3"), "who sends it is its source");
+        for lie in [transfer(7, "n3"), transfer(8, "n2"), transfer(6, "n2"), transfer(6, "n3")] {
+            assert!(observe(Some(lie.clone()), &ledger).is_err(), "{lie:?}");
+        }
+        let of_an_offer =
+            Entries { offers: vec![offer_of("n1")], pushes: vec![push(6, "n3")], ..Entries::default() };
+        for ledger in [Entries::default(), of_an_offer] {
+            assert!(observe(Some(transfer(7, "n2")), &ledger).is_err());
+            assert!(observe(None, &ledger).is_err());
         }
     }
 
@@ -513,7 +665,7 @@ mod tests {
             stands(Presence::MigratedAway(DomainId(1)), Phase::Idle),
             stands(Presence::Incoming(DomainId(1)), Phase::Idle),
             stands(Presence::Unknown("xl hangs".into()), Phase::Idle),
-            stands(Presence::Absent, Phase::Settling { transfer, offer: None }),
+            stands(Presence::Absent, Phase::Source(SourcePhase::Settling { transfer, offer: None })),
         ] {
             let doubt = conclude(&old_ledger(vec![]), &[report]).unwrap_err();
             assert!(matches!(doubt, Doubt::Elsewhere { .. }), "{doubt}");
@@ -533,7 +685,7 @@ mod tests {
         let left = PeerReport {
             says: PeerSays::Stands {
                 presence: Presence::Absent,
-                phase: Phase::Left { transfer },
+                phase: Phase::Source(SourcePhase::Left { transfer }),
                 ended: None,
             },
             ..none_here("n1")

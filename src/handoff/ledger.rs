@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::LedgerSays;
 use super::phase::{Epoch, Offer, Push, Transfer};
 use crate::clock::UnixTime;
 use crate::domain::DomainName;
@@ -101,6 +100,22 @@ impl Entries {
     }
 }
 
+/// What the ledger says of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerSays {
+    /// These, in a ledger that has been kept without a gap for this long.
+    Entries {
+        /// Open offers and pushes; usually none or one.
+        entries: Entries,
+        /// For how long nothing written to it can have been lost.
+        age: Duration,
+    },
+    /// It cannot be read.
+    Unreadable(String),
+    /// There is no cluster manager here and so no ledger: somebody calls the agent by hand.
+    NoCluster,
+}
+
 /// A place that the survivors can read.
 pub trait Ledger: std::fmt::Debug {
     /// Writes `entry` for each of `survivors`.
@@ -150,13 +165,58 @@ pub fn to_text(entry: &Entry) -> String {
     match entry {
         Entry::Offer(offer) => format!(
             "v=1;source={};epoch={};made={};deadline={}",
-            offer.source, offer.epoch, offer.made_at, offer.deadline
+            offer.source, offer.epoch, offer.made_at.0, offer.deadline.0
         ),
         Entry::Push(Push { transfer, made_at, .. }) => format!(
-            "v=1;source={};epoch={};made={made_at};target={}",
-            transfer.source, transfer.epoch, transfer.target
+            "v=1;source={};epoch={};made={};target={}",
+            transfer.source, transfer.epoch, made_at.0, transfer.target
         ),
     }
+}
+
+/// When a node first looked into its ledger, as it notes it for itself. By the clock of this life of its host, which nobody sets: a host that
+/// comes up in 1970 and hears the time later has no old ledger by that. No other node reads it: what crosses nodes is an entry, whose
+/// own time is compared with a fencing's alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// Which life of the host.
+    boot: String,
+    /// Seconds from its begin; a test may have a ledger that is older than its host.
+    at: i64,
+}
+
+impl Since {
+    /// This moment, `up` after the host came up in this life.
+    pub fn now(boot: Option<&str>, up: Duration) -> Self {
+        Self { boot: boot.unwrap_or_default().to_owned(), at: seconds(up) }
+    }
+
+    /// How old a ledger is whose node has noted this. `None` if it was noted in another life of the host, or nobody can say when: then it
+    /// is as if it had never been looked at. What a version before this one has noted (a time of day, `wall`) counts for no more than
+    /// the host has been up.
+    pub fn age(noted: &str, boot: Option<&str>, up: Duration, wall: UnixTime) -> Option<Duration> {
+        if let Ok(at) = noted.parse::<u64>() {
+            return Some(Duration::from_secs(wall.0.saturating_sub(at)).min(up));
+        }
+        let now = Self::now(boot, up);
+        let since = Self::parse(noted).filter(|since| since.boot == now.boot)?;
+        u64::try_from(now.at.checked_sub(since.at)?).ok().map(Duration::from_secs)
+    }
+
+    fn parse(noted: &str) -> Option<Self> {
+        let (boot, at) = noted.strip_prefix("v=2;boot=")?.split_once(";at=")?;
+        Some(Self { boot: boot.to_owned(), at: at.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Since {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "v=2;boot={};at={}", self.boot, self.at)
+    }
+}
+
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Reads [`to_text`]'s line.
@@ -166,19 +226,20 @@ pub fn to_text(entry: &Entry) -> String {
 pub fn from_text(domain: &DomainName, text: &str) -> Result<Entry, String> {
     let found = |name: &str| text.split(';').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let field = |name: &str| found(name).ok_or_else(|| format!("no {name} in {text:?}"));
-    let number =
-        |name: &str| field(name)?.parse::<u64>().map_err(|_| format!("{name} is no number in {text:?}"));
+    let time =
+        |name: &str| field(name)?.parse::<UnixTime>().map_err(|error| format!("{name} in {text:?}: {error}"));
+    let epoch = |text: &str| text.parse::<u64>().map_err(|error| error.to_string())?.try_into();
     let node = |name: &str| NodeName::new(field(name)?).map_err(|error: NotAHost| error.to_string());
     if field("v")? != "1" {
         return Err(format!("unknown version in {text:?}"));
     }
-    let (source, epoch, made_at) = (node("source")?, Epoch(number("epoch")?), UnixTime(number("made")?));
+    let (source, epoch, made_at) = (node("source")?, epoch(field("epoch")?)?, time("made")?);
     let domain = domain.clone();
     if found("target").is_some() {
         let transfer = Transfer { epoch, source, target: node("target")? };
         return Ok(Entry::Push(Push { domain, transfer, made_at }));
     }
-    Ok(Entry::Offer(Offer { domain, source, epoch, made_at, deadline: UnixTime(number("deadline")?) }))
+    Ok(Entry::Offer(Offer { domain, source, epoch, made_at, deadline: time("deadline")? }))
 }
 
 #[cfg(test)]
@@ -205,6 +266,36 @@ mod tests {
         let push = Push { domain: domain.clone(), transfer, made_at };
         for entry in [Entry::Offer(offer), Entry::Push(push)] {
             assert_eq!(from_text(&domain, &to_text(&entry)), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn p2_a_ledger_ages_by_the_clock_of_this_life_of_its_host_and_by_no_other() {
+        let seconds = Duration::from_secs;
+        let age = |noted: &str, boot, up, wall| {
+            Since::age(noted, Some(boot), seconds(up), UnixTime(wall)).map(|age| age.as_secs())
+        };
+        let noted = Since::now(Some("this"), seconds(40)).to_string();
+        // Whatever the time of day has become meanwhile: from 1970 to now, and back.
+        for wall in [0, 41, 1_795_344_067] {
+            assert_eq!(age(&noted, "this", 100, wall), Some(60));
+        }
+        assert_eq!(age(&noted, "another", 1000, 1_795_344_067), None, "the host has restarted since");
+        assert_eq!(age(&noted, "this", 39, 0), None, "that clock does not go back");
+        assert_eq!(age("v=2;boot=this;at=-1000000", "this", 7, 0), Some(1_000_007));
+        // What the version before this one has noted, in 1970 or not.
+        assert_eq!(age("100", "this", 90, 1_795_344_067), Some(90));
+        assert_eq!(age("1795344000", "this", 1_000_000, 1_795_344_067), Some(67));
+        assert_eq!(age("1795344000", "this", 1_000_000, 100), Some(0), "set back");
+        for rotten in [
+            "",
+            "-5",
+            "v=3;boot=this;at=1",
+            "v=2;boot=this",
+            "v=2;boot=this;at=x",
+            "v=2;boot=this;at=-9223372036854775808",
+        ] {
+            assert_eq!(age(rotten, "this", 90, 90), None, "{rotten}");
         }
     }
 

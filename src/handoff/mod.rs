@@ -65,12 +65,12 @@
 
 pub mod event;
 pub mod evidence;
+pub mod handshake;
 pub mod ledger;
 pub mod phase;
-pub mod record;
 pub mod resolve;
 mod step;
 
 pub use event::{Effect, Event};
-pub use phase::{Ended, Epoch, Offer, Phase, Push, Ran, Transfer};
+pub use phase::{Ended, Epoch, Offer, Phase, Push, Ran, SourcePhase, TargetPhase, Transfer};
 pub use step::step;

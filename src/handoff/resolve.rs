@@ -24,8 +24,8 @@
 
 use std::time::Duration;
 
-use super::evidence::{NoCopyElsewhere, PeerSays, SourceQuiet, Stale};
-use super::phase::Phase;
+use super::evidence::{NeverGiven, NoCopyElsewhere, PeerSays, SourceQuiet, Stale};
+use super::phase::{Phase, SourcePhase};
 use crate::clock::UnixTime;
 use crate::domain::Presence;
 
@@ -54,7 +54,7 @@ pub enum AtTarget {
     /// No copy is here.
     Nothing,
     /// Destroy the incoming copy: it was never given GO and has no receiver any more.
-    DestroyIncoming,
+    DestroyIncoming(NeverGiven),
     /// Rename it where that was not done yet, and let it run.
     Finish(SourceQuiet),
     /// Nothing can be done yet, for this reason.
@@ -68,20 +68,23 @@ const RESUMED_BEFORE: Duration = Duration::from_secs(60);
 /// Decides for the source, at this time by its clock. `target` is what the target said, if it was asked.
 pub fn at_source(phase: &Phase, presence: &Presence, target: Option<&PeerSays>, now: UnixTime) -> AtSource {
     let (transfer, may_have_given) = match phase {
-        Phase::Sending { transfer, .. } => (transfer, false),
-        Phase::Settling { transfer, .. } => (transfer, true),
+        Phase::Source(SourcePhase::Sending { transfer, .. }) => (transfer, false),
+        Phase::Source(SourcePhase::Settling { transfer, .. }) => (transfer, true),
         Phase::Idle
-        | Phase::Offering { .. }
-        | Phase::Offered { .. }
-        | Phase::Withdrawing { .. }
-        | Phase::Left { .. }
-        | Phase::Claiming { .. }
-        | Phase::Receiving { .. }
-        | Phase::Arriving { .. }
-        | Phase::Arrived { .. } => return AtSource::Wait(format!("this node sends nothing ({phase})")),
+        | Phase::Source(
+            SourcePhase::Offering { .. }
+            | SourcePhase::Offered { .. }
+            | SourcePhase::Withdrawing { .. }
+            | SourcePhase::Left { .. },
+        )
+        | Phase::Target(_) => {
+            return AtSource::Wait(format!("this node sends nothing ({phase})"));
+        }
     };
     match presence {
         Presence::Running(_) => AtSource::StillHere,
+        // Somebody has paused it, so xl could not suspend it: it was never given, and it is whole.
+        Presence::Paused(_) if !may_have_given => AtSource::StillHere,
         Presence::Absent if may_have_given => AtSource::Moved,
         Presence::Frozen(_) | Presence::MigratedAway(_) => {
             if let Some(none) = NoCopyElsewhere::never_given(phase) {
@@ -121,13 +124,13 @@ pub fn at_target(phase: &Phase, presence: &Presence) -> AtTarget {
     match presence {
         Presence::Running(_) => AtTarget::Arrived,
         Presence::Absent => AtTarget::Nothing,
-        Presence::Incoming(_) | Presence::Paused(_) => match (given, phase) {
-            (Some(quiet), _) => AtTarget::Finish(quiet),
-            (None, Phase::Receiving { .. }) if matches!(presence, Presence::Incoming(_)) => {
-                AtTarget::DestroyIncoming
+        Presence::Incoming(_) | Presence::Paused(_) => {
+            match (given, NeverGiven::on_record(phase, presence)) {
+                (Some(quiet), _) => AtTarget::Finish(quiet),
+                (None, Some(never)) => AtTarget::DestroyIncoming(never),
+                (None, None) => AtTarget::Wait(format!("it is {presence} here")),
             }
-            (None, _) => AtTarget::Wait(format!("it is {presence} here")),
-        },
+        }
         Presence::Building(_)
         | Presence::Crashed(_)
         | Presence::Frozen(_)
@@ -143,7 +146,7 @@ pub fn at_target(phase: &Phase, presence: &Presence) -> AtTarget {
 mod tests {
     use super::*;
     use crate::domain::{DomainId, DomainName};
-    use crate::handoff::phase::{Ended, Epoch, Offer, Ran, Transfer};
+    use crate::handoff::phase::{Ended, Epoch, Offer, Ran, TargetPhase, Transfer};
     use crate::host::NodeName;
 
     const ID: DomainId = DomainId(3);
@@ -158,11 +161,11 @@ mod tests {
     }
 
     fn sending() -> Phase {
-        Phase::Sending { transfer: transfer(), offer: None }
+        Phase::Source(SourcePhase::Sending { transfer: transfer(), offer: None })
     }
 
     fn settling() -> Phase {
-        Phase::Settling { transfer: transfer(), offer: None }
+        Phase::Source(SourcePhase::Settling { transfer: transfer(), offer: None })
     }
 
     fn stands(presence: Presence, phase: Phase) -> PeerSays {
@@ -172,6 +175,14 @@ mod tests {
     fn none_there(epoch: u64, ran: Ran) -> PeerSays {
         let ended = Some(Ended { epoch: Epoch(epoch), ran });
         PeerSays::Stands { presence: Presence::Absent, phase: Phase::Idle, ended }
+    }
+
+    #[test]
+    fn p7_a_guest_that_was_paused_in_mid_stream_is_still_here_and_after_ready_it_may_not_be() {
+        let paused = Presence::Paused(ID);
+        assert_eq!(at_source(&sending(), &paused, None, NOW), AtSource::StillHere);
+        let settling = Phase::Source(SourcePhase::Settling { transfer: transfer(), offer: None });
+        assert!(matches!(at_source(&settling, &paused, None, NOW), AtSource::Wait(_)));
     }
 
     #[test]
@@ -187,7 +198,8 @@ mod tests {
             let decide = |says: &PeerSays| at_source(&settling(), &here, Some(says), NOW);
             let runs = stands(Presence::Running(ID), Phase::Idle);
             assert!(matches!(decide(&runs), AtSource::Destroy(_)));
-            let arriving = stands(Presence::Running(ID), Phase::Arriving { transfer: transfer() });
+            let arriving =
+                stands(Presence::Running(ID), Phase::Target(TargetPhase::Arriving { transfer: transfer() }));
             assert!(matches!(decide(&arriving), AtSource::Destroy(_)));
             assert!(matches!(decide(&none_there(5_000, Ran::Never)), AtSource::Resume(_)));
         }
@@ -228,7 +240,7 @@ mod tests {
             made_at: UnixTime(5),
             deadline: UnixTime(305),
         };
-        let settling = Phase::Settling { transfer: transfer(), offer: Some(offer) };
+        let settling = Phase::Source(SourcePhase::Settling { transfer: transfer(), offer: Some(offer) });
         let never = none_there(5_000, Ran::Never);
         let at = |now| at_source(&settling, &Presence::MigratedAway(ID), Some(&never), UnixTime(now));
         assert!(matches!(at(365), AtSource::Resume(_)));
@@ -241,10 +253,10 @@ mod tests {
             PeerSays::Silent("cut".into()),
             PeerSays::Fenced(UnixTime(5)),
             stands(Presence::Unknown("xl hangs".into()), Phase::Idle),
-            stands(Presence::Incoming(ID), Phase::Arriving { transfer: transfer() }),
-            stands(Presence::Paused(ID), Phase::Arriving { transfer: transfer() }),
-            stands(Presence::Absent, Phase::Receiving { transfer: transfer() }),
-            stands(Presence::Absent, Phase::Arriving { transfer: transfer() }),
+            stands(Presence::Incoming(ID), Phase::Target(TargetPhase::Arriving { transfer: transfer() })),
+            stands(Presence::Paused(ID), Phase::Target(TargetPhase::Arriving { transfer: transfer() })),
+            stands(Presence::Absent, Phase::Target(TargetPhase::Receiving { transfer: transfer() })),
+            stands(Presence::Absent, Phase::Target(TargetPhase::Arriving { transfer: transfer() })),
         ] {
             let decision = at_source(&settling(), &Presence::MigratedAway(ID), Some(&says), NOW);
             assert!(matches!(decision, AtSource::Wait(_)), "{says:?}: {decision:?}");
@@ -253,9 +265,9 @@ mod tests {
 
     #[test]
     fn a_target_finishes_only_what_was_given_to_it() {
-        let receiving = Phase::Receiving { transfer: transfer() };
-        let arriving = Phase::Arriving { transfer: transfer() };
-        assert_eq!(at_target(&receiving, &Presence::Incoming(ID)), AtTarget::DestroyIncoming);
+        let receiving = Phase::Target(TargetPhase::Receiving { transfer: transfer() });
+        let arriving = Phase::Target(TargetPhase::Arriving { transfer: transfer() });
+        assert!(matches!(at_target(&receiving, &Presence::Incoming(ID)), AtTarget::DestroyIncoming(_)));
         assert!(matches!(at_target(&receiving, &Presence::Paused(ID)), AtTarget::Wait(_)));
         assert!(matches!(at_target(&arriving, &Presence::Incoming(ID)), AtTarget::Finish(_)));
         assert!(matches!(at_target(&arriving, &Presence::Paused(ID)), AtTarget::Finish(_)));

@@ -20,11 +20,12 @@ use crate::agent::{self, Action};
 use crate::cluster::heartbeat::Fencings;
 use crate::cluster::peer_files::PeerFiles;
 use crate::handoff::ledger::Ledger;
+use crate::here::Here;
 use crate::host::Root;
 use crate::ocf::environment::Environment;
 use crate::ocf::exit_code::{ExitCode, Failure};
-use crate::ocf::parameters::PARAMETERS;
 use crate::ocf::span::parse_span;
+use crate::parameters::PARAMETERS;
 
 /// The folder that Heartbeat looks for scripts in. Called from there, the executable is Heartbeat's.
 pub const FOLDER: &str = "resource.d";
@@ -48,7 +49,7 @@ const STATUS_UNKNOWN: u8 = 4;
 ///
 /// # Errors
 /// The agent's own [`Failure`], for the log; its exit status for Heartbeat is 1.
-pub fn run(arguments: &[String], environment: &Environment) -> Result<u8, Failure> {
+pub fn run(arguments: &[String], environment: &Environment, here: &Here) -> Result<u8, Failure> {
     let refused = |what: String| Failure::new(ExitCode::Arguments, format!("{what}; {USAGE}"));
     let (action, environment, mistakes) = read(arguments, environment).map_err(refused)?;
     match mistakes.first() {
@@ -57,10 +58,10 @@ pub fn run(arguments: &[String], environment: &Environment) -> Result<u8, Failur
         _ => mistakes.iter().for_each(|what| log::warn!("{what}; it is not looked at")),
     }
     match action {
-        Action::Start | Action::Stop => agent::run(action.name(), &environment).map(|_| 0),
+        Action::Start | Action::Stop => agent::run(action.name(), &environment, here).map(|_| 0),
         _ => {
             keep_a_ledger(&environment);
-            Ok(status(&environment))
+            Ok(status(&environment, here))
         }
     }
 }
@@ -69,11 +70,11 @@ pub fn run(arguments: &[String], environment: &Environment) -> Result<u8, Failur
 ///
 /// # Errors
 /// As [`agent::run`].
-pub fn run_wrapped(action: &str, environment: &Environment) -> Result<ExitCode, Failure> {
+pub fn run_wrapped(action: &str, environment: &Environment, here: &Here) -> Result<ExitCode, Failure> {
     if Action::parse(action) == Some(Action::Monitor) {
         keep_a_ledger(environment);
     }
-    agent::run(action, environment)
+    agent::run(action, environment, here)
 }
 
 /// Notes what Heartbeat says of the fencing of a node. It says so after every loss of a node, before it has us start anything,
@@ -103,8 +104,8 @@ fn keep_a_ledger(environment: &Environment) {
 }
 
 /// Says how it stands, in the words that Heartbeat looks for and no other.
-fn status(environment: &Environment) -> u8 {
-    let (word, status) = match agent::run(Action::Monitor.name(), environment) {
+fn status(environment: &Environment, here: &Here) -> u8 {
+    let (word, status) = match agent::run(Action::Monitor.name(), environment, here) {
         Ok(ExitCode::Success) => ("running", 0),
         Ok(_) => ("stopped", STATUS_STOPPED),
         Err(failure) if failure.code == ExitCode::Degraded => ("running", 0),
@@ -214,7 +215,12 @@ mod tests {
         .unwrap();
         assert_eq!(mistakes.len(), 3, "{mistakes:?}");
         assert_eq!((set.parameters["handoff"].as_str(), set.timeout), ("never", None), "the others count");
-        let refused = run(&words("x0 handoff_timeoud=600 start"), &Environment::default()).unwrap_err();
+        let refused = run(
+            &words("x0 handoff_timeoud=600 start"),
+            &Environment::default(),
+            &Here::new(&Root::default()),
+        )
+        .unwrap_err();
         assert_eq!(refused.code, ExitCode::Arguments);
     }
 

@@ -5,6 +5,4 @@
 
 pub mod environment;
 pub mod exit_code;
-pub mod metadata;
-pub mod parameters;
 pub mod span;

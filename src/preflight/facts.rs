@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 use super::{FileDigest, Needs};
 use crate::domain::{DomainConfig, Presence};
 use crate::host::{LocalPath, Root};
+use crate::node::host::ThisHost;
+use crate::node::standing::stands;
 use crate::small_file;
 use crate::toolstack::{HostInfo, Toolstack, XenVersion};
-use crate::transport::forced_command::stands;
 
 /// Limit of one word of the toolstack.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -89,10 +90,11 @@ impl fmt::Display for Trouble {
 }
 
 /// Looks at this node.
-pub fn gather(root: &Root, toolstack: &dyn Toolstack, needs: &Needs) -> Facts {
+pub fn gather(of: &ThisHost, needs: &Needs) -> Facts {
+    let root = &of.root;
     Facts {
-        presence: stands(root, &needs.config.name).0,
-        host: host(toolstack, needs.config.memory_mib),
+        presence: stands(of, &needs.config.name).0,
+        host: host(of.toolstack().as_ref(), needs.config.memory_mib),
         file: needs.file.as_ref().map(|file| compare(root, file)),
         troubles: troubles(root, &needs.config),
     }
@@ -104,7 +106,7 @@ pub fn gather(root: &Root, toolstack: &dyn Toolstack, needs: &Needs) -> Facts {
 /// Why it does not say.
 pub fn host(toolstack: &dyn Toolstack, memory_mib: u64) -> Result<HostFacts, String> {
     let info = toolstack.host_info(LIMIT).map_err(|error| error.to_string())?;
-    let spare_mib = if info.free_mib > memory_mib + memory_mib / 8 {
+    let spare_mib = if info.free_mib > memory_mib.saturating_add(memory_mib / 8) {
         0
     } else {
         toolstack.dom0_can_spare_mib(&info, LIMIT).map_err(|error| error.to_string())?
@@ -157,7 +159,8 @@ pub fn digest(root: &Root, path: &LocalPath) -> std::io::Result<FileDigest> {
     Ok(FileDigest { path: path.clone(), sha256 })
 }
 
-fn compare(root: &Root, theirs: &FileDigest) -> FileState {
+/// How the file of that path on this node compares with theirs.
+pub fn compare(root: &Root, theirs: &FileDigest) -> FileState {
     match digest(root, &theirs.path) {
         Ok(ours) if ours == *theirs => FileState::Same,
         Ok(_) => FileState::Different,

@@ -1,15 +1,10 @@
 //! What follows from a domain's needs and a node's facts. Pure.
 
-use std::time::Duration;
-
 use super::facts::{Facts, FileState, HostFacts, Trouble};
 use super::{Check, Hinders, Needs};
-use crate::cluster::managed::ManagedDomain;
 use crate::domain::{DomainConfig, GuestType, Presence};
-use crate::transfer::moves::{expected_seconds, shown_rate};
-use crate::transfer::terms::Terms;
 
-/// Every check but those of the way to that node, which [`super::ask`] makes. `here` is the node that the domain would leave;
+/// Every check but those of the way to that node, which [`crate::peer::preflight`] makes. `here` is the node that the domain would leave;
 /// `None` where nothing is known of it.
 pub fn judge(needs: &Needs, here: Option<&HostFacts>, there: &Facts) -> Vec<Check> {
     let mut checks = vec![name(&needs.config, &there.presence)];
@@ -102,59 +97,6 @@ fn live(config: &DomainConfig, here: Option<&HostFacts>) -> Check {
     }
 }
 
-/// Whether the cluster's limits, and the resource's own, leave a move the time that it takes. `measured`: what moves of this node have
-/// shown, in MiB/s.
-pub fn limits(managed: &ManagedDomain, memory_mib: u64, measured: Option<f64>, terms: &Terms) -> Vec<Check> {
-    let operation = if managed.allow_migrate { "migrate_to" } else { "start" };
-    if let Some(text) = managed.unreadable.get(operation) {
-        let found = format!(
-            "the timeout {text:?} of {operation} could not be read, and Pacemaker takes its default for it"
-        );
-        let advice = format!("pcs resource update {} op {operation} timeout=300s", managed.resource);
-        return vec![Check::unknown("timeouts", found, advice)];
-    }
-    let Some(limit) = managed.timeouts.get(operation).map(Duration::as_secs) else { return Vec::new() };
-    let Some(rate) = expected_rate(measured, terms) else {
-        let found =
-            format!("{operation} may take {limit} s; no move of this node has shown yet how fast it is");
-        return vec![Check::unknown("timeouts", found, "")];
-    };
-    let takes = format!("{memory_mib} MiB at {} MiB/s take", shown_rate(rate));
-    let needed = expected_seconds(memory_mib, rate);
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let once = (memory_mib as f64 / rate.max(0.1)) as u64;
-    let found = format!("{operation} may take {limit} s; {takes} up to {needed} s");
-    let mut checks = vec![if needed > limit {
-        let advice =
-            format!("pcs resource update {} op {operation} timeout={}s", managed.resource, needed * 2);
-        Check::fails("timeouts", Hinders::Move, found, advice)
-    } else {
-        Check::ok("timeouts", found)
-    }];
-    checks.extend(terms.deadline.map(|deadline| {
-        let found = format!("migration_deadline is {deadline} s; {takes} {once} s at the least");
-        if once < deadline {
-            return Check::ok("deadline", found);
-        }
-        Check::fails(
-            "deadline",
-            Hinders::Move,
-            found,
-            "every move would be broken off: give it more time, or none",
-        )
-    }));
-    checks
-}
-
-/// What a move can be expected to carry, in MiB/s: what was measured, and no more than the resource allows. Where that counts what is
-/// compressed, the domain itself may be faster.
-fn expected_rate(measured: Option<f64>, terms: &Terms) -> Option<f64> {
-    #[allow(clippy::cast_precision_loss, reason = "a rate")]
-    let allowed = terms.rate.filter(|_| terms.compression.is_none()).map(|rate| rate as f64);
-    // What is allowed says nothing of a network that is slower than that.
-    measured.map(|measured| measured.min(allowed.unwrap_or(f64::INFINITY)))
-}
-
 fn name(config: &DomainConfig, there: &Presence) -> Check {
     match there {
         Presence::Absent => Check::ok("name", format!("no {} there", config.name)),
@@ -216,9 +158,11 @@ fn guest_type(guest: GuestType, there: &HostFacts) -> Check {
 /// What a domain takes of a host, in MiB, as libxl counts it (`libxl_domain_need_memory`, `libxl_get_required_shadow_memory`): its
 /// memory; for page tables 1 MiB for each processor and 8 KiB for each MiB; 2 MiB more, of a PV guest 1; in pieces of 2 MiB.
 pub(crate) fn needed_mib(config: &DomainConfig) -> u64 {
-    let tables_kib = u64::from(config.processors) * 1024 + config.memory_mib * 8;
+    let tables_kib =
+        u64::from(config.processors).saturating_mul(1024).saturating_add(config.memory_mib.saturating_mul(8));
     let more_kib = if config.guest == GuestType::Pv { 1024 } else { 2048 };
-    (config.memory_mib * 1024 + tables_kib + more_kib).div_ceil(2048) * 2
+    let all_kib = config.memory_mib.saturating_mul(1024).saturating_add(tables_kib).saturating_add(more_kib);
+    all_kib.div_ceil(2048).saturating_mul(2)
 }
 
 fn memory(config: &DomainConfig, there: &HostFacts) -> Check {
@@ -226,7 +170,7 @@ fn memory(config: &DomainConfig, there: &HostFacts) -> Check {
         return Check::unknown("memory", "the toolstack does not say how much it needs", "");
     }
     let needed = needed_mib(config);
-    let available = there.free_mib + there.spare_mib;
+    let available = there.free_mib.saturating_add(there.spare_mib);
     let spare =
         if there.spare_mib > 0 { format!(", {} more from dom0", there.spare_mib) } else { String::new() };
     let found = format!("needs {needed} MiB; {} MiB free there{spare}", there.free_mib);
@@ -316,7 +260,6 @@ mod tests {
     use crate::host::LocalPath;
     use crate::preflight::{FileDigest, Report, Verdict};
     use crate::toolstack::XenVersion;
-    use crate::transfer::terms::Compression;
 
     fn words(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
@@ -513,45 +456,6 @@ mod tests {
         assert_eq!((check, result), ("passthrough", Verdict::Failed));
         let (check, result, _) = only(|needs, _| needs.config.may_not_migrate = true);
         assert_eq!((check, result), ("nomigrate", Verdict::Failed));
-    }
-
-    #[test]
-    fn a_limit_that_a_move_cannot_keep_fails_with_the_command_that_mends_it() {
-        let seconds = std::time::Duration::from_secs;
-        let timeouts = [("start", 300), ("migrate_to", 60)];
-        let timeouts = timeouts.map(|(name, limit)| (name.to_owned(), seconds(limit))).into();
-        let mut managed = ManagedDomain { resource: "x0".to_owned(), timeouts, ..ManagedDomain::default() };
-        let plain = Terms::default();
-        let limits =
-            |managed: &ManagedDomain, measured, terms: &Terms| limits(managed, 4096, measured, terms);
-        assert_eq!(limits(&managed, Some(100.0), &plain)[0].result, Verdict::Ok);
-        managed.allow_migrate = true;
-        let check = &limits(&managed, Some(100.0), &plain)[0];
-        assert_eq!(check.result, Verdict::Failed);
-        assert_eq!(check.advice, "pcs resource update x0 op migrate_to timeout=142s");
-        assert_eq!(limits(&managed, None, &plain)[0].result, Verdict::Unknown);
-        assert_eq!(limits(&ManagedDomain::default(), None, &plain), [], "Heartbeat has no limits");
-    }
-
-    #[test]
-    fn what_the_resource_itself_allows_a_move_counts_too() {
-        let timeouts = [("start".to_owned(), Duration::from_secs(300))].into();
-        let managed = ManagedDomain { resource: "x0".to_owned(), timeouts, ..ManagedDomain::default() };
-        let results = |terms: &Terms| -> Vec<(&'static str, Verdict)> {
-            let checks = limits(&managed, 4096, Some(100.0), terms);
-            checks.iter().map(|check| (check.check, check.result)).collect()
-        };
-        let slow = Terms { rate: Some(10), ..Terms::default() };
-        assert_eq!(results(&slow), [("timeouts", Verdict::Failed)], "410 s at 10 MiB/s");
-        let compressed = Terms { compression: Compression::Zstd, ..slow };
-        assert_eq!(
-            results(&compressed),
-            [("timeouts", Verdict::Ok)],
-            "it is the connection that has 10 MiB/s"
-        );
-        let short = Terms { deadline: Some(40), ..Terms::default() };
-        assert_eq!(results(&short), [("timeouts", Verdict::Ok), ("deadline", Verdict::Failed)]);
-        assert_eq!(results(&Terms { deadline: Some(41), ..short })[1].1, Verdict::Ok);
     }
 
     #[test]

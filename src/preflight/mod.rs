@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::DomainConfig;
 use crate::host::{LocalPath, NodeName};
 
-pub mod ask;
 pub mod facts;
 pub mod judge;
+pub mod setup;
 
 /// What a domain needs of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,8 @@ pub struct Check {
 }
 
 impl Check {
-    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+    /// One that is passed.
+    pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
         Self { check, result: Verdict::Ok, hinders: None, found: found.into(), advice: String::new() }
     }
 
@@ -96,11 +97,13 @@ impl Check {
         Self { result: Verdict::Warning, advice: advice.into(), ..Self::ok(check, found) }
     }
 
-    fn unknown(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    /// One whose answer could not be found out.
+    pub fn unknown(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { result: Verdict::Unknown, advice: advice.into(), ..Self::ok(check, found) }
     }
 
-    fn fails(
+    /// One that is not passed.
+    pub fn fails(
         check: &'static str,
         hinders: Hinders,
         found: impl Into<String>,

@@ -11,7 +11,7 @@ use crate::cluster::adoption::{Adopted, Adoption};
 use crate::cluster::managed::ManagedDomain;
 use crate::cluster::pacemaker::Pacemaker;
 use crate::host::Root;
-use crate::ocf::parameters::Parameters;
+use crate::parameters::Parameters;
 
 /// A command, as its words.
 type Words = Vec<String>;

@@ -6,10 +6,9 @@ use serde::Serialize;
 use super::domain_of;
 use crate::cluster::managed::ManagedDomain;
 use crate::domain::DomainName;
-use crate::host::Root;
-use crate::ocf::parameters::Parameters;
-use crate::toolstack;
-use crate::transfer::moves::{self, Ending, Move, expected_seconds, rate_of};
+use crate::here::Here;
+use crate::moves::journal::{self, Ending, Move, expected_seconds, rate_of};
+use crate::parameters::Parameters;
 
 /// How long one move may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -33,29 +32,29 @@ pub(super) enum By {
 /// What this node knows of moves.
 #[derive(Debug)]
 pub(super) struct Experience {
-    root: Root,
+    here: Here,
     moves: Vec<Move>,
     rate: Option<f64>,
 }
 
 impl Experience {
     /// The log of moves; where it cannot be read there is none.
-    pub(super) fn of(root: &Root) -> Self {
-        let moves = moves::read(root).unwrap_or_else(|error| {
+    pub(super) fn of(here: &Here) -> Self {
+        let moves = journal::read(&here.root).unwrap_or_else(|error| {
             log::warn!("the log of moves cannot be read: {error}");
             Vec::new()
         });
         let rate = rate_of(&moves);
-        Self { root: root.clone(), moves, rate }
+        Self { here: here.clone(), moves, rate }
     }
 
     /// How long a move of this resource's domain takes; `None` where nothing tells.
     pub(super) fn of_resource(&self, managed: &ManagedDomain) -> Option<Expected> {
         let (parameters, _) = Parameters::judge(&managed.parameters);
-        let domain = domain_of(&self.root, &parameters, &managed.resource).ok()?;
+        let domain = domain_of(&self.here, &parameters, &managed.resource).ok()?;
         let configured = || {
             let file = parameters.xmfile.as_deref()?;
-            toolstack::of(&self.root).read_config(file, super::CONFIG_LIMIT).ok()
+            self.here.toolstack().read_config(file, super::CONFIG_LIMIT).ok()
         };
         self.expect(&domain, || Some(configured()?.memory_mib).filter(|mib| *mib > 0))
     }
@@ -75,7 +74,7 @@ pub(super) fn in_all(moves: &[u64], slots: usize) -> u64 {
     let mut busy_until = vec![0; if slots == 0 { moves.len() } else { slots }];
     for seconds in moves {
         if let Some(first) = busy_until.iter_mut().min() {
-            *first += seconds;
+            *first = u64::saturating_add(*first, *seconds);
         }
     }
     busy_until.into_iter().max().unwrap_or_default()
@@ -84,7 +83,8 @@ pub(super) fn in_all(moves: &[u64], slots: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transfer::moves::a_move;
+    use crate::host::Root;
+    use crate::moves::journal::a_move;
 
     fn name(name: &str) -> DomainName {
         DomainName::new(name).unwrap()
@@ -95,7 +95,7 @@ mod tests {
         let own = Move { total_ms: 41_200, ..a_move(1) };
         let failed = Move { total_ms: 1, end: Ending::NotMoved, ..a_move(2) };
         let knows = |moves: &[Move]| Experience {
-            root: Root::default(),
+            here: Here::new(&Root::default()),
             moves: moves.to_vec(),
             rate: rate_of(moves),
         };

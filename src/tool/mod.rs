@@ -1,37 +1,55 @@
 //! The operators' subcommands.
 
 pub mod adopt;
+pub mod check;
 pub mod drain;
 mod expected;
-pub mod guard;
+pub mod explain;
 pub mod history;
-pub mod keep;
 pub mod keys;
+mod limits;
+pub mod metrics;
+pub mod names;
+pub mod output;
 pub mod preflight;
-mod prospects;
 pub mod reach;
 pub mod recover;
+mod shown;
 pub mod status;
 
 use std::time::Duration;
 
+use crate::address::Reach;
+use crate::cluster::ClusterView;
 use crate::domain::DomainName;
-use crate::host::Root;
-use crate::ocf::parameters::Parameters;
-use crate::toolstack;
+use crate::here::Here;
+use crate::parameters::Parameters;
+use crate::peer::Transport;
 
 /// Limit of reading a configuration file.
 const CONFIG_LIMIT: Duration = Duration::from_secs(15);
 
 /// The domain of a resource: its parameter `name`, or what its configuration file on this node says, or its own id.
-fn domain_of(root: &Root, parameters: &Parameters, resource: &str) -> anyhow::Result<DomainName> {
+fn domain_of(here: &Here, parameters: &Parameters, resource: &str) -> anyhow::Result<DomainName> {
     if let Some(name) = &parameters.name {
         return Ok(name.clone());
     }
-    let toolstack = toolstack::of(root);
+    let toolstack = here.toolstack();
     let has_files = toolstack.kind().has_files();
     match parameters.xmfile.as_deref().filter(|file| has_files && file.is_file()) {
         Some(file) => Ok(toolstack.read_config(file, CONFIG_LIMIT)?.name),
         None => Ok(DomainName::new(resource)?),
     }
+}
+
+/// How the cluster's resources say that its nodes are reached: the first of them speaks for all.
+fn reach_of(cluster: &dyn ClusterView) -> Reach {
+    let managed = cluster.domains().unwrap_or_default();
+    let parameters = managed.first().map(|managed| managed.parameters.clone()).unwrap_or_default();
+    Parameters::judge(&parameters).0.reach
+}
+
+/// The way to the other nodes, for what is not about one resource.
+fn way(here: &Here) -> Transport {
+    Transport::of(here, &reach_of(here.cluster().as_ref()))
 }

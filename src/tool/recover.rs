@@ -4,103 +4,246 @@
 use std::io::Write;
 use std::time::Duration;
 
+use super::names::{Domains, Nodes};
+use super::shown::{paragraph, width};
+use super::way;
 use crate::clock::{Deadline, UnixTime};
-use crate::domain::DomainName;
-use crate::handoff::evidence::PeerSays;
-use crate::handoff::record::Store;
+use crate::domain::{DomainName, Presence};
+use crate::handoff::event::ReceiverEnd;
+use crate::handoff::evidence::{NeverGiven, PeerSays};
 use crate::handoff::resolve::{self, AtSource, AtTarget};
-use crate::handoff::{Ended, Phase, Ran, Transfer};
-use crate::host::Root;
-use crate::toolstack;
-use crate::transfer::leftover::{clear, is_leftover};
+use crate::handoff::{Ended, Phase, Ran, SourcePhase, TargetPhase, Transfer};
+use crate::here::Here;
+use crate::host::NodeName;
+use crate::node::record::Record;
+use crate::node::standing::stands;
+use crate::peer::inquiry::{look_there, settle_there};
+use crate::transfer::leftover::clear;
 use crate::transfer::settle::{self, AtSourceEnd};
-use crate::transport::forced_command::stands;
-use crate::transport::inquiry::{look_there, settle_there};
+use crate::wire::Connection;
+use crate::wire::client::{Stands, Unanswered};
 
 /// How long it may take.
 const LIMIT: Duration = Duration::from_secs(120);
+/// Limit of asking the other nodes where it stands with them, all at once.
+const ASK_LIMIT: Duration = Duration::from_secs(40);
 
-/// Settles `domain` at this node, or says what settling it would do.
+/// Settles the domain that `name` means at this node, or says what settling it would do. Where nothing is to be done here, the other
+/// nodes are asked, too.
 ///
 /// # Errors
-/// If nothing can be decided, with the reason; if a transfer is under way; if the record cannot be read.
-pub fn run(root: &Root, domain: &DomainName, dry_run: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
-    let kind = toolstack::kind_of(root);
-    anyhow::ensure!(kind.streams(), "{}: what it leaves is settled with its own commands", kind.no_stream());
-    let store = Store::new(root.state_folder());
-    let record = store.load(domain)?;
-    let (presence, phase) = stands(root, domain);
-    writeln!(out, "here:       {presence}; record: {phase}")?;
-    let toolstack = toolstack::of(root);
-    let (busy, received) = (|| store.is_transferring(domain), || toolstack.is_attended(domain));
-    if is_leftover(&presence, &phase, busy, received) {
-        let incoming = domain.incoming();
-        writeln!(
-            out,
-            "conclusion: no record knows {incoming}, nobody receives it, and it never ran: destroy it"
-        )?;
-        if !dry_run && clear(&store, toolstack.as_ref(), domain, (&presence, &phase))? {
-            writeln!(out, "done:       {incoming} was destroyed")?;
+/// If nothing can be decided, with the reason; if a transfer is under way, or broke off at another node; if a node does not answer; if
+/// the record cannot be read; if nobody knows the name.
+pub fn run(world: &Here, name: &str, dry_run: bool) -> anyhow::Result<()> {
+    let domains = Domains::of(world);
+    let domain = &domains.domain(name)?;
+    match here(world, domain, dry_run)? {
+        None => Ok(()),
+        Some(stands) => elsewhere(world, (&domains, name), domain, &stands),
+    }
+}
+
+fn say(label: &str, text: &str) -> std::io::Result<()> {
+    write!(std::io::stdout(), "{}", paragraph(&format!("{label:<11} "), text, width()))
+}
+
+/// Asks the other nodes what they have of the domain, and concludes. `name` is what was typed.
+fn elsewhere(
+    world: &Here,
+    (domains, name): (&Domains, &str),
+    domain: &DomainName,
+    (presence, phase): &(Presence, Phase),
+) -> anyhow::Result<()> {
+    let cluster = world.cluster();
+    let nodes = Nodes::of(&world.root, cluster.as_ref());
+    let deadline = Deadline::after(ASK_LIMIT);
+    let ask = |node: &mut Connection| node.presence(domain, deadline);
+    let answers = way(world).each(&nodes.others, deadline, ask);
+    let (mut broken, mut silent, mut heard_of) = (Vec::new(), Vec::new(), false);
+    let mut runs: Vec<&NodeName> = Vec::new();
+    if matches!(presence, Presence::Running(_)) {
+        runs.push(&nodes.me);
+    }
+    let mut lines = Vec::new();
+    for (node, answer) in nodes.others.iter().zip(answers) {
+        let says = match answer {
+            Ok(Stands { presence, phase, ended }) => {
+                heard_of |= presence != Presence::Absent || phase != Phase::Idle || ended.is_some();
+                if matches!(presence, Presence::Running(_)) {
+                    runs.push(node);
+                }
+                if phase.is_in_transfer() {
+                    broken.push(node.as_str());
+                }
+                PeerSays::Stands { presence, phase, ended }
+            }
+            Err(error @ (Unanswered::Refused { .. } | Unanswered::Other(_))) => {
+                PeerSays::Silent(error.to_string())
+            }
+            Err(error) => match cluster.fenced_and_away(node, &nodes.me, "") {
+                Some(at) => PeerSays::Fenced(at),
+                None => PeerSays::Silent(error.to_string()),
+            },
+        };
+        if let PeerSays::Silent(_) = &says {
+            silent.push(node.as_str());
         }
-        return Ok(());
+        lines.push((format!("{node}:"), described(&says)));
     }
-    if !phase.is_in_transfer() {
-        writeln!(out, "conclusion: no transfer of {domain} broke off at this node; nothing to do")?;
-        return Ok(());
+    let is_heard_of = heard_of || *presence != Presence::Absent || *phase != Phase::Idle;
+    let all_answer = silent.is_empty() && nodes.caveat.is_none();
+    if !is_heard_of && all_answer && domains.find(name).is_none() {
+        return Err(domains.unknown(name, []));
     }
-    let Some(_lock) = store.begin_transfer(domain)? else {
+    for (label, text) in lines {
+        say(&label, &text)?;
+    }
+    if let [one, other, ..] = runs[..] {
+        anyhow::bail!(
+            "{domain} runs on {one} and on {other}: find out which is the real one, and destroy the other (xl destroy)"
+        );
+    }
+    if !broken.is_empty() {
+        let nodes = broken.join(" and ");
+        anyhow::bail!(
+            "a transfer of {domain} is open at {nodes}: run this there: xen-handoff recover {domain}"
+        );
+    }
+    if !silent.is_empty() {
+        let nodes = silent.join(" and ");
+        anyhow::bail!(
+            "nothing is to be done at the nodes that answer; what {nodes} has of {domain} is not known"
+        );
+    }
+    if let Some(caveat) = nodes.caveat {
+        anyhow::bail!("nothing is to be done at the nodes that were asked; {caveat}");
+    }
+    Ok(say("conclusion:", &format!("no transfer of {domain} broke off at any node; nothing to do"))?)
+}
+
+/// Settles `domain` at this node; `None` if something was to be done here, or else how it stands here.
+fn here(world: &Here, domain: &DomainName, dry_run: bool) -> anyhow::Result<Option<(Presence, Phase)>> {
+    let kind = world.toolstack().kind();
+    anyhow::ensure!(kind.streams(), "{}: what it leaves is settled with its own commands", kind.no_stream());
+    let record = world.store.load(domain)?;
+    let (presence, phase) = stands(world, domain);
+    say("here:", &format!("{presence}; record: {phase}"))?;
+    let broken = Broken { world, domain, presence, phase, record, dry_run };
+    if broken.is_a_leftover()? {
+        return Ok(None);
+    }
+    if !broken.phase.is_in_transfer() {
+        return Ok(Some((broken.presence, broken.phase)));
+    }
+    let Some(_lock) = world.store.begin_transfer(domain)? else {
         anyhow::bail!("a transfer of {domain} is under way at this node; it settles by itself when it ends");
     };
-    if let Phase::Receiving { transfer } | Phase::Arriving { transfer } = &phase {
-        writeln!(out, "from:       {}", transfer.source)?;
-        let plan = match resolve::at_target(&phase, &presence) {
+    match &broken.phase {
+        Phase::Target(TargetPhase::Receiving { transfer } | TargetPhase::Arriving { transfer }) => {
+            broken.at_target(transfer)?;
+        }
+        Phase::Source(SourcePhase::Sending { transfer, .. } | SourcePhase::Settling { transfer, .. }) => {
+            broken.at_source(transfer)?;
+        }
+        phase => anyhow::bail!("the record says {phase}"),
+    }
+    Ok(None)
+}
+
+/// What is here of a domain, before anything is done about it.
+struct Broken<'a> {
+    world: &'a Here,
+    domain: &'a DomainName,
+    presence: Presence,
+    phase: Phase,
+    record: Record,
+    dry_run: bool,
+}
+
+impl Broken<'_> {
+    /// Destroys a copy that no record knows, if that is what is here.
+    fn is_a_leftover(&self) -> anyhow::Result<bool> {
+        let Self { world, domain, presence, phase, dry_run, .. } = self;
+        let (store, toolstack) = (&world.store, world.toolstack());
+        let (busy, received) = (|| store.is_transferring(domain), || toolstack.is_attended(domain));
+        if NeverGiven::unrecorded(phase, presence, busy, received).is_none() {
+            return Ok(false);
+        }
+        let incoming = domain.incoming();
+        say(
+            "conclusion:",
+            &format!("no record knows {incoming}, nobody receives it, and it never ran: destroy it"),
+        )?;
+        if !dry_run && clear(store, toolstack.as_ref(), domain, (presence, phase))? {
+            say("done:", &format!("{incoming} was destroyed"))?;
+        }
+        Ok(true)
+    }
+
+    /// A stream to here broke off.
+    fn at_target(&self, transfer: &Transfer) -> anyhow::Result<()> {
+        let Self { world, domain, presence, phase, dry_run, .. } = self;
+        say("from:", transfer.source.as_str())?;
+        let plan = match resolve::at_target(phase, presence) {
             AtTarget::Arrived => "it has arrived: put that on record".to_owned(),
             AtTarget::Nothing => "nothing has arrived: put that on record".to_owned(),
-            AtTarget::DestroyIncoming => {
+            AtTarget::DestroyIncoming(_) => {
                 format!("it was never given to this node: destroy {}", domain.incoming())
             }
             AtTarget::Finish(_) => "it was given to this node: let the copy here run".to_owned(),
             AtTarget::Wait(why) => anyhow::bail!("nothing can be decided: {why}"),
         };
-        writeln!(out, "conclusion: {plan}")?;
-        if dry_run {
+        say("conclusion:", &plan)?;
+        if *dry_run {
             return Ok(());
         }
-        let end = settle::target(root, &store, domain, Deadline::after(LIMIT))?;
-        return Ok(writeln!(out, "done:       {end:?}")?);
+        let end = match settle::target(world, domain, Deadline::after(LIMIT))? {
+            ReceiverEnd::Running => "it runs here",
+            ReceiverEnd::Nothing => "nothing of it is here",
+            ReceiverEnd::Undecided => {
+                anyhow::bail!("not settled: neither end says where it runs; see xen-handoff status")
+            }
+        };
+        Ok(say("done:", end)?)
     }
-    let transfer = match &phase {
-        Phase::Sending { transfer, .. } | Phase::Settling { transfer, .. } => transfer,
-        _ => anyhow::bail!("the record says {phase}"),
-    };
-    let deadline = Deadline::after(LIMIT);
-    let there = if dry_run {
-        look_there(root, &transfer.target, &record, domain, deadline)
-    } else {
-        settle_there(root, &transfer.target, &record, domain, deadline)
-    };
-    writeln!(out, "{:<11} {}", format!("{}:", transfer.target), described(&there))?;
-    let plan = match resolve::at_source(&phase, &presence, Some(&there), UnixTime::now()) {
-        AtSource::StillHere => "it runs here: put that on record".to_owned(),
-        AtSource::Moved => format!("it runs on {}: put that on record", transfer.target),
-        AtSource::Resume(_) => {
-            "the copy here is the only one: give it its name back and resume it".to_owned()
+
+    /// A stream from here broke off.
+    fn at_source(&self, transfer: &Transfer) -> anyhow::Result<()> {
+        let Self { world, domain, presence, phase, record, dry_run } = self;
+        let deadline = Deadline::after(LIMIT);
+        let there = if *dry_run {
+            look_there(world, &transfer.target, record, domain, deadline)
+        } else {
+            settle_there(world, &transfer.target, record, domain, deadline)
+        };
+        say(&format!("{}:", transfer.target), &described(&there))?;
+        let plan = match resolve::at_source(phase, presence, Some(&there), UnixTime::now()) {
+            AtSource::StillHere => "it runs here: put that on record".to_owned(),
+            AtSource::Moved => format!("it runs on {}: put that on record", transfer.target),
+            AtSource::Resume(_) => {
+                "the copy here is the only one: give it its name back and resume it".to_owned()
+            }
+            AtSource::Destroy(_) => {
+                format!(
+                    "it has gone on at {}, or was lost with it: destroy the stale copy here",
+                    transfer.target
+                )
+            }
+            AtSource::AskTarget => anyhow::bail!("{} was not asked", transfer.target),
+            AtSource::Wait(why) => anyhow::bail!("nothing can be decided: {why}; nothing was changed"),
+        };
+        say("conclusion:", &plan)?;
+        if *dry_run {
+            return Ok(());
         }
-        AtSource::Destroy(_) => {
-            format!("it has gone on at {}, or was lost with it: destroy the stale copy here", transfer.target)
-        }
-        AtSource::AskTarget => anyhow::bail!("{} was not asked", transfer.target),
-        AtSource::Wait(why) => anyhow::bail!("nothing can be decided: {why}; nothing was changed"),
-    };
-    writeln!(out, "conclusion: {plan}")?;
-    if dry_run {
-        return Ok(());
-    }
-    let ask = |transfer: &Transfer| settle_there(root, &transfer.target, &record, domain, deadline);
-    match settle::source(root, &store, domain, deadline, &ask)? {
-        AtSourceEnd::Undecided(why) => anyhow::bail!("not settled: {why}; nothing was changed"),
-        end => Ok(writeln!(out, "done:       {end:?}")?),
+        let ask = |transfer: &Transfer| settle_there(world, &transfer.target, record, domain, deadline);
+        let done = match settle::source(world, domain, deadline, &ask)? {
+            AtSourceEnd::Undecided(why) => anyhow::bail!("not settled: {why}; nothing was changed"),
+            AtSourceEnd::Moved => &format!("it runs on {}", transfer.target),
+            AtSourceEnd::StillHere => "it runs here",
+            AtSourceEnd::Gone => "it ended by itself, before it was given away",
+        };
+        Ok(say("done:", done)?)
     }
 }
 
@@ -118,7 +261,7 @@ fn described(says: &PeerSays) -> String {
         PeerSays::Restarted { presence, phase } => {
             format!("{presence}; record: {phase}; the host has restarted since the transfer began")
         }
-        PeerSays::Fenced(at) => format!("fenced at {at} (seconds since 1970)"),
+        PeerSays::Fenced(at) => format!("fenced at {}", at.rfc3339()),
         PeerSays::Silent(why) => format!("no answer: {why}"),
     }
 }

@@ -1,24 +1,19 @@
 //! `xen-handoff status`: the offers and transfers of this node, or of every node of the cluster.
 
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
-use crate::cluster::detect;
+use super::names::Nodes;
+use super::shown::{Table, paragraph, width};
+use super::{output, way};
+use crate::clock::{Clock, Deadline, SystemClock};
 use crate::domain::{DomainName, Presence};
-use crate::handoff::Phase;
-use crate::handoff::record::{RecordError, Store};
-use crate::host::{NodeName, Root};
-use crate::ocf::parameters::Parameters;
-use crate::transfer::progress::{self, Direction, Progress};
-use crate::transfer::slots::Slots;
-use crate::transport::Transport;
-use crate::transport::forced_command::stands;
-use crate::transport::message::{Answer, Request, STATUS};
-use crate::transport::ssh::Ssh;
+use crate::handoff::{Phase, SourcePhase, TargetPhase};
+use crate::here::Here;
+use crate::host::NodeName;
+use crate::node::standing::{Row, rows};
 
 /// How often they are shown again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -27,179 +22,217 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Clears a terminal, cursor to the top left (ECMA-48).
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// One offer or transfer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    /// Which domain.
-    pub domain: DomainName,
-    /// Where it stands on the node.
-    pub presence: Presence,
-    /// What the node's record says.
-    pub record: Phase,
-    /// How far its stream has come, where there is one.
-    pub progress: Option<Progress>,
-}
-
 /// The rows of one node; or why there are none.
 #[derive(Debug)]
 struct Of {
     node: NodeName,
-    rows: Told,
+    rows: Result<Vec<Row>, String>,
 }
 
+/// One look at the nodes.
 #[derive(Debug)]
-enum Told {
-    Rows(Vec<Row>),
-    Silent(String),
-}
-
-/// Every domain that has a record here.
-///
-/// # Errors
-/// If the records cannot be read.
-pub fn rows(root: &Root) -> Result<Vec<Row>, RecordError> {
-    let mut domains = Store::new(root.state_folder()).domains()?;
-    // One that waits to be pushed has no record yet.
-    for direction in [Direction::Outgoing, Direction::Incoming] {
-        let tickets = Slots::of(root, direction).tickets().unwrap_or_default();
-        domains.extend(tickets.into_iter().map(|ticket| ticket.domain));
-    }
-    domains.sort();
-    domains.dedup();
-    let row = |domain: DomainName| {
-        let (presence, record) = stands(root, &domain);
-        Row { presence, record, progress: progress::read(root, &domain), domain }
-    };
-    Ok(domains.into_iter().map(row).collect())
+struct Look {
+    nodes: Vec<Of>,
+    /// Why the other nodes are not the cluster manager's to say.
+    caveat: Option<String>,
 }
 
 /// Prints them; with `watch` again and again.
 ///
 /// # Errors
-/// If this node's records or the cluster's nodes cannot be read, or stdout is closed.
-pub fn run(root: &Root, all: bool, watch: bool, json: bool) -> anyhow::Result<()> {
+/// If this node's records cannot be read, or stdout is closed.
+pub fn run(here: &Here, all: bool, watch: bool, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    let shown = loop {
-        let nodes = gather(root, all)?;
-        if json && !watch {
-            serde_json::to_writer_pretty(&mut out, &flat(&nodes))?;
-            break writeln!(out);
-        }
+    loop {
+        let look = gather(here, all)?;
         if json {
             // One look a line, for whoever reads them as they come.
-            serde_json::to_writer(&mut out, &flat(&nodes))?;
-            if let Err(closed) = writeln!(out).and_then(|()| out.flush()) {
-                break Err(closed);
-            }
-            SystemClock.pass(AGAIN);
-            continue;
+            output::print("status", &Document::of(&look), watch)?;
+        } else {
+            let before = if watch && out.is_terminal() { CLEAR } else { "" };
+            write!(out, "{before}{}", table(&look)).and_then(|()| out.flush())?;
         }
-        let text = table(&nodes);
-        let before = if watch && out.is_terminal() { CLEAR } else { "" };
-        let written = write!(out, "{before}{text}").and_then(|()| out.flush());
-        if !watch || written.is_err() {
-            break written;
+        if !watch {
+            return Ok(());
         }
         SystemClock.pass(AGAIN);
-    };
-    Ok(shown?)
-}
-
-fn gather(root: &Root, all: bool) -> anyhow::Result<Vec<Of>> {
-    let cluster = detect(root);
-    let me = cluster.own_name();
-    let mut nodes = vec![Of { node: me.clone(), rows: Told::Rows(rows(root)?) }];
-    if all {
-        let managed = cluster.domains().unwrap_or_default();
-        let parameters = managed.first().map(|managed| managed.parameters.clone()).unwrap_or_default();
-        let reach = Parameters::judge(&parameters).0.reach;
-        let ssh = Ssh::new(root, &reach, cluster.clone());
-        for peer in cluster.peers(&me, "")? {
-            let rows = match there(&ssh, &peer.node) {
-                Ok(rows) => Told::Rows(rows),
-                Err(error) => Told::Silent(format!("{error:#}")),
-            };
-            nodes.push(Of { node: peer.node, rows });
-        }
     }
-    Ok(nodes)
 }
 
-fn there(ssh: &Ssh, node: &NodeName) -> anyhow::Result<Vec<Row>> {
+fn gather(here: &Here, all: bool) -> anyhow::Result<Look> {
+    let cluster = here.cluster();
+    if !all {
+        let node = cluster.own_name();
+        return Ok(Look { nodes: vec![Of { node, rows: Ok(rows(here)?) }], caveat: None });
+    }
+    let known = Nodes::of(&here.root, cluster.as_ref());
+    let mut nodes = vec![Of { node: known.me.clone(), rows: Ok(rows(here)?) }];
     let deadline = Deadline::after(LIMIT);
-    let mut connection = ssh.connect(node, deadline)?;
-    anyhow::ensure!(connection.can(STATUS), "xen-handoff {} there cannot say", connection.peer_version());
-    match connection.ask(&Request::Status, deadline)? {
-        Answer::Status { rows } => Ok(rows),
-        Answer::Refused { reason, .. } => anyhow::bail!(reason),
-        other => anyhow::bail!("it answers {other:?}"),
+    let answers = way(here).each(&known.others, deadline, |node| node.status(deadline));
+    for (node, answer) in known.others.into_iter().zip(answers) {
+        nodes.push(Of { node, rows: answer.map_err(|error| error.to_string()) });
+    }
+    Ok(Look { nodes, caveat: known.caveat })
+}
+
+/// For programs.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    nodes: Vec<NodeView<'a>>,
+    caveat: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeView<'a> {
+    node: &'a NodeName,
+    /// Why it does not answer.
+    error: Option<&'a str>,
+    domains: Vec<RowView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RowView<'a> {
+    domain: &'a DomainName,
+    state: &'static str,
+    domid: Option<u32>,
+    /// Why the state is not known.
+    unknown_because: Option<&'a str>,
+    phase: &'static str,
+    source: Option<&'a NodeName>,
+    target: Option<&'a NodeName>,
+    offer_made_at: Option<String>,
+    offer_ends_at: Option<String>,
+    progress: Option<ProgressView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProgressView<'a> {
+    direction: &'static str,
+    began_at: String,
+    as_of: String,
+    bytes: u64,
+    connection_bytes: Option<u64>,
+    memory_bytes: Option<u64>,
+    bytes_per_second: Option<u64>,
+    round: Option<u32>,
+    percent: Option<u64>,
+    seconds_left: Option<u64>,
+    waits_for: Option<&'a str>,
+}
+
+impl<'a> Document<'a> {
+    fn of(look: &'a Look) -> Self {
+        let view = |of: &'a Of| NodeView {
+            node: &of.node,
+            error: of.rows.as_ref().err().map(String::as_str),
+            domains: of.rows.iter().flatten().map(RowView::of).collect(),
+        };
+        Self { nodes: look.nodes.iter().map(view).collect(), caveat: look.caveat.as_deref() }
     }
 }
 
-/// For scripts: one object a row, with its node; and one for a node that does not answer.
-fn flat(nodes: &[Of]) -> Vec<serde_json::Value> {
-    let with_node = |of: &Of, value: serde_json::Value| {
-        let mut value = value;
-        value["node"] = of.node.as_str().into();
-        value
-    };
-    nodes
-        .iter()
-        .flat_map(|of| match &of.rows {
-            Told::Rows(rows) => rows
-                .iter()
-                .filter_map(|row| serde_json::to_value(row).ok())
-                .map(|row| with_node(of, row))
-                .collect(),
-            Told::Silent(why) => vec![with_node(of, serde_json::json!({ "silent": why }))],
-        })
-        .collect()
-}
-
-fn table(nodes: &[Of]) -> String {
-    let mut text = String::new();
-    let is_empty = |of: &Of| matches!(&of.rows, Told::Rows(rows) if rows.is_empty());
-    if nodes.iter().all(is_empty) {
-        let which = if nodes.len() == 1 { "on this node" } else { "on any node" };
-        return format!("No offers and no transfers {which}.\n");
-    }
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{:<16} {:<24} {:<12} {:<28} DETAILS", "NODE", "DOMAIN", "PHASE", "HERE");
-    for of in nodes {
-        let node = of.node.as_str();
-        match &of.rows {
-            Told::Silent(why) => {
-                let _ = writeln!(text, "{node:<16} does not answer: {why}");
-            }
-            Told::Rows(rows) => rows.iter().for_each(|row| {
-                let (domain, phase, here) =
-                    (row.domain.as_str(), row.record.name(), row.presence.to_string());
-                let _ = writeln!(text, "{node:<16} {domain:<24} {phase:<12} {here:<28} {}", details(row));
-            }),
+impl<'a> RowView<'a> {
+    fn of(row: &'a Row) -> Self {
+        let (state, domid) = output::state(&row.presence);
+        let (source, target) = ends(&row.record);
+        let offer = row.record.offer();
+        let progress = row.progress.as_ref().map(|progress| ProgressView {
+            direction: progress.direction.word(),
+            began_at: progress.started_at.rfc3339(),
+            as_of: progress.updated_at.rfc3339(),
+            bytes: progress.bytes,
+            connection_bytes: progress.wire,
+            memory_bytes: progress.memory_mib.map(|mib| mib << 20),
+            bytes_per_second: progress.mib_per_second.map(|mib| mib << 20),
+            round: progress.round,
+            percent: progress.percent(),
+            seconds_left: progress.seconds_left(),
+            waits_for: progress.waits.as_deref(),
+        });
+        let unknown_because = match &row.presence {
+            Presence::Unknown(why) => Some(why.as_str()),
+            _ => None,
+        };
+        Self {
+            domain: &row.domain,
+            state,
+            domid,
+            unknown_because,
+            phase: row.record.name(),
+            source,
+            target,
+            offer_made_at: offer.map(|offer| offer.made_at.rfc3339()),
+            offer_ends_at: offer.map(|offer| offer.deadline.rfc3339()),
+            progress,
         }
     }
+}
+
+/// Where it comes from and where it goes, as far as the phase says.
+fn ends(phase: &Phase) -> (Option<&NodeName>, Option<&NodeName>) {
+    match phase {
+        Phase::Source(
+            SourcePhase::Sending { transfer, .. }
+            | SourcePhase::Settling { transfer, .. }
+            | SourcePhase::Left { transfer },
+        )
+        | Phase::Target(
+            TargetPhase::Receiving { transfer }
+            | TargetPhase::Arriving { transfer }
+            | TargetPhase::Arrived { transfer },
+        ) => (Some(&transfer.source), Some(&transfer.target)),
+        Phase::Source(
+            SourcePhase::Offering { offer }
+            | SourcePhase::Offered { offer }
+            | SourcePhase::Withdrawing { offer },
+        )
+        | Phase::Target(TargetPhase::Claiming { offer }) => (Some(&offer.source), None),
+        Phase::Idle => (None, None),
+    }
+}
+
+fn table(look: &Look) -> String {
+    let is_empty = |of: &Of| of.rows.as_ref().is_ok_and(Vec::is_empty);
+    let mut text = if look.nodes.iter().all(is_empty) {
+        let which = if look.nodes.len() == 1 { "on this node" } else { "on any node" };
+        format!("No offers and no transfers {which}.\n")
+    } else {
+        let mut table = Table::new(&["NODE", "DOMAIN", "PHASE", "STATE"]);
+        for of in &look.nodes {
+            match &of.rows {
+                Err(why) => {
+                    let cells = [of.node.to_string(), "-".to_owned(), "-".to_owned()];
+                    table.row(cells.into_iter().chain(["does not answer".to_owned()]), vec![why.clone()]);
+                }
+                Ok(rows) => rows.iter().for_each(|row| {
+                    let cells = [
+                        of.node.to_string(),
+                        row.domain.to_string(),
+                        row.record.name().to_owned(),
+                        row.presence.to_string(),
+                    ];
+                    let details = details(row);
+                    table.row(cells, if details.is_empty() { Vec::new() } else { vec![details] });
+                }),
+            }
+        }
+        table.text(width())
+    };
+    text.extend(look.caveat.iter().map(|caveat| paragraph("", caveat, width())));
     text
 }
 
+/// What else there is to say of it, on one line.
 fn details(row: &Row) -> String {
     let mut words = Vec::new();
-    match &row.record {
-        Phase::Sending { transfer, .. } | Phase::Settling { transfer, .. } | Phase::Left { transfer } => {
-            words.push(format!("to {}", transfer.target));
-        }
-        Phase::Receiving { transfer } | Phase::Arriving { transfer } | Phase::Arrived { transfer } => {
-            words.push(format!("from {}", transfer.source));
-        }
-        Phase::Claiming { offer } => words.push(format!("from {}", offer.source)),
-        Phase::Idle | Phase::Offering { .. } | Phase::Offered { .. } | Phase::Withdrawing { .. } => {}
+    match (ends(&row.record), row.record.is_target()) {
+        ((Some(source), _), true) => words.push(format!("from {source}")),
+        ((_, Some(target)), false) => words.push(format!("to {target}")),
+        _ => {}
     }
     if let Some(offer) = row.record.offer() {
         words.push(match offer.deadline.from_now().as_secs() {
-            0 => format!(
-                "the offer ended {} s ago",
-                UnixTime::now().0 - offer.deadline.0.min(UnixTime::now().0)
-            ),
+            0 => format!("the offer ended {} s ago", offer.deadline.age().as_secs()),
             left => format!("the offer ends in {left} s"),
         });
     }

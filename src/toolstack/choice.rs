@@ -10,86 +10,29 @@
 //! itself looks at (`tools/libxl/xl.c`) and its pid file. A xend that has crashed leaves them behind, and that is as it should be: its
 //! domains may still bear the names of a migration, which only xm's reading knows.
 
-use std::fmt;
 use std::rc::Rc;
 
-use super::{Toolstack, xe::Xe, xl::Xl, xm::Xm};
+use super::api::Toolstack;
+use super::kind::Kind;
+use super::xe::{INVENTORY, Xe};
+use super::xl::Xl;
+use super::xm::Xm;
 use crate::command::Tool;
 use crate::host::Root;
 use crate::settings;
 
-/// The setting in `xen-handoff.conf(5)`.
-pub const SETTING: &str = "toolstack";
-/// XAPI's own description of its host.
-pub(super) const INVENTORY: &str = "/etc/xensource-inventory";
 /// What a running xend leaves behind, and one that has crashed.
 const XENDS_MARKS: [&str; 3] = ["/var/run/xend.pid", "/var/lock/subsys/xend", "/var/lock/xend"];
 
-/// One of the toolstacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `xl` on libxl: Xen 4.1 and later.
-    Xl,
-    /// `xm` on xend: Xen 3, and 4.0 to 4.4 where xend runs.
-    Xm,
-    /// `xe` on XAPI: XCP-ng, XenServer.
-    Xe,
-}
-
-impl Kind {
-    /// The one of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Xl, Self::Xm, Self::Xe].into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// The name of its command.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Xl => "xl",
-            Self::Xm => "xm",
-            Self::Xe => "xe",
-        }
-    }
-
-    /// Whether its domains are made from configuration files. XAPI keeps them in the pool's database.
-    pub fn has_files(self) -> bool {
-        self != Self::Xe
-    }
-
-    /// Whether it can press a guest's ACPI power button.
-    pub fn has_power_button(self) -> bool {
-        self != Self::Xe
-    }
-
-    /// Whether its stream can be carried by us, up to its handshake. Only xl's receiver waits for a GO; the others move a domain by
-    /// themselves, from daemon to daemon.
-    pub fn streams(self) -> bool {
-        self == Self::Xl
-    }
-
-    /// Why it cannot hand over.
-    pub fn no_stream(self) -> String {
-        format!(
-            "the toolstack here is {self}, which moves a domain by itself and has no stream that could be fetched"
-        )
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// Which one this host has. Starts no process.
 pub fn kind_of(root: &Root) -> Kind {
-    match settings::word(root, SETTING).as_deref() {
+    match settings::word(root, settings::TOOLSTACK).as_deref() {
         None | Some("auto") => {}
         Some(word) => match Kind::parse(word) {
             Some(kind) => return kind,
-            None => log::warn!(
-                "setting {SETTING}={word:?} must be auto, xl, xm or xe; it is looked for as with auto"
-            ),
+            None => {
+                log::warn!("setting {}={word:?} must be auto, xl, xm or xe; auto holds", settings::TOOLSTACK)
+            }
         },
     }
     let installed = |name| Tool::find(root, name).is_ok();
@@ -103,10 +46,10 @@ pub fn kind_of(root: &Root) -> Kind {
     }
 }
 
-/// This host's toolstack.
-pub fn of(root: &Root) -> Rc<dyn Toolstack> {
+/// This host's toolstack; `xl`, where it is that one.
+pub fn of(root: &Root, xl: &Xl) -> Rc<dyn Toolstack> {
     match kind_of(root) {
-        Kind::Xl => Rc::new(Xl::new(root)),
+        Kind::Xl => Rc::new(xl.clone()),
         Kind::Xm => Rc::new(Xm::new(root)),
         Kind::Xe => Rc::new(Xe::new(root)),
     }

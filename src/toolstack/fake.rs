@@ -5,11 +5,16 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError};
+use super::api::{HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError, Towards};
+use super::kind::Kind;
 use crate::domain::{Copy, DomainConfig, DomainId, DomainName, PciAddress, RunState, Sighting};
+use crate::handoff::evidence::{MayEnd, MayRun, NoCopyElsewhere, NobodyElse};
+
+/// What follows from a call.
+type Then = Box<dyn FnMut(&Fake)>;
 
 /// Answers from a script: each listing takes the next sighting; the last one stays.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Fake {
     /// Listings to come; `Err` is a listing that failed.
     pub sightings: RefCell<VecDeque<Result<Sighting, String>>>,
@@ -21,9 +26,65 @@ pub struct Fake {
     pub attended: bool,
     /// Whether the domain has had processor time.
     pub has_run: bool,
+    /// Another kind than xl.
+    pub kind: Option<Kind>,
+    /// What configuration files and running domains say.
+    pub config: RefCell<Option<DomainConfig>>,
+    /// The devices of the host that the domain has.
+    pub passthrough: RefCell<Vec<PciAddress>>,
+    /// What follows from a call that begins like this.
+    pub(crate) then: RefCell<Vec<(&'static str, Then)>>,
+    /// The calls that fail, and how often.
+    pub(crate) fails: RefCell<Vec<(&'static str, usize)>>,
+}
+
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fake").field("calls", &self.calls).finish_non_exhaustive()
+    }
 }
 
 impl Fake {
+    /// From the next call on that begins with `call`, listings show this.
+    pub fn after(&self, call: &'static str, sighting: Sighting) {
+        self.when(call, move |fake| fake.shows(Ok(sighting)));
+    }
+
+    /// Listings show this from now on.
+    pub fn shows(&self, listing: Result<Sighting, String>) {
+        *self.sightings.borrow_mut() = VecDeque::from([listing]);
+    }
+
+    /// Whenever a call begins with `call`, this happens.
+    pub fn when(&self, call: &'static str, then: impl FnMut(&Self) + 'static) {
+        self.then.borrow_mut().push((call, Box::new(then)));
+    }
+
+    /// The next `times` calls that begin with `call` fail, and change nothing.
+    pub fn fails(&self, call: &'static str, times: usize) {
+        self.fails.borrow_mut().push((call, times));
+    }
+
+    /// Notes a deed, and does what follows from it.
+    fn deed(&self, call: String) -> Result<(), ToolstackError> {
+        self.calls.borrow_mut().push(call.clone());
+        for (begins, times) in self.fails.borrow_mut().iter_mut() {
+            if call.starts_with(*begins) && *times > 0 {
+                *times -= 1;
+                return Err(ToolstackError::Unreadable { command: call, what: "fake".to_owned() });
+            }
+        }
+        // Taken out meanwhile: it may ask for something itself.
+        let mut all = self.then.take();
+        for (begins, then) in &mut all {
+            if call.starts_with(*begins) {
+                then(self);
+            }
+        }
+        self.then.borrow_mut().append(&mut all);
+        Ok(())
+    }
+
     /// A toolstack whose listings show these, one after the other.
     pub fn showing(sightings: impl IntoIterator<Item = Result<Sighting, String>>) -> Self {
         Self { sightings: RefCell::new(sightings.into_iter().collect()), ..Self::default() }
@@ -33,15 +94,11 @@ impl Fake {
     pub fn own(state: RunState) -> Sighting {
         Sighting { own: Some(Copy { id: DomainId(1), state }), ..Sighting::default() }
     }
-
-    fn note(&self, call: String) {
-        self.calls.borrow_mut().push(call);
-    }
 }
 
 impl Toolstack for Fake {
     fn kind(&self) -> Kind {
-        Kind::Xl
+        self.kind.unwrap_or(Kind::Xl)
     }
 
     fn installed(&self) -> Result<(), ToolstackError> {
@@ -49,7 +106,7 @@ impl Toolstack for Fake {
     }
 
     fn sight(&self, name: &DomainName, _limit: Duration) -> Result<Sighting, ToolstackError> {
-        self.note(format!("list {name}"));
+        self.deed(format!("list {name}"))?;
         let mut sightings = self.sightings.borrow_mut();
         let next = if sightings.len() > 1 { sightings.pop_front() } else { sightings.front().cloned() };
         next.unwrap_or(Ok(Sighting::default()))
@@ -69,11 +126,13 @@ impl Toolstack for Fake {
     }
 
     fn read_config(&self, path: &Path, _limit: Duration) -> Result<DomainConfig, ToolstackError> {
-        Err(ToolstackError::Config { path: path.display().to_string(), what: "fake".to_owned() })
+        let none = || ToolstackError::Config { path: path.display().to_string(), what: "fake".to_owned() };
+        self.config.borrow().clone().ok_or_else(none)
     }
 
     fn running_config(&self, name: &DomainName, _limit: Duration) -> Result<DomainConfig, ToolstackError> {
-        Err(ToolstackError::Config { path: name.to_string(), what: "fake".to_owned() })
+        let none = || ToolstackError::Config { path: name.to_string(), what: "fake".to_owned() };
+        self.config.borrow().clone().ok_or_else(none)
     }
 
     fn host_info(&self, _limit: Duration) -> Result<HostInfo, ToolstackError> {
@@ -93,38 +152,52 @@ impl Toolstack for Fake {
     }
 
     fn set_memory(&self, name: &DomainName, mib: u64, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("mem-set {name} {mib}"));
-        Ok(())
+        self.deed(format!("mem-set {name} {mib}"))
     }
 
-    fn create(&self, path: Option<&Path>, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("create {path:?} {name}"));
-        Ok(())
+    fn create(
+        &self,
+        path: Option<&Path>,
+        name: &DomainName,
+        _nobody: &NobodyElse,
+        _limit: Duration,
+    ) -> Result<(), ToolstackError> {
+        self.deed(format!("create {path:?} {name}"))
+    }
+
+    fn migrate(&self, name: &DomainName, to: Towards<'_>, _limit: Duration) -> Result<(), ToolstackError> {
+        self.deed(format!("migrate {name} {}", to.node))
     }
 
     fn devices(&self, name: &DomainName, _limit: Duration) -> Result<Vec<PciAddress>, ToolstackError> {
-        self.note(format!("pci-list {name}"));
-        Ok(Vec::new())
+        self.deed(format!("pci-list {name}"))?;
+        Ok(self.passthrough.borrow().clone())
     }
 
     fn attach(&self, name: &DomainName, device: &PciAddress, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("pci-attach {name} {device}"));
+        self.deed(format!("pci-attach {name} {device}"))?;
+        self.passthrough.borrow_mut().push(device.clone());
         Ok(())
     }
 
     fn detach(&self, name: &DomainName, device: &PciAddress, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("pci-detach {name} {device}"));
+        self.deed(format!("pci-detach {name} {device}"))?;
+        self.passthrough.borrow_mut().retain(|has| has != device);
         Ok(())
     }
 
     fn save(&self, name: &DomainName, to: &Path, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("save {name} {}", to.display()));
-        Ok(())
+        self.deed(format!("save {name} {}", to.display()))
     }
 
-    fn restore(&self, from: &Path, _name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("restore {}", from.display()));
-        Ok(())
+    fn restore(
+        &self,
+        from: &Path,
+        _name: &DomainName,
+        _nobody: &NobodyElse,
+        _limit: Duration,
+    ) -> Result<(), ToolstackError> {
+        self.deed(format!("restore {}", from.display()))
     }
 
     fn request_shutdown(
@@ -133,31 +206,26 @@ impl Toolstack for Fake {
         how: ShutdownRequest,
         _limit: Duration,
     ) -> Result<(), ToolstackError> {
-        self.note(format!("shutdown {name} {how:?}"));
-        Ok(())
+        self.deed(format!("shutdown {name} {how:?}"))
     }
 
-    fn destroy(&self, exact_name: &str, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("destroy {exact_name}"));
-        Ok(())
+    fn destroy(&self, exact_name: &str, _why: &MayEnd<'_>, _limit: Duration) -> Result<(), ToolstackError> {
+        self.deed(format!("destroy {exact_name}"))
     }
 
     fn rename(&self, from: &str, to: &str, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("rename {from} {to}"));
-        Ok(())
+        self.deed(format!("rename {from} {to}"))
     }
 
     fn has_run(&self, _id: DomainId, _limit: Duration) -> Result<bool, ToolstackError> {
         Ok(self.has_run)
     }
 
-    fn unpause(&self, name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("unpause {name}"));
-        Ok(())
+    fn unpause(&self, name: &DomainName, _why: &MayRun<'_>, _limit: Duration) -> Result<(), ToolstackError> {
+        self.deed(format!("unpause {name}"))
     }
 
-    fn resume(&self, id: DomainId, _limit: Duration) -> Result<(), ToolstackError> {
-        self.note(format!("resume {id}"));
-        Ok(())
+    fn resume(&self, id: DomainId, _alone: &NoCopyElsewhere, _limit: Duration) -> Result<(), ToolstackError> {
+        self.deed(format!("resume {id}"))
     }
 }

@@ -20,7 +20,7 @@ use libloading::Library;
 
 use crate::domain::DomainId;
 use crate::host::Root;
-use crate::toolstack::XenVersion;
+use crate::toolstack::api::XenVersion;
 
 /// Where distributions put shared libraries. Debian keeps Xen's own in folders named by version.
 const LIBRARY_FOLDERS: [&str; 5] =

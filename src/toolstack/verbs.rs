@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::ShutdownRequest;
+use super::api::ShutdownRequest;
 use crate::command::{self, CommandError, Tool};
 use crate::domain::DomainName;
 use crate::host::Root;

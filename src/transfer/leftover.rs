@@ -8,22 +8,12 @@ use std::time::Duration;
 
 use crate::domain::{DomainName, Presence};
 use crate::handoff::Phase;
-use crate::handoff::record::Store;
+use crate::handoff::evidence::{MayEnd, NeverGiven};
+use crate::node::record::Store;
 use crate::toolstack::{Toolstack, ToolstackError};
 
 /// Limit of one word to the toolstack.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// Whether `presence` is such a copy: no record speaks of a transfer, nobody holds the transfer lock, and no process of xl's receives it.
-pub fn is_leftover(
-    presence: &Presence,
-    phase: &Phase,
-    in_transfer: impl FnOnce() -> bool,
-    received: impl FnOnce() -> bool,
-) -> bool {
-    let unknown_to_the_record = matches!(phase, Phase::Idle | Phase::Left { .. } | Phase::Claiming { .. });
-    matches!(presence, Presence::Incoming(_)) && unknown_to_the_record && !in_transfer() && !received()
-}
 
 /// Destroys it, if it is one. `false` if there is none.
 ///
@@ -36,14 +26,14 @@ pub fn clear(
     (presence, phase): (&Presence, &Phase),
 ) -> Result<bool, ToolstackError> {
     let (in_transfer, received) = (|| store.is_transferring(domain), || toolstack.is_attended(domain));
-    if !is_leftover(presence, phase, in_transfer, received) {
+    let Some(never) = NeverGiven::unrecorded(phase, presence, in_transfer, received) else {
         return Ok(false);
-    }
+    };
     log::warn!(
         "domain={domain} destroying {}: it never ran, no record knows it, and nobody receives it",
         domain.incoming()
     );
-    toolstack.destroy(&domain.incoming(), LIMIT).map(|()| true)
+    toolstack.destroy(&domain.incoming(), &MayEnd::NeverGiven(&never), LIMIT).map(|()| true)
 }
 
 #[cfg(test)]
@@ -55,7 +45,7 @@ mod tests {
     fn only_a_copy_that_never_ran_and_that_nobody_receives_is_a_leftover() {
         let incoming = Presence::Incoming(DomainId(4));
         let is = |presence: &Presence, phase: &Phase, in_transfer: bool, received: bool| {
-            is_leftover(presence, phase, || in_transfer, || received)
+            NeverGiven::unrecorded(phase, presence, || in_transfer, || received).is_some()
         };
         assert!(is(&incoming, &Phase::Idle, false, false));
         assert!(!is(&incoming, &Phase::Idle, true, false), "a worker of ours is at it");

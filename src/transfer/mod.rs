@@ -9,33 +9,30 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use crate::clock::Deadline;
 use crate::domain::DomainName;
 use crate::handoff::Transfer;
-use crate::host::Root;
+use crate::here::Here;
+use crate::moves::journal::Why;
+use crate::moves::terms::Terms;
 
 pub mod frames;
 pub mod leftover;
-pub mod message;
-pub mod moves;
 pub mod pipe;
-pub mod progress;
 pub mod rate;
 pub mod receive;
 pub mod relay;
 pub mod rounds;
 pub mod send;
 pub mod settle;
-pub mod slots;
 mod suspension;
-pub mod terms;
 
 /// An open connection that is about to carry a domain, and all that either end of it needs to know.
 #[derive(Debug)]
 pub struct Stream<'a> {
     /// The world.
-    pub root: &'a Root,
+    pub here: &'a Here,
     /// Which domain.
     pub domain: &'a DomainName,
     /// What for.
-    pub why: moves::Why,
+    pub why: Why,
     /// From where to where.
     pub transfer: &'a Transfer,
     /// What the other end says.
@@ -47,5 +44,7 @@ pub struct Stream<'a> {
     /// When it is broken off if it has not come to the point of no return.
     pub deadline: Deadline,
     /// What it may use of the network.
-    pub terms: terms::Terms,
+    pub terms: Terms,
+    /// Whether both ends know how the target says that it lives.
+    pub says_alive: bool,
 }

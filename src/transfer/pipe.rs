@@ -11,7 +11,6 @@
 //! suspension: the stream does not show that moment, so when the time is over the pipe holds it and has the toolstack asked.
 //! A guest that runs on goes on running, and the stream is broken off; one that is suspended is moved to the end.
 
-use std::fmt;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
@@ -22,12 +21,13 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::pipe::SpliceFlags;
 
 use super::frames::{self, Packer, Unpacker};
-use super::message::{GO, Reader, Stage};
-use super::moves::{Flow, milliseconds};
 use super::rate::Bucket;
 use super::rounds::Rounds;
 use crate::clock::Deadline;
 use crate::command::wait_ready;
+use crate::handoff::handshake::{GO, Reader, Stage};
+use crate::moves::journal::{Flow, Passed, milliseconds};
+use crate::moves::progress::Passing;
 
 /// How much one splice may move.
 const CHUNK: usize = 1 << 20;
@@ -63,19 +63,6 @@ pub trait Watcher: Sync {
     }
 }
 
-/// How far a stream has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Passing {
-    /// Bytes of xl's stream.
-    pub bytes: u64,
-    /// Bytes on the connection, where these are others.
-    pub wire: Option<u64>,
-    /// The round of precopy, where the stream is followed and known.
-    pub round: Option<u32>,
-    /// Where the receiver stands.
-    pub stage: Stage,
-}
-
 /// What *down* does to the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -86,6 +73,25 @@ pub enum Form {
     /// It expands them: the target's.
     Unpack,
 }
+
+/// What the target's end says while it has no words of xl's to pass on, so that silence means that it is gone: one byte, again and
+/// again, until *ready*. It is in none of xl's words, and the source's end takes it out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alive {
+    /// This is the target, and the source listens to it.
+    Says,
+    /// This is the source, and the target says it.
+    Hears,
+    /// The other end is older than that.
+    Unknown,
+}
+
+/// The byte.
+const ALIVE: u8 = 0x16;
+/// How long the source's end waits for the target's after xl has gone.
+const LINGER: Duration = Duration::from_secs(20);
+/// How long the target may say nothing at all. A host under load is late by some seconds. It says that it lives twelve times as often.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// How a stream is to be carried.
 #[derive(Debug, Clone, Copy)]
@@ -100,12 +106,27 @@ pub struct Carriage {
     pub suspend_by: Option<Deadline>,
     /// Whether *down* looks at the stream's headers, to tell its rounds.
     pub follow: bool,
+    /// Whether the other end is known to live by what it says.
+    pub alive: Alive,
+    /// How long a target that says so may be silent.
+    pub silence: Duration,
+    /// For how long the other end may take nothing of what waits for it, before *ready*; none: up to the deadline.
+    pub patience: Option<Duration>,
 }
 
 impl Carriage {
     /// As it is, as fast as it goes.
     pub fn plain(deadline: Deadline) -> Self {
-        Self { deadline, rate: None, form: Form::AsItIs, suspend_by: None, follow: false }
+        Self {
+            deadline,
+            rate: None,
+            form: Form::AsItIs,
+            suspend_by: None,
+            follow: false,
+            alive: Alive::Unknown,
+            silence: SILENCE,
+            patience: None,
+        }
     }
 }
 
@@ -122,25 +143,6 @@ pub struct Ends {
     pub up_to: OwnedFd,
 }
 
-/// How a stream went.
-#[derive(Debug)]
-pub struct Passed {
-    /// Bytes carried down, and when which point was reached.
-    pub flow: Flow,
-    /// How far the receiver came.
-    pub stage: Stage,
-    /// Why it was ended here, if it was.
-    pub ended: Option<anyhow::Error>,
-}
-
-impl fmt::Display for Passed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bytes={} stage={:?}", self.flow.bytes, self.stage)?;
-        self.flow.wire.map_or(Ok(()), |wire| write!(f, " wire={wire}"))?;
-        self.ended.as_ref().map_or(Ok(()), |error| write!(f, " ended={error:#}"))
-    }
-}
-
 #[derive(Debug, Default)]
 struct Shared {
     bytes: AtomicU64,
@@ -152,6 +154,8 @@ struct Shared {
     ready: AtomicBool,
     stage: AtomicU8,
     over: AtomicBool,
+    /// Nothing more comes on the way down.
+    down_ended: AtomicBool,
     points: Mutex<Flow>,
 }
 
@@ -203,9 +207,10 @@ pub fn carry(ends: Ends, carriage: Carriage, watcher: &dyn Watcher) -> Passed {
             if result.is_err() {
                 shared.over.store(true, Ordering::SeqCst);
             }
+            shared.down_ended.store(true, Ordering::SeqCst);
             result
         });
-        let up = carry_up(up_from, up_to, watcher, &shared);
+        let up = carry_up(up_from, up_to, carriage, watcher, &shared);
         // The receiver has ended, or its words cannot be passed on: nothing more can come of this stream.
         shared.over.store(true, Ordering::SeqCst);
         let down =
@@ -235,6 +240,9 @@ struct Down<'a> {
     watcher: &'a dyn Watcher,
     shared: &'a Shared,
     told: Instant,
+    patience: Option<Duration>,
+    /// Since when something waits and the other end takes nothing.
+    stuck: Option<Instant>,
     buffer: Vec<u8>,
     /// What is to be written before more is read, and how much of it has been.
     out: Vec<u8>,
@@ -276,6 +284,8 @@ impl<'a> Down<'a> {
             watcher,
             shared,
             told: now,
+            patience: carriage.patience,
+            stuck: None,
             buffer: Vec::new(),
             out: Vec::new(),
             written: 0,
@@ -314,11 +324,15 @@ impl<'a> Down<'a> {
             }
             if !ready {
                 self.look_at_suspension()?;
+                self.look_at_the_other_end()?;
             }
             if self.shared.over.load(Ordering::SeqCst) && !can {
                 return Ok(());
             }
             if !can {
+                if writes && may_pass > 0 {
+                    self.stuck.get_or_insert_with(Instant::now);
+                }
                 continue;
             }
             if may_pass == 0 {
@@ -359,6 +373,20 @@ impl<'a> Down<'a> {
         Ok(())
     }
 
+    /// Ends the stream if the other end has taken nothing for too long: a host that has lost its power says nothing, and what was sent to
+    /// it is repeated for a quarter of an hour.
+    fn look_at_the_other_end(&self) -> anyhow::Result<()> {
+        if let (Some(since), Some(patience)) = (self.stuck, self.patience)
+            && since.elapsed() > patience
+        {
+            anyhow::bail!(
+                "the other end has taken nothing for {} s; it was broken off before the point of no return",
+                patience.as_secs()
+            );
+        }
+        Ok(())
+    }
+
     /// How much may be written now.
     fn may_pass(&mut self) -> usize {
         match &mut self.bucket {
@@ -373,6 +401,7 @@ impl<'a> Down<'a> {
 
     /// So much has gone to the connection, or to xl's receiver.
     fn went(&mut self, count: usize) {
+        self.stuck = None;
         if let Some(bucket) = &mut self.bucket {
             bucket.spend(count);
         }
@@ -406,6 +435,7 @@ impl<'a> Down<'a> {
             }
             Err(rustix::io::Errno::AGAIN) => {
                 // The way out is full. Not a busy loop: wait for room, and look at the deadline meanwhile.
+                self.stuck.get_or_insert_with(Instant::now);
                 wait_ready(&mut [PollFd::from_borrowed_fd(self.to.as_fd(), PollFlags::OUT)], TICK)?;
                 Ok(true)
             }
@@ -488,25 +518,57 @@ fn follow(rounds: &mut Option<Rounds>, shared: &Shared, bytes: &[u8]) {
     }
 }
 
-fn carry_up(from: OwnedFd, to: OwnedFd, watcher: &dyn Watcher, shared: &Shared) -> anyhow::Result<()> {
+fn carry_up(
+    from: OwnedFd,
+    to: OwnedFd,
+    carriage: Carriage,
+    watcher: &dyn Watcher,
+    shared: &Shared,
+) -> anyhow::Result<()> {
+    let Carriage { alive, silence, .. } = carriage;
+    let mut xl_has_gone: Option<Instant> = None;
     let mut from = std::fs::File::from(from);
     let mut reader = Reader::default();
     let began = Instant::now();
+    let (mut said, mut heard) = (began, began);
     let mut buffer = [0; 4096];
     loop {
         let mut open = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
-        wait_ready(&mut open, TICK)?;
+        wait_ready(&mut open, TICK.min(silence / 12))?;
         if open[0].revents().is_empty() {
             // The stream was broken off on the way down: the receiver need not be waited for.
             if shared.over.load(Ordering::SeqCst) {
                 return Ok(());
             }
+            // At the source: xl has gone, and nobody reads what may still come. The target is given time to end by itself.
+            if carriage.follow && shared.down_ended.load(Ordering::SeqCst) {
+                if xl_has_gone.get_or_insert_with(Instant::now).elapsed() >= LINGER {
+                    return Ok(());
+                }
+                continue;
+            }
+            let is_open = reader.stage() < Stage::Ready;
+            match alive {
+                Alive::Says if is_open && said.elapsed() >= silence / 12 => {
+                    said = Instant::now();
+                    write_all(&to, &[ALIVE])?;
+                }
+                Alive::Hears if is_open && heard.elapsed() >= silence => anyhow::bail!(
+                    "the target has said nothing for {} s: it was broken off before the point of no return",
+                    silence.as_secs()
+                ),
+                Alive::Says | Alive::Hears | Alive::Unknown => {}
+            }
             continue;
         }
-        let count = from.read(&mut buffer)?;
+        let mut count = from.read(&mut buffer)?;
         if count == 0 {
             say_no_more(&to);
             return Ok(());
+        }
+        heard = Instant::now();
+        if alive == Alive::Hears && reader.stage() < Stage::Ready {
+            count = without_alive(&mut buffer, count);
         }
         if reader.take(&buffer[..count]) {
             watcher.ready()?;
@@ -516,6 +578,18 @@ fn carry_up(from: OwnedFd, to: OwnedFd, watcher: &dyn Watcher, shared: &Shared) 
         shared.set_stage(reader.stage(), began.elapsed());
         write_all(&to, &buffer[..count])?;
     }
+}
+
+/// Takes [`ALIVE`] out of the first `count` bytes, and says how many are left. After *ready* xl says more than words, and it is said no more.
+fn without_alive(bytes: &mut [u8], count: usize) -> usize {
+    let mut left = 0;
+    for at in 0..count {
+        if bytes[at] != ALIVE {
+            bytes[left] = bytes[at];
+            left += 1;
+        }
+    }
+    left
 }
 
 /// Tells the other end that nothing more comes this way. For a pipe, closing it does; but below sshd both ways are one
@@ -545,7 +619,8 @@ fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transfer::message::{BANNER, READY, REPORT};
+    use crate::clock::{Clock, SystemClock};
+    use crate::handoff::handshake::{BANNER, READY, REPORT};
     use std::fs::File;
     use std::io::Write;
 
@@ -815,6 +890,57 @@ mod tests {
         assert!(passed.ended.unwrap().to_string().contains("in time"));
     }
 
+    /// A receiver that lets such a time pass before each MiB, or takes none at all.
+    fn play_slowly(pauses: Option<Duration>, form: Form) -> Option<String> {
+        let (mut sender_out, down_from) = pipe();
+        let (down_to, receiver_in) = pipe();
+        let (receiver_out, up_from) = pipe();
+        let (up_to, _sender_in) = pipe();
+        let ends = Ends { down_from, down_to: down_to.into(), up_from, up_to: up_to.into() };
+        let patience = Some(Duration::from_millis(400));
+        let plain = Carriage::plain(Deadline::after(Duration::from_secs(60)));
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // Nothing that could be compressed.
+                let mut noise = 1_u64;
+                let body: Vec<u8> = std::iter::repeat_with(|| {
+                    noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    noise.to_be_bytes()[0]
+                })
+                .take(8 << 20)
+                .collect();
+                let _ = sender_out.write_all(&body);
+            });
+            let receiver = scope.spawn(move || {
+                let mut receiver_in = File::from(receiver_in);
+                let mut taken = vec![0; 1 << 20];
+                if let Some(pause) = pauses {
+                    loop {
+                        std::thread::park_timeout(pause);
+                        if receiver_in.read_exact(&mut taken).is_err() {
+                            break;
+                        }
+                    }
+                    drop(receiver_out);
+                    return None;
+                }
+                Some((receiver_in, receiver_out))
+            });
+            let passed = carry(ends, Carriage { form, patience, ..plain }, &Notes::default());
+            drop(receiver.join().unwrap());
+            passed.ended.map(|error| error.to_string())
+        })
+    }
+
+    #[test]
+    fn p7_a_stream_that_the_other_end_takes_nothing_of_is_broken_off_and_a_slow_one_is_not() {
+        for form in [Form::AsItIs, Form::Pack] {
+            let why = play_slowly(None, form).unwrap();
+            assert!(why.contains("has taken nothing"), "{form:?}: {why}");
+            assert_eq!(play_slowly(Some(Duration::from_millis(100)), form), None, "{form:?}");
+        }
+    }
+
     #[test]
     fn a_guest_that_is_not_suspended_in_time_runs_on_and_one_that_is_moves_to_the_end() {
         let stuck = |suspended: Vec<Option<bool>>| {
@@ -837,6 +963,63 @@ mod tests {
         assert!(why.contains("migration_deadline") && looks == 2, "{why} after {looks} looks");
         let (why, looks) = stuck(vec![Some(true)]);
         assert!(why.contains("before the point of no return") && looks == 1, "{why} after {looks} looks");
+    }
+
+    #[test]
+    fn a_target_that_only_lives_is_waited_for_and_one_that_says_nothing_is_not() {
+        let (mut peer, up_from) = pipe();
+        let (up_to, xl_in) = pipe();
+        let plain = Carriage::plain(Deadline::after(Duration::from_secs(20)));
+        let carriage = Carriage { alive: Alive::Hears, silence: Duration::from_secs(1), ..plain };
+        let shared = Shared::default();
+        std::thread::scope(|scope| {
+            let notes = Notes::default();
+            let shared = &shared;
+            let carried = scope.spawn(move || carry_up(up_from, up_to.into(), carriage, &notes, shared));
+            let until = Deadline::after(Duration::from_secs(2));
+            let _: Option<()> = SystemClock.wait_until(until, Duration::from_millis(50), || {
+                peer.write_all(&[ALIVE]).unwrap();
+                None
+            });
+            // In the middle of a word, too.
+            peer.write_all(&[&BANNER[..9], &[ALIVE], &BANNER[9..]].concat()).unwrap();
+            let why = carried.join().unwrap().unwrap_err().to_string();
+            assert!(why.contains("the target has said nothing for 1 s"), "{why}");
+            let mut heard = Vec::new();
+            File::from(xl_in).read_to_end(&mut heard).unwrap();
+            assert_eq!(heard, BANNER, "xl hears its own words and no other");
+        });
+    }
+
+    #[test]
+    fn a_target_says_that_it_lives_until_it_has_all_of_the_domain() {
+        let (mut receiver_out, up_from) = pipe();
+        let (up_to, from_target) = pipe();
+        let plain = Carriage::plain(Deadline::after(Duration::from_secs(20)));
+        let carriage = Carriage { alive: Alive::Says, silence: Duration::from_millis(240), ..plain };
+        std::thread::scope(|scope| {
+            let carried = scope.spawn(move || {
+                carry_up(up_from, up_to.into(), carriage, &Notes::default(), &Shared::default())
+            });
+            let mut from_target = File::from(from_target);
+            let mut some = [0; 3];
+            from_target.read_exact(&mut some).unwrap();
+            assert_eq!(some, [ALIVE; 3]);
+            receiver_out.write_all(&[BANNER, READY].concat()).unwrap();
+            let mut words = Vec::new();
+            while !words.ends_with(READY) {
+                let mut one = [0];
+                from_target.read_exact(&mut one).unwrap();
+                words.push(one[0]);
+            }
+            let until = Deadline::after(Duration::from_millis(200));
+            let _: Option<()> = SystemClock.wait_until(until, Duration::from_millis(50), || None);
+            drop(receiver_out);
+            words.clear();
+            from_target.read_to_end(&mut words).unwrap();
+            assert!(words.is_empty(), "after *ready* xl says more than words: {words:?}");
+            carried.join().unwrap().unwrap();
+        });
     }
 
     #[test]

@@ -3,25 +3,26 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::Stream;
-use super::moves::{Begun, Ending, Flow};
-use super::pipe::{self, Carriage, Ends, Form, Passing, Watcher};
-use super::progress::{Direction, Reporter};
+use super::pipe::{self, Alive, Carriage, Ends, Form, Watcher};
 use super::send::last_words;
-use super::settle;
-use super::terms::Compression;
+use super::{Stream, settle};
 use crate::clock::Deadline;
 use crate::command::{self, Tool};
 use crate::domain::DomainName;
 use crate::handoff::Event;
 use crate::handoff::event::ReceiverEnd;
 use crate::handoff::evidence::SourceQuiet;
-use crate::handoff::record::Store;
-use crate::host::Root;
-use crate::toolstack::xl::Xl;
+use crate::here::Here;
+use crate::moves::journal::{Begun, Ending, Flow};
+use crate::moves::progress::{Direction, Passing, Reporter};
+use crate::moves::terms::Compression;
+use crate::node::record::Store;
 
 /// How long this end may take to find out, or to finish, what xl's receiver left.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long xl's receiver may take to end once its stream has.
+const RECEIVERS_END: Duration = Duration::from_secs(120);
 
 /// How the receiver ended, and what was said of it.
 #[derive(Debug)]
@@ -63,19 +64,19 @@ impl Watcher for AtTarget<'_> {
 /// # Errors
 /// If the record did not allow it or xl could not be started; nothing has been received then.
 pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
-    let begun = Begun::now(&stream, Direction::Incoming);
-    let Stream { root, domain, transfer, .. } = stream;
-    let store = Store::new(root.state_folder());
+    let begun = Begun::now(stream.domain, stream.transfer, stream.why, Direction::Incoming);
+    let Stream { here, domain, transfer, .. } = stream;
+    let store = &here.store;
     store.advance(domain, "receive", Event::StreamOpened(transfer.clone()))?;
     let (flow, said) = run_xl(stream).unwrap_or_else(|error| (Flow::default(), format!("{error:#}")));
-    let end = settle::target(root, &store, domain, Deadline::after(SETTLE_LIMIT))?;
-    log::info!("domain={domain} from={} receiver={end:?} xl={said:?}", transfer.source);
+    let end = settle::target(here, domain, Deadline::after(SETTLE_LIMIT))?;
+    log::info!("domain={domain} from={} receiver={end} xl={said:?}", transfer.source);
     let ending = match end {
         ReceiverEnd::Running => Ending::Moved,
         ReceiverEnd::Nothing => Ending::NotMoved,
         ReceiverEnd::Undecided => Ending::Undecided,
     };
-    begun.ended(root, flow, ending, &said);
+    begun.ended(&here.root, flow, ending, &said);
     Ok(Received { end, said })
 }
 
@@ -84,20 +85,20 @@ pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
 ///
 /// # Errors
 /// If it cannot be.
-pub fn become_receiver(root: &Root, parent: i32, domain: &DomainName) -> anyhow::Result<()> {
+pub fn become_receiver(here: &Here, parent: i32, domain: &DomainName) -> anyhow::Result<()> {
     let parent =
         rustix::process::Pid::from_raw(parent).ok_or_else(|| anyhow::anyhow!("{parent} is no process"))?;
-    let xl = Xl::new(root).tool()?.marked(domain.as_str());
+    let xl = here.xl.tool()?.marked(domain.as_str());
     Err(command::become_bound(&xl, &["migrate-receive"], parent).into())
 }
 
 /// What passed, and xl's last words.
 fn run_xl(stream: Stream<'_>) -> anyhow::Result<(Flow, String)> {
-    let Stream { root, domain, from_peer, to_peer, deadline, terms, .. } = stream;
+    let Stream { here, domain, from_peer, to_peer, deadline, terms, says_alive, .. } = stream;
     let words = tempfile::tempfile()?;
     let us = rustix::process::getpid().as_raw_nonzero().to_string();
     let mut child = command::spawn(
-        &Tool::ourselves(root)?,
+        &Tool::ourselves(&here.root)?,
         &["receiver", "--parent", &us, "--domain", domain.as_str()],
         Stdio::piped(),
         Stdio::piped(),
@@ -107,18 +108,19 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<(Flow, String)> {
         anyhow::bail!("xl migrate-receive has no streams");
     };
     let watcher = AtTarget {
-        store: Store::new(root.state_folder()),
+        store: here.store.clone(),
         domain,
-        reporter: Reporter::begin(root, domain, Direction::Incoming),
+        reporter: Reporter::begin(&here.root, &here.xl, domain, Direction::Incoming),
     };
     let ends = Ends { down_from: from_peer, down_to: xl_in.into(), up_from: xl_out.into(), up_to: to_peer };
     let form = match terms.compression {
         Compression::None => Form::AsItIs,
         Compression::Zstd => Form::Unpack,
     };
-    let passed = pipe::carry(ends, Carriage { form, ..Carriage::plain(deadline) }, &watcher);
+    let alive = if says_alive { Alive::Says } else { Alive::Unknown };
+    let passed = pipe::carry(ends, Carriage { form, alive, ..Carriage::plain(deadline) }, &watcher);
     log::info!("domain={domain} pipe {passed}");
-    let status = child.wait()?;
+    let status = command::wait_by(&mut child, Deadline::after(RECEIVERS_END), "xl migrate-receive")?;
     let mut said = last_words(words);
     if let Some(error) = passed.ended {
         said = format!("{error:#}; {said}");

@@ -171,8 +171,8 @@ impl Rounds {
             },
             Next::FirstPage { length } => {
                 let (count, first) = (u64::from(word(0)?), long(8)? & PFN);
-                let numbers = 8 * count.checked_sub(1)?;
-                let after = length.checked_sub(16 + numbers)?;
+                let numbers = count.checked_sub(1)?.checked_mul(8)?;
+                let after = length.checked_sub(numbers.checked_add(16)?)?;
                 if self.last_page.is_none_or(|last| first <= last) {
                     self.round = self.round.saturating_add(1);
                 }

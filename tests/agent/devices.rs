@@ -104,3 +104,49 @@ fn p4_a_move_that_fails_leaves_the_domain_with_its_device() {
         eventually("it has its device again", || n1.runs_x0() && has_its_device(&n1));
     }
 }
+
+/// On n1 this is done by xl's side after each call of `verb`.
+fn after_each(host: &world::Host, verb: &str, deed: &str) {
+    let xl = host.root.join("usr/sbin/xl");
+    std::fs::rename(&xl, host.root.join("usr/sbin/xl.real")).unwrap();
+    let script = format!(
+        "{}.real \"$@\"; status=$?\n[ \"$1\" = {verb} ] && {{ {deed}; }}\nexit $status",
+        xl.display()
+    );
+    host.put_script("usr/sbin/xl", &script);
+}
+
+#[test]
+fn p4_a_push_that_cannot_be_put_on_record_leaves_no_entry_and_the_domain_with_its_device() {
+    let with = [ENDS[0], ENDS[1], ENDS[2], DETACHES];
+    let world = x0_with_a_device(&["n1", "n2"]);
+    let n1 = world.host("n1");
+    let record = n1.root.join("run/xen-handoff/x0.json");
+    after_each(&n1, "pci-detach", &format!("mkdir {}", record.display()));
+    assert_eq!(n1.act("migrate_to", &with).code, 1);
+    assert!(n1.runs_x0() && has_its_device(&n1), "{}", world.log());
+    let entry = std::fs::read_to_string(world.shared("attrs/xen-handoff-x0/n2")).unwrap();
+    assert_eq!(entry, "", "the ledger says that a migration is open");
+    std::fs::remove_dir(record).unwrap();
+}
+
+#[test]
+fn p4_a_domain_that_did_not_move_has_its_device_although_its_record_rots_meanwhile() {
+    let with = [ENDS[0], ENDS[1], ENDS[2], DETACHES];
+    for pushed in [false, true] {
+        let world = x0_with_a_device(&["n1", "n2"]);
+        let (n1, n2) = (world.host("n1"), world.host("n2"));
+        let record = n1.root.join("run/xen-handoff/x0.json");
+        after_each(&n1, "migrate", &format!("echo rotten >{}", record.display()));
+        n2.knob("receive.kill", "in-stream");
+        if pushed {
+            let to = n1.act("migrate_to", &with);
+            assert!(to.code == 1 && to.reason.contains("has no clear end"), "{}", to.reason);
+        } else {
+            assert_eq!(n1.act("stop", &with).code, 0);
+            assert_eq!(n2.act("start", &with).code, 1);
+        }
+        eventually("it has its device again", || n1.runs_x0() && has_its_device(&n1));
+        std::fs::remove_file(record).unwrap();
+    }
+}

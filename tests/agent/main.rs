@@ -14,8 +14,10 @@
 
 mod actions;
 mod broken;
+mod deadlines;
 mod devices;
 mod evidence;
+mod full;
 mod handoff;
 mod limits;
 mod memory;
@@ -23,6 +25,7 @@ mod mistakes;
 mod movable;
 mod names;
 mod paths;
+mod peers;
 mod progress;
 mod slots;
 mod snapshot;

@@ -47,7 +47,7 @@ fn nobody_gives_below_his_floor_and_the_start_says_what_is_missing() {
     let start = n1.act("start", &[SHARES, ("OCF_RESKEY_CRM_meta_timeout", "8000")]);
     assert_eq!(start.code, 1);
     assert!(
-        start.reason.contains("there is no room for it: 20 MiB are needed, 6 are available"),
+        start.reason.contains("there is not enough memory for it: 20 MiB are needed, 6 are available"),
         "{}",
         start.reason
     );

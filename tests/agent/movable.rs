@@ -122,7 +122,7 @@ fn p7_preflight_and_validate_all_say_that_it_cannot_move() {
     assert!(table.lines().any(|line| line.trim().starts_with("live") && line.contains("FAILED")), "{table}");
     let args = ["preflight", "x0", "--to", "n2", "--config", "/etc/xen/x0.cfg", "--json"];
     let report: serde_json::Value = serde_json::from_str(&n1.tool(&args).1).unwrap();
-    let checks = report[0]["checks"].as_array().unwrap();
+    let checks = report["nodes"][0]["checks"].as_array().unwrap();
     let live = checks.iter().find(|check| check["check"] == "live").unwrap();
     assert_eq!((live["result"].as_str(), live["hinders"].as_str()), (Some("failed"), Some("move")));
 }
@@ -150,7 +150,7 @@ fn p7_what_could_not_be_booted_there_either_is_no_reason_to_end_the_guest() {
         let told = log.lines().find(|line| line.contains("n2 could not boot it either")).unwrap_or_default();
         assert!(told.contains(why) && told.contains("offered all the same"), "{told}");
         let cost = log.lines().find(|line| line.contains("n2 was asked whether it can take it: "));
-        assert!(cost.is_some_and(|line| line.ends_with(" ms")), "{log}");
+        assert!(cost.is_some_and(|line| line.contains(" ms [XH")), "{log}");
     }
 }
 

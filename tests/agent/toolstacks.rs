@@ -474,7 +474,8 @@ fn a_node_of_another_toolstack_neither_gives_nor_takes_a_stream() {
     assert_eq!(start.code, 0, "{}", start.reason);
     assert!(n2.domains().is_empty() && n1.runs_x0());
     assert!(world.log().contains("n1 cannot fetch it (it cannot be moved here: "), "{}", world.log());
-    assert!(world.log().contains("its offer has ended: shut down"), "{}", world.log());
+    // The keeper's word, which comes when it has seen the end itself.
+    eventually("the keeper sees the offer's end", || world.log().contains("its offer has ended: shut down"));
 }
 
 #[test]

@@ -50,13 +50,17 @@ fn contents(package: &std::path::Path) -> Vec<(String, String, String)> {
 fn what_make_install_installs() {
     let packages = first().unwrap();
     let target = fresh("make-install");
-    let built = Packages::unpacked(&packages.main, "make-install-built").join("usr/sbin");
-    let (destination, built) =
-        (format!("DESTDIR={}", target.display()), format!("BUILT={}", built.display()));
     let debians = ["SETTINGSDIR=/etc/default", "ZSHDIR=/usr/share/zsh/vendor-completions"];
-    let install = [&["-s", "-C", word(top()), "install-files", &destination, &built], &debians[..]].concat();
-    run("make", &install).text();
-    let mut packaged: Vec<String> = [&packages.main, &packages.heartbeat]
+    for (package, folder, rule) in
+        [(&packages.main, "usr/sbin", "install-files"), (&packages.bench, "usr/bin", "install-bench-files")]
+    {
+        let built = Packages::unpacked(package, "make-install-built").join(folder);
+        let (destination, built) =
+            (format!("DESTDIR={}", target.display()), format!("BUILT={}", built.display()));
+        let install = [&["-s", "-C", word(top()), rule, &destination, &built], &debians[..]].concat();
+        run("make", &install).text();
+    }
+    let mut packaged: Vec<String> = [&packages.main, &packages.heartbeat, &packages.bench]
         .into_iter()
         .flat_map(|package| contents(package))
         .filter(|(mode, _, path)| {
@@ -77,12 +81,13 @@ fn all_files_are_roots() {
         for (mode, owner, path) in contents(package) {
             assert_eq!(owner, "root/root", "{path}");
             let secret = ["/etc/xen-handoff", "/var/lib/xen-handoff"].contains(&path.as_str());
-            let program = ["/usr/sbin/xen-handoff", "/usr/bin/xen-handoff-load"].contains(&path.as_str());
+            let programs =
+                ["/usr/sbin/xen-handoff", "/usr/bin/xen-handoff-bench", "/usr/bin/xen-handoff-load"];
             let expected = match mode.get(..1) {
                 Some("d") if secret => "drwx------",
                 Some("d") => "drwxr-xr-x",
                 Some("l") => "lrwxrwxrwx",
-                _ if program => "-rwxr-xr-x",
+                _ if programs.contains(&path.as_str()) => "-rwxr-xr-x",
                 _ => "-rw-r--r--",
             };
             assert_eq!(mode, expected, "{path}");
@@ -92,7 +97,7 @@ fn all_files_are_roots() {
 
 fn the_settings_are_a_conffile() {
     for (package, expected) in
-        first().unwrap().installed().into_iter().zip([&["/etc/default/xen-handoff"][..], &[], &[]])
+        first().unwrap().installed().into_iter().zip([&["/etc/default/xen-handoff"][..], &[], &[], &[]])
     {
         let control = fresh("conffiles");
         run("dpkg-deb", &["--control", word(package), word(&control)]).text();
@@ -104,7 +109,7 @@ fn the_settings_are_a_conffile() {
 /// bullseye, the oldest suite, has 2.31.
 fn it_asks_for_no_newer_glibc() {
     let packages = first().unwrap();
-    for package in [&packages.main, &packages.load] {
+    for package in [&packages.main, &packages.bench, &packages.load] {
         let depends = field(package, "Depends");
         let libc = depends.split(", ").find(|dependency| dependency.starts_with("libc6 ")).unwrap();
         let newest = libc.trim_end_matches(')').rsplit("2.").next().unwrap();
@@ -148,7 +153,11 @@ fn debug_information_fits() {
 
 fn licences() {
     let packages = first().unwrap();
-    for (package, name) in [(&packages.main, "xen-handoff"), (&packages.load, "xen-handoff-load")] {
+    for (package, name) in [
+        (&packages.main, "xen-handoff"),
+        (&packages.bench, "xen-handoff-bench"),
+        (&packages.load, "xen-handoff-load"),
+    ] {
         let folder = Packages::unpacked(package, "licences").join("usr/share/doc").join(name);
         let list = run("sh", &["-c", "zcat -f \"$1\"/LICENSE.dependencies*", "list", word(&folder)]).lines();
         let copyright = std::fs::read_to_string(folder.join("copyright")).unwrap();

@@ -1,6 +1,6 @@
 //! apt and dpkg, from the first installation to the purge, in a clean root of each suite.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Story;
 use crate::packages::{field, first, older};
@@ -45,7 +45,7 @@ fn nodes() -> Vec<PathBuf> {
     SUITES.iter().map(|suite| clean(suite, "node").unwrap()).collect()
 }
 
-fn installed(root: &PathBuf, name: &str) -> System {
+fn installed(root: &Path, name: &str) -> System {
     let system = System::over(root, name);
     system.install(&[&first().unwrap().main]);
     system
@@ -189,6 +189,7 @@ fn the_executable_runs_there() {
         let system = installed(&root, "run");
         let said = system.sh("/usr/lib/ocf/resource.d/handoff/Xen meta-data");
         assert!(said.contains("<resource-agent name=\"Xen\""), "{}: {said}", root.display());
-        assert_eq!(system.sh("xen-handoff status --json").trim(), "[]", "{}", root.display());
+        let status = system.sh("xen-handoff status --json");
+        assert!(status.contains("\"domains\": []"), "{}: {status}", root.display());
     }
 }

@@ -11,6 +11,7 @@ pub(crate) struct Packages {
     pub(crate) folder: PathBuf,
     pub(crate) main: PathBuf,
     pub(crate) heartbeat: PathBuf,
+    pub(crate) bench: PathBuf,
     pub(crate) load: PathBuf,
     pub(crate) debug: PathBuf,
 }
@@ -45,14 +46,15 @@ impl Packages {
             folder: folder.to_owned(),
             main: pick("xen-handoff", "_amd64.deb")?,
             heartbeat: pick("xen-handoff-heartbeat", "_all.deb")?,
+            bench: pick("xen-handoff-bench", "_amd64.deb")?,
             load: pick("xen-handoff-load", "_amd64.deb")?,
             debug: pick("xen-handoff-dbgsym", "_amd64.deb")?,
         })
     }
 
     /// Those that are installed.
-    pub(crate) fn installed(&self) -> [&Path; 3] {
-        [&self.main, &self.heartbeat, &self.load]
+    pub(crate) fn installed(&self) -> [&Path; 4] {
+        [&self.main, &self.heartbeat, &self.bench, &self.load]
     }
 
     /// Everything that a build makes and that says nothing of the build itself.

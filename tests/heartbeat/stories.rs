@@ -168,8 +168,9 @@ fn cut_off_giving_up() {
     assert_eq!(pair.boots(), 1, "{}", pair.logs());
 }
 
+/// Both hosts are switched off at once, as by a UPS: the offer of the one to the other has five minutes, and neither waits for it.
 fn both_leave() {
-    let haresources = "n1 xen-handoff::x0::/etc/xen/x0.cfg::handoff_timeout=20::timeout=40\n";
+    let haresources = "n1 xen-handoff::x0::/etc/xen/x0.cfg::handoff_timeout=300::timeout=40\n";
     let pair = Pair::start(Wish { haresources, ..Wish::default() });
     pair.stop_heartbeat("n2");
     pair.stop_heartbeat("n1");

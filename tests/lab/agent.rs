@@ -1,6 +1,6 @@
 //! Which agent the cluster uses for x0, under which cluster manager, and how it gets onto the nodes.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::node::Node;
 use crate::packages::{Build, Packages};
@@ -88,32 +88,51 @@ impl Agent {
         }
     }
 
-    /// Puts the agent on the nodes, as an operator would who follows the README: the package, one key pair for all, the guard.
+    /// Puts the agent on the nodes, as an operator would who follows the README: the package, a key pair each, the guard.
     pub(crate) fn install(&self, nodes: &[Node]) -> Result<()> {
         let Self::Handoff { packages, .. } = self else { return Ok(()) };
-        for node in nodes {
-            packages.install(node)?;
-        }
+        // Each node has a processor of its own, and apt is slow on an emulated one.
+        std::thread::scope(|scope| {
+            let begun: Vec<_> = nodes.iter().map(|node| scope.spawn(|| packages.install(node))).collect();
+            begun
+                .into_iter()
+                .try_for_each(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a thread died"))).map(drop))
+        })?;
         let first = nodes.first().context("there are no nodes")?;
-        let authorized = first.ok("xen-handoff keys --authorized-line")?;
-        let pair = ["id_ed25519", "id_ed25519.pub"].map(|name| format!("/etc/xen-handoff/{name}"));
-        let mut known = String::new();
-        for node in nodes {
-            for file in &pair {
-                let content = first.ok(&format!("cat {file}"))?;
-                node.put(file, content.as_bytes(), "600", "root")?;
-            }
-            node.feed("cat >>/root/.ssh/authorized_keys", authorized.as_bytes())?;
-            let said = node.ok("xen-handoff keys")?;
-            let line = said.lines().find(|line| line.starts_with(&format!("{} ", node.name)));
-            known +=
-                line.with_context(|| format!("xen-handoff keys has no line for known_hosts:\n{said}"))?;
-            known.push('\n');
+        if first.ok("xen-handoff keys --help")?.contains("--export") {
+            keys_of_their_own(nodes)?;
+        } else {
+            one_pair_for_all(first, nodes)?;
         }
-        for node in nodes {
-            node.put("/etc/xen-handoff/known_hosts", known.as_bytes(), "644", "root")?;
-            node.ok("systemctl enable -q --now xen-handoff-guard.service")?;
-        }
-        Ok(())
+        nodes
+            .iter()
+            .try_for_each(|node| node.ok("systemctl enable -q --now xen-handoff-guard.service").map(drop))
     }
+}
+
+fn keys_of_their_own(nodes: &[Node]) -> Result<()> {
+    let cards = nodes.iter().map(|node| node.ok("xen-handoff keys --export")).collect::<Result<String>>()?;
+    nodes.iter().try_for_each(|node| node.feed("xen-handoff keys --accept", cards.as_bytes()).map(drop))
+}
+
+/// As a build did it that knows nothing else; a rolling upgrade begins there.
+fn one_pair_for_all(first: &Node, nodes: &[Node]) -> Result<()> {
+    let authorized = first.ok("xen-handoff keys --authorized-line")?;
+    let pair = ["id_ed25519", "id_ed25519.pub"].map(|name| format!("/etc/xen-handoff/{name}"));
+    let mut known = String::new();
+    for node in nodes {
+        for file in &pair {
+            let content = first.ok(&format!("cat {file}"))?;
+            node.put(file, content.as_bytes(), "600", "root")?;
+        }
+        node.feed("cat >>/root/.ssh/authorized_keys", authorized.as_bytes())?;
+        let said = node.ok("xen-handoff keys")?;
+        let line = said.lines().find(|line| line.starts_with(&format!("{} ", node.name)));
+        known += line.with_context(|| format!("xen-handoff keys has no line for known_hosts:\n{said}"))?;
+        known.push('\n');
+    }
+    for node in nodes {
+        node.put("/etc/xen-handoff/known_hosts", known.as_bytes(), "644", "root")?;
+    }
+    Ok(())
 }

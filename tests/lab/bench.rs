@@ -1,4 +1,4 @@
-//! `make bench`: the real `xen-handoff bench` on the lab. Six ways to deal with a node that leaves, one table; and response times
+//! `make bench`: the real `xen-handoff-bench` on the lab. Six ways to deal with a node that leaves, one table; and response times
 //! over held memory, of guests under Xen and of the same guests on machines without a hypervisor.
 //!
 //! All of it is measured from the tester's place on the cluster's network, as an operator's machine would. What is kept:
@@ -166,17 +166,17 @@ impl Bench {
         std::fs::write(&ssh, stanzas)?;
         let results = top.join("target/bench");
         std::fs::create_dir_all(&results)?;
-        Ok(Self { tool: packages::tool(), results, ssh })
+        Ok(Self { tool: packages::bench(), results, ssh })
     }
 
     /// Runs the tool to its end, its progress on our stderr, and returns its table.
     pub(crate) fn tool(&self, args: &[String]) -> Result<String> {
-        say(format_args!("xen-handoff {}", args.join(" ")));
+        say(format_args!("xen-handoff-bench {}", args.join(" ")));
         let child =
             Command::new(&self.tool).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let output = child.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "xen-handoff {}: {}", args.join(" "), output.status);
+        ensure!(output.status.success(), "xen-handoff-bench {}: {}", args.join(" "), output.status);
         eprint!("{said}");
         Ok(said)
     }
@@ -194,7 +194,7 @@ impl Bench {
         let stats = format!("http://{}/stats", guest::ADDRESS);
         let rows = self.results.join("rtt.json").display().to_string();
         let (folder, ssh) = (self.folder(way.key), self.ssh.display().to_string());
-        let mut args: Vec<String> = ["bench", "rtt", guest::ADDRESS, "--name", way.name, "--out", &folder]
+        let mut args: Vec<String> = ["rtt", guest::ADDRESS, "--name", way.name, "--out", &folder]
             .into_iter()
             .chain([
                 "--stats",
@@ -255,7 +255,7 @@ impl Bench {
         let mut text = String::new();
         if !measured.is_empty() {
             let plot = self.results.join("rtt.svg").display().to_string();
-            let args = ["bench".to_owned(), "compare".to_owned(), "--plot".to_owned(), plot];
+            let args = ["compare".to_owned(), "--plot".to_owned(), plot];
             text = self.tool(&[args.as_slice(), &measured].concat())?;
         }
         // Never as measured what was not.

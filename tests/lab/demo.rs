@@ -11,18 +11,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
-use xen_handoff::bench::plot::{self, Band, Curve, Panel, Scale, Style};
-
 use crate::agent::Agent;
 use crate::audit::two_running;
 use crate::cluster::CHANGE;
 use crate::guest::{Pings, Witness};
 use crate::lab::Lab;
 use crate::node::Node;
+use crate::plot::{self, Band, Curve, Panel, Scale, Style};
 use crate::story::Scene;
 use crate::wait::{now, say, until};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
 /// Quiet time before the command, for the comparison, and after the end.
 const IDLE: f64 = 8.0;

@@ -20,6 +20,10 @@ pub(crate) const ADDRESS: &str = "10.77.0.50";
 /// Its configuration.
 pub(crate) const CONFIG: &str = include_str!("x0.cfg");
 
+/// What is left of its memory once it has booted, in MiB: its kernel needs more for its boot than to run, and each MiB takes an emulated node
+/// a third of a second or more on its way.
+pub(crate) const BALLOONED: u64 = 74;
+
 /// How often the witness is asked during a test.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -39,6 +43,15 @@ pub(crate) struct Witness {
 /// Puts x0's configuration on every node.
 pub(crate) fn configure(nodes: &[Node]) -> Result<()> {
     nodes.iter().try_for_each(|node| node.put("/etc/xen/x0.cfg", CONFIG.as_bytes(), "644", "root"))
+}
+
+/// Takes from x0, which has booted on that node, what it only needed for that, and waits until it is given.
+pub(crate) fn balloon(node: &Node) -> Result<()> {
+    node.ok(&format!("xl mem-set x0 {BALLOONED}m"))?;
+    wait::until_every(Duration::from_secs(1), "x0 to give memory back", Duration::from_secs(60), || {
+        let told = node.ok("xl list x0 | awk '$1 == \"x0\" { print $3 }'")?;
+        Ok((told.trim() == BALLOONED.to_string()).then_some(()))
+    })
 }
 
 /// Asks x0 once. No answer is an error.

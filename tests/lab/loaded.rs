@@ -171,7 +171,7 @@ fn wait_for(bench: &Bench) -> Result<()> {
 
 fn ramp(bench: &Bench, key: &str, name: &str, watched: &[&str]) -> Result<()> {
     let (folder, ssh) = (bench.folder(key), bench.ssh.display().to_string());
-    let mut args = vec!["bench", "memory", SERVER.address, "--name", name, "--out", &folder];
+    let mut args = vec!["memory", SERVER.address, "--name", name, "--out", &folder];
     args.extend(["--client", CLIENT.name, "--ssh-config", &ssh]);
     args.extend(CALLS);
     args.extend(watched.iter().flat_map(|node| ["--node", node]));
@@ -287,25 +287,13 @@ pub(crate) fn during_a_handoff(bench: &Bench, scene: &Scene<'_>) -> Result<()> {
     })?;
     scene.cluster_has_x0_on(2, 1)?;
     let (folder, ssh) = (bench.folder("memory-during"), bench.ssh.display().to_string());
-    let args: Vec<String> =
-        ["bench", "memory", guest::ADDRESS, "--name", "during a handoff", "--out", &folder]
-            .into_iter()
-            .chain([
-                "--rate",
-                "5",
-                "--timeout",
-                "20",
-                "--ssh-config",
-                &ssh,
-                "--node",
-                "node1",
-                "--node",
-                "node2",
-            ])
-            .chain(["--during", "--duration", LASTS, "--at", "20", "--", "ssh", "-F", &ssh, "node1"])
-            .chain(["systemctl stop pacemaker"])
-            .map(str::to_owned)
-            .collect();
+    let args: Vec<String> = ["memory", guest::ADDRESS, "--name", "during a handoff", "--out", &folder]
+        .into_iter()
+        .chain(["--rate", "5", "--timeout", "20", "--ssh-config", &ssh, "--node", "node1", "--node", "node2"])
+        .chain(["--during", "--duration", LASTS, "--at", "20", "--", "ssh", "-F", &ssh, "node1"])
+        .chain(["systemctl stop pacemaker"])
+        .map(str::to_owned)
+        .collect();
     let table = bench.tool(&args)?;
     scene.x0_runs_on(2).context("x0 has not come to node2 while it was called")?;
     bench.keep("memory-during", &table)

@@ -10,6 +10,7 @@
 //! What is where: `world` says which Debian, `image` builds the disk, `qemu` drives one machine, `network` is the switch, `layers` keeps
 //! snapshots between runs, `node` runs commands on a node, `cluster` (Pacemaker) or `classic` (Heartbeat), `packages` and
 //! `agent` set it up, `guest` talks to x0, `disk` is its disk, `second` is x1 beside it, `loaded` makes guests for `bench`,
+//! `plot` is the bench's and draws the demo's picture,
 //! `audit` watches every test for what must never happen, `spent` counts the seconds, `story/` are the tests, `inside` keeps all of it in namespaces
 //! that vanish with the run.
 #![allow(
@@ -35,6 +36,14 @@ mod loaded;
 mod network;
 mod node;
 mod packages;
+#[path = "../../bench/src/plot.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the bench's: a module of a library, with tests of its own"
+)]
+mod plot;
 mod process;
 mod qemu;
 mod sampler;

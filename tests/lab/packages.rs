@@ -125,9 +125,9 @@ fn find(build: Build, below: &str, start: &str, end: &str) -> Result<PathBuf> {
     paths.into_iter().find(fits).with_context(what)
 }
 
-/// The tool as the package brings it, for the tester's own place.
-pub(crate) fn tool() -> PathBuf {
-    top().join("target/lab/stage/usr/sbin/xen-handoff")
+/// The bench as its package brings it, for the tester's own place.
+pub(crate) fn bench() -> PathBuf {
+    top().join("target/lab/stage/usr/bin/xen-handoff-bench")
 }
 
 /// Makes the packages of a build where something in them has changed.
@@ -149,14 +149,17 @@ pub(crate) fn make(build: Build) -> Result<()> {
     })
 }
 
-/// Unpacks the package of this tree, for [`tool`].
+/// Unpacks the packages of this tree for the tester's own place: the agent, and [`bench`].
 pub(crate) fn stage() -> Result<()> {
     let folder = top().join("target/lab/stage");
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
-    let package = Build::Current.file("xen-handoff")?;
-    let (package, folder) = (package.display().to_string(), folder.display().to_string());
-    process::run("dpkg-deb", &["--extract", &package, &folder], Duration::from_secs(60)).map(drop)
+    let folder = folder.display().to_string();
+    for name in ["xen-handoff", "xen-handoff-bench"] {
+        let package = Build::Current.file(name)?.display().to_string();
+        process::run("dpkg-deb", &["--extract", &package, &folder], Duration::from_secs(60))?;
+    }
+    Ok(())
 }

@@ -113,8 +113,9 @@ impl Machine {
     pub(crate) fn start(image: &Image, how: Acceleration, index: usize, begin: Begin<'_>) -> Result<Self> {
         let socket = format!("qmp{index}");
         let _ = std::fs::remove_file(&socket);
-        let mut command = Command::new("qemu-system-x86_64");
-        command.args(arguments(image, how, index));
+        // A session of its own: Linux gives each session its share of the processors, and a node is a machine of its own.
+        let mut command = Command::new("setsid");
+        command.arg("qemu-system-x86_64").args(arguments(image, how, index));
         command.args(["-qmp", &format!("unix:{socket},server=on,wait=off")]);
         if let Begin::Paused(snapshot) = begin {
             command.args(["-S", "-loadvm", snapshot]);

@@ -384,7 +384,7 @@ pub(super) fn guard_acts(world: &World, rules: Rules, node: Node) -> bool {
 pub(super) fn may_be_deserted(world: &World, rules: Rules, node: Node) -> bool {
     let host = &world.hosts[node];
     let Some(Keeper { epoch, at: KeeperAt::Watch }) = host.keeper else { return false };
-    if !host.stand.offer().is_some_and(|paper| paper.epoch == epoch) {
+    if host.stand.offer().is_none_or(|paper| paper.epoch != epoch) {
         return false;
     }
     let under_stream = rules.mutated(Mutation::DesertedUnderStream);

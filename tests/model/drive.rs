@@ -1,4 +1,4 @@
-//! The agent's drivers, deed by deed, as `src/agent/`, `src/tool/keep.rs` and `src/transport/forced_command.rs` have them: what
+//! The agent's drivers, deed by deed, as `src/agent/`, `src/keeper/keep.rs` and `src/serve/` have them: what
 //! they look at, which event they make of it, which effects they carry out, and in which order. A host may crash and any
 //! process may be killed between two deeds. What decides is the real code: `step`, `resolve`, and the evidence types.
 
@@ -14,8 +14,9 @@ use xen_handoff::agent::monitor::{Verdict, judge};
 use xen_handoff::domain::Presence;
 use xen_handoff::handoff::event::OutOfOrder;
 use xen_handoff::handoff::evidence::{
-    Absence, Doubt, Inquiry, LedgerSays, NobodyElse, NobodyToFetch, Outlook, PeerReport, PeerSays, Recorded,
+    Absence, Doubt, Inquiry, NobodyElse, NobodyToFetch, Outlook, PeerReport, PeerSays, Recorded,
 };
+use xen_handoff::handoff::ledger::LedgerSays;
 use xen_handoff::handoff::ledger::{self, Entries};
 use xen_handoff::handoff::{Effect, Event};
 use xen_handoff::host::NodeName;
@@ -851,7 +852,7 @@ pub(super) fn seen(world: &World, rules: Rules, node: Node) -> Look {
     }
 }
 
-/// `forced_command::stands`: nothing can be said while somebody holds the lock who has nothing on record yet.
+/// `node::standing::stands`: nothing can be said while somebody holds the lock who has nothing on record yet.
 pub(super) fn stands(world: &World, rules: Rules, node: Node) -> Option<(Look, Stand)> {
     let stand = world.hosts[node].stand;
     let about_to = world.is_transferring(node) && !stand.is_in_transfer();

@@ -1,6 +1,6 @@
 //! One stream of xl, message by message: `xl migrate` and `xl migrate-receive` as they behave from Xen 4.1 to 4.20, our relay and
 //! pipe between them, and our two processes that put begin and end on record (`src/transfer/`, `serve` in
-//! `src/transport/forced_command.rs`, `src/agent/worker.rs`).
+//! `src/serve/`, `src/worker/`).
 //!
 //! What xl does when its stream ends early: a sender that has not renamed its copy resumes it; one that has leaves it as
 //! `--migratedaway`, suspended, and says "CHECK AT BOTH ENDS". A receiver that has not got GO destroys its copy; one that
@@ -14,10 +14,10 @@ use super::world::{
     Away, Copy, Entry, Go, Incoming, Look, Node, Ours, Ready, Receiver, Report, Run, Sender, Stream, World,
     Written,
 };
-use xen_handoff::handoff::evidence::{Recorded, SourceQuiet};
+use xen_handoff::handoff::evidence::{Recorded, SourceQuiet, Suspended};
+use xen_handoff::handoff::handshake::GO;
 use xen_handoff::handoff::ledger::{self, Entries};
 use xen_handoff::handoff::{Effect, Event};
-use xen_handoff::transfer::message::GO;
 
 /// The next thing that one of those who have a hand in a stream does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -230,10 +230,12 @@ impl Drive<'_> {
             Part::CannotSave => (stream.sender, stream.relay) = (Sender::Exited { moved: false }, false),
             Part::SayReady => (stream.receiver, stream.ready) = (Receiver::SaidReady, Ready::AtRelay),
             Part::NoteReady => {
+                let suspended = Suspended::observe(&self.look(from).presence());
                 if self.rules.mutated(Mutation::SkipSettling)
-                    || self
-                        .advance(from, Event::ReadySeen)
-                        .is_ok_and(|effects| effects.contains(&Effect::ForwardReady))
+                    || suspended.is_some_and(|suspended| {
+                        self.advance(from, Event::ReadySeen(suspended))
+                            .is_ok_and(|effects| effects.contains(&Effect::ForwardReady))
+                    })
                 {
                     stream.ready = Ready::Noted;
                 } else {

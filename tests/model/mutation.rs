@@ -6,7 +6,7 @@ use super::liveness::Ending;
 use super::promise::Promise;
 use super::world::Left;
 use xen_handoff::handoff::event::{OutOfOrder, SenderEnd};
-use xen_handoff::handoff::{Effect, Event, Phase, Transfer};
+use xen_handoff::handoff::{Effect, Event, Phase, SourcePhase, Transfer};
 
 /// What bends the drivers in one run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -223,10 +223,17 @@ pub(super) fn step(rules: Rules, phase: Phase, event: Event) -> Result<(Phase, V
     let mutation = rules.mutation;
     let before = phase.clone();
     let event = match (mutation, &phase, event) {
-        (Some(Mutation::DropEpochCheck), Phase::Offered { offer }, Event::Claimed(stale)) => {
+        (
+            Some(Mutation::DropEpochCheck),
+            Phase::Source(SourcePhase::Offered { offer }),
+            Event::Claimed(stale),
+        ) => {
             let named = Transfer { epoch: offer.epoch, ..stale.clone() };
             let (_, effects) = xen_handoff::handoff::step(before.clone(), Event::Claimed(named))?;
-            return Ok((Phase::Sending { transfer: stale, offer: Some(offer.clone()) }, effects));
+            return Ok((
+                Phase::Source(SourcePhase::Sending { transfer: stale, offer: Some(offer.clone()) }),
+                effects,
+            ));
         }
         (Some(Mutation::UndecidedIsMoved), _, Event::SenderEnded(SenderEnd::Undecided)) => {
             Event::SenderEnded(SenderEnd::Moved)
@@ -236,13 +243,16 @@ pub(super) fn step(rules: Rules, phase: Phase, event: Event) -> Result<(Phase, V
     let gives_up = match (mutation, &phase) {
         (
             Some(Mutation::YieldUnderStream),
-            Phase::Sending { offer: Some(offer), .. } | Phase::Settling { offer: Some(offer), .. },
+            Phase::Source(SourcePhase::Sending { offer: Some(offer), .. })
+            | Phase::Source(SourcePhase::Settling { offer: Some(offer), .. }),
         )
-        | (Some(Mutation::YieldUnsettled), Phase::Settling { offer: Some(offer), .. }) => Some(offer.clone()),
+        | (Some(Mutation::YieldUnsettled), Phase::Source(SourcePhase::Settling { offer: Some(offer), .. })) => {
+            Some(offer.clone())
+        }
         _ => None,
     };
     if let (Some(offer), Event::Yielded(_)) = (gives_up, &event) {
-        return Ok((Phase::Withdrawing { offer }, vec![Effect::ShutDown]));
+        return Ok((Phase::Source(SourcePhase::Withdrawing { offer }), vec![Effect::ShutDown]));
     }
     let what = event.clone();
     let (mut after, mut effects) = xen_handoff::handoff::step(phase, event)?;
@@ -250,32 +260,36 @@ pub(super) fn step(rules: Rules, phase: Phase, event: Event) -> Result<(Phase, V
         (Some(Mutation::ReportBeforeRecord), _, Event::OfferMade(_)) => effects.push(Effect::ReportStopped),
         (
             Some(Mutation::ExpireUnderStream),
-            Phase::Sending { offer: Some(offer), .. } | Phase::Settling { offer: Some(offer), .. },
+            Phase::Source(SourcePhase::Sending { offer: Some(offer), .. })
+            | Phase::Source(SourcePhase::Settling { offer: Some(offer), .. }),
             Event::OfferExpired,
         )
         | (
             Some(Mutation::DesertedUnderStream),
-            Phase::Sending { offer: Some(offer), .. } | Phase::Settling { offer: Some(offer), .. },
+            Phase::Source(SourcePhase::Sending { offer: Some(offer), .. })
+            | Phase::Source(SourcePhase::Settling { offer: Some(offer), .. }),
             Event::Deserted(_),
         ) => {
-            after = Phase::Withdrawing { offer: offer.clone() };
+            after = Phase::Source(SourcePhase::Withdrawing { offer: offer.clone() });
             effects.push(Effect::ShutDown);
         }
         (Some(Mutation::ReclaimKeepsOffer), _, Event::Reclaimed) => after = before,
         (Some(Mutation::ErasedBeforeGone), _, _) => {
-            if let Phase::Withdrawing { offer } = &after {
+            if let Phase::Source(SourcePhase::Withdrawing { offer }) = &after {
                 effects.push(Effect::EraseLedger(offer.epoch));
             }
         }
-        (Some(Mutation::ForgetLeft), _, _) if matches!(after, Phase::Left { .. }) => after = Phase::Idle,
+        (Some(Mutation::ForgetLeft), _, _) if matches!(after, Phase::Source(SourcePhase::Left { .. })) => {
+            after = Phase::Idle
+        }
         (
             Some(Mutation::BrokenStreamStaysOpen),
-            Phase::Sending { .. },
+            Phase::Source(SourcePhase::Sending { .. }),
             Event::SenderEnded(SenderEnd::StillHere),
         ) => after = before,
         (
             Some(Mutation::BrokenStreamEndsOffer),
-            Phase::Sending { .. },
+            Phase::Source(SourcePhase::Sending { .. }),
             Event::SenderEnded(SenderEnd::StillHere),
         ) => after = Phase::Idle,
         _ => {}

@@ -16,7 +16,7 @@ use xen_handoff::handoff::event::{ReceiverEnd, SenderEnd};
 use xen_handoff::handoff::evidence::{Absence, PeerSays};
 use xen_handoff::handoff::phase::Phase;
 use xen_handoff::handoff::resolve::{self, AtSource, AtTarget};
-use xen_handoff::handoff::{Event, Ran};
+use xen_handoff::handoff::{Event, Ran, SourcePhase};
 
 /// The stream at whose end on `node` one of our own processes settles it: xl has ended there.
 fn own_stream(world: &World, node: Node) -> Option<usize> {
@@ -56,7 +56,7 @@ pub(super) fn decide(world: &World, rules: Rules, node: Node) -> Option<Settler>
 fn at_source(world: &World, rules: Rules, node: Node, way: Way) -> Option<Settler> {
     let host = &world.hosts[node];
     let (phase, presence) = (host.stand.phase(), seen(world, rules, node).presence());
-    if presence == Presence::Absent && matches!(phase, Phase::Sending { .. }) {
+    if presence == Presence::Absent && matches!(phase, Phase::Source(SourcePhase::Sending { .. })) {
         return Some(Settler::Sent(Sent::Gone));
     }
     let now = now_of(world, host.stand, rules);
@@ -135,7 +135,7 @@ fn at_target(world: &World, rules: Rules, node: Node) -> Option<Settler> {
     match resolve::at_target(&phase, &seen(world, rules, node).presence()) {
         AtTarget::Arrived => Some(Settler::Note { runs: true }),
         AtTarget::Nothing => Some(Settler::Note { runs: false }),
-        AtTarget::DestroyIncoming => Some(Settler::DestroyIncoming),
+        AtTarget::DestroyIncoming(_) => Some(Settler::DestroyIncoming),
         AtTarget::Finish(_)
             if flow::receiver_lives(world, node) && !rules.mutated(Mutation::FinishUnderReceiver) =>
         {

@@ -6,7 +6,7 @@
 
 use xen_handoff::clock::UnixTime;
 use xen_handoff::domain::{Copy as Sighted, DomainId, DomainName, Presence, RunState, Sighting};
-use xen_handoff::handoff::{Epoch, Offer, Phase, Push, Ran, Transfer};
+use xen_handoff::handoff::{Epoch, Offer, Phase, Push, Ran, SourcePhase, TargetPhase, Transfer};
 use xen_handoff::host::NodeName;
 
 /// The number of nodes: a source, a target, a second survivor. Any of them may play any part.
@@ -620,16 +620,20 @@ impl Stand {
         let real = |paper: Option<Paper>| paper.map(Paper::offer);
         match self {
             Self::Idle => Phase::Idle,
-            Self::Offering(paper) => Phase::Offering { offer: paper.offer() },
-            Self::Offered(paper) => Phase::Offered { offer: paper.offer() },
-            Self::Withdrawing(paper) => Phase::Withdrawing { offer: paper.offer() },
-            Self::Sending(way, paper) => Phase::Sending { transfer: way.transfer(), offer: real(paper) },
-            Self::Settling(way, paper) => Phase::Settling { transfer: way.transfer(), offer: real(paper) },
-            Self::Left(way) => Phase::Left { transfer: way.transfer() },
-            Self::Claiming(paper) => Phase::Claiming { offer: paper.offer() },
-            Self::Receiving(way) => Phase::Receiving { transfer: way.transfer() },
-            Self::Arriving(way) => Phase::Arriving { transfer: way.transfer() },
-            Self::Arrived(way) => Phase::Arrived { transfer: way.transfer() },
+            Self::Offering(paper) => Phase::Source(SourcePhase::Offering { offer: paper.offer() }),
+            Self::Offered(paper) => Phase::Source(SourcePhase::Offered { offer: paper.offer() }),
+            Self::Withdrawing(paper) => Phase::Source(SourcePhase::Withdrawing { offer: paper.offer() }),
+            Self::Sending(way, paper) => {
+                Phase::Source(SourcePhase::Sending { transfer: way.transfer(), offer: real(paper) })
+            }
+            Self::Settling(way, paper) => {
+                Phase::Source(SourcePhase::Settling { transfer: way.transfer(), offer: real(paper) })
+            }
+            Self::Left(way) => Phase::Source(SourcePhase::Left { transfer: way.transfer() }),
+            Self::Claiming(paper) => Phase::Target(TargetPhase::Claiming { offer: paper.offer() }),
+            Self::Receiving(way) => Phase::Target(TargetPhase::Receiving { transfer: way.transfer() }),
+            Self::Arriving(way) => Phase::Target(TargetPhase::Arriving { transfer: way.transfer() }),
+            Self::Arrived(way) => Phase::Target(TargetPhase::Arrived { transfer: way.transfer() }),
         }
     }
 
@@ -638,16 +642,20 @@ impl Stand {
         let small = |offer: &Option<Offer>| offer.as_ref().map(Paper::of);
         match phase {
             Phase::Idle => Self::Idle,
-            Phase::Offering { offer } => Self::Offering(Paper::of(offer)),
-            Phase::Offered { offer } => Self::Offered(Paper::of(offer)),
-            Phase::Withdrawing { offer } => Self::Withdrawing(Paper::of(offer)),
-            Phase::Sending { transfer, offer } => Self::Sending(Way::of(transfer), small(offer)),
-            Phase::Settling { transfer, offer } => Self::Settling(Way::of(transfer), small(offer)),
-            Phase::Left { transfer } => Self::Left(Way::of(transfer)),
-            Phase::Claiming { offer } => Self::Claiming(Paper::of(offer)),
-            Phase::Receiving { transfer } => Self::Receiving(Way::of(transfer)),
-            Phase::Arriving { transfer } => Self::Arriving(Way::of(transfer)),
-            Phase::Arrived { transfer } => Self::Arrived(Way::of(transfer)),
+            Phase::Source(SourcePhase::Offering { offer }) => Self::Offering(Paper::of(offer)),
+            Phase::Source(SourcePhase::Offered { offer }) => Self::Offered(Paper::of(offer)),
+            Phase::Source(SourcePhase::Withdrawing { offer }) => Self::Withdrawing(Paper::of(offer)),
+            Phase::Source(SourcePhase::Sending { transfer, offer }) => {
+                Self::Sending(Way::of(transfer), small(offer))
+            }
+            Phase::Source(SourcePhase::Settling { transfer, offer }) => {
+                Self::Settling(Way::of(transfer), small(offer))
+            }
+            Phase::Source(SourcePhase::Left { transfer }) => Self::Left(Way::of(transfer)),
+            Phase::Target(TargetPhase::Claiming { offer }) => Self::Claiming(Paper::of(offer)),
+            Phase::Target(TargetPhase::Receiving { transfer }) => Self::Receiving(Way::of(transfer)),
+            Phase::Target(TargetPhase::Arriving { transfer }) => Self::Arriving(Way::of(transfer)),
+            Phase::Target(TargetPhase::Arrived { transfer }) => Self::Arrived(Way::of(transfer)),
         }
     }
 

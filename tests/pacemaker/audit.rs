@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+/// What names that somebody gives a guest besides its own end with: it is the same guest, on the same disks.
+pub(crate) const OTHER_NAMES: [&str; 2] = ["-other", "-by-hand"];
+
 /// One line of the events.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
@@ -31,7 +34,8 @@ impl Event {
     /// The name that the cluster knows.
     fn base(&self) -> &str {
         let name = self.name.strip_suffix("--incoming").unwrap_or(&self.name);
-        name.strip_suffix("--migratedaway").unwrap_or(name)
+        let name = name.strip_suffix("--migratedaway").unwrap_or(name);
+        OTHER_NAMES.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::spawn::{self, Said, command, until};
 use crate::world::world;
 use crate::{keeper, xml};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(crate) const XEN_RUNS: &str = "/run/xenstored/socket";
 /// Since when a node has kept its ledger, by its own note.
 const SINCE: &str = "xen-handoff-since";
 const ONLINE: Duration = Duration::from_secs(90);
+/// How many join a new cluster at once.
+const TOGETHER: usize = 4;
 /// How long who orders things may have to be elected: a vote that is not answered by a member which is leaving, or that was lost
 /// along with a node, counts as lost after two minutes.
 pub(crate) const ELECTED: Duration = Duration::from_secs(150);
@@ -37,19 +39,21 @@ const SEED: &str = r#"<crm_config><cluster_property_set id="cib-bootstrap-option
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) fabric: Fabric,
+    nodes: &'static [&'static str],
     keys: Keys,
     agent: Agent,
     /// Nodes whose pacemaker was told to go.
     leaving: RefCell<BTreeSet<String>>,
-    /// Nodes that the cluster had the power switch turn off, since the last reset.
-    fenced: RefCell<BTreeSet<String>>,
+    /// Nodes that the cluster had the power switch turn off, since the last reset, in their order.
+    fenced: RefCell<Vec<String>>,
     /// Whether the ledger was made to look old.
     aged: RefCell<bool>,
 }
 
 #[derive(Debug)]
 struct Keys {
-    agent: (String, String),
+    /// Each node's own: the private half, and the public one without its comment.
+    agents: BTreeMap<&'static str, (String, String)>,
     root: (String, String),
     host: (String, String),
 }
@@ -106,18 +110,29 @@ fn nothing_to_do(graph: &str) -> bool {
     elements.iter().any(|e| e.name == "transition_graph") && !elements.iter().any(|e| e.name == "synapse")
 }
 
+fn own_pair(scratch: &Path, node: &str) -> (String, String) {
+    let (private, public) = key_pair(scratch, &format!("agent-key-{node}"));
+    (private, public.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+}
+
 impl Cluster {
     /// Powers the nodes on and starts the cluster; returns when all are online.
     pub(crate) fn start() -> Cluster {
-        let fabric = Fabric::new(&NODES);
+        Cluster::start_of(&NODES)
+    }
+
+    /// The same of these nodes.
+    pub(crate) fn start_of(nodes: &'static [&'static str]) -> Cluster {
+        let fabric = Fabric::new(nodes);
         let scratch = fabric.shared();
         let keys = Keys {
-            agent: key_pair(&scratch, "agent-key"),
+            agents: nodes.iter().map(|node| (*node, own_pair(&scratch, node))).collect(),
             root: key_pair(&scratch, "root-key"),
             host: key_pair(&scratch, "host-key"),
         };
         let agent = find_agent(&scratch);
         let cluster = Cluster {
+            nodes,
             fabric,
             keys,
             agent,
@@ -126,14 +141,22 @@ impl Cluster {
             aged: RefCell::default(),
         };
         std::fs::create_dir_all(cluster.fabric.shared().join("ctl")).expect("the test agent's knobs");
-        for node in NODES {
+        for node in nodes {
             cluster.fabric.power_on(node);
             cluster.install(node);
         }
-        for node in NODES {
-            cluster.start_pacemaker(node);
+        for node in nodes {
+            cluster.start_corosync(node);
         }
-        cluster.wait_online(&NODES);
+        // Many that join at once elect and elect again.
+        for joining in nodes.chunks(TOGETHER) {
+            let online =
+                nodes.iter().position(|node| Some(node) == joining.last()).map_or(0, |last| last + 1);
+            for node in joining {
+                cluster.start_pacemaker(node);
+            }
+            cluster.wait_online(nodes.get(..online).unwrap_or(nodes));
+        }
         cluster
     }
 
@@ -169,11 +192,17 @@ impl Cluster {
         let fabric = &self.fabric;
         let host = self.keys.host.1.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         let known: String =
-            NODES.iter().map(|n| format!("{n} {host}\n{} {host}\n", fabric.address(n))).collect();
-        let agent_key = self.keys.agent.1.trim();
-        let forced = format!("restrict,command=\"/usr/sbin/xen-handoff serve\" {agent_key}\n");
-        fabric.put(node, "/etc/xen-handoff/id_ed25519", 0o600, &self.keys.agent.0);
-        fabric.put(node, "/etc/xen-handoff/id_ed25519.pub", 0o644, &self.keys.agent.1);
+            self.nodes.iter().map(|n| format!("{n} {host}\n{} {host}\n", fabric.address(n))).collect();
+        let others = self.nodes.iter().filter(|other| **other != node);
+        let forced: String = others
+            .map(|other| {
+                let key = &self.keys.agents[other].1;
+                format!("restrict,command=\"/usr/sbin/xen-handoff serve --peer {other}\" {key}\n")
+            })
+            .collect();
+        let (private, public) = &self.keys.agents[node];
+        fabric.put(node, "/etc/xen-handoff/id_ed25519", 0o600, private);
+        fabric.put(node, "/etc/xen-handoff/id_ed25519.pub", 0o644, format!("{public} xen-handoff {node}\n"));
         fabric.put(node, "/etc/xen-handoff/known_hosts", 0o644, &known);
         fabric.put(node, "/root/.ssh/id_ed25519", 0o600, &self.keys.root.0);
         fabric.put(node, "/root/.ssh/known_hosts", 0o600, &known);
@@ -204,7 +233,8 @@ impl Cluster {
     }
 
     fn corosync_conf(&self) -> String {
-        let nodes: String = NODES
+        let nodes: String = self
+            .nodes
             .iter()
             .enumerate()
             .map(|(n, name)| {
@@ -220,14 +250,21 @@ impl Cluster {
         )
     }
 
-    /// Starts corosync and pacemaker on a node, without waiting for the cluster.
-    pub(crate) fn start_pacemaker(&self, node: &str) {
-        self.leaving.borrow_mut().remove(node);
+    fn start_corosync(&self, node: &str) {
         self.fabric.sh(
             node,
             "pidof corosync >/dev/null || corosync
-             n=0; until corosync-cfgtool -s >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done
-             export PCMK_debug=no PCMK_logfile=/var/log/pacemaker/pacemaker.log PCMK_logfacility=daemon
+             n=0; until corosync-cfgtool -s >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done",
+        );
+    }
+
+    /// Starts corosync and pacemaker on a node, without waiting for the cluster.
+    pub(crate) fn start_pacemaker(&self, node: &str) {
+        self.leaving.borrow_mut().remove(node);
+        self.start_corosync(node);
+        self.fabric.sh(
+            node,
+            "export PCMK_debug=no PCMK_logfile=/var/log/pacemaker/pacemaker.log PCMK_logfacility=daemon
              setsid pacemakerd </dev/null >>/var/log/pacemaker/console 2>&1 &",
         );
     }
@@ -241,8 +278,10 @@ impl Cluster {
 
     /// Every node has kept its ledger for years, until the next reset.
     pub(crate) fn age_ledger(&self) {
-        for node in NODES {
-            self.must(&["attrd_updater", "-p", "-n", SINCE, "-N", node, "-U", "1000000000"]);
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the kernel's boot id");
+        let long_ago = format!("v=2;boot={};at=-1000000000", boot.trim());
+        for node in self.nodes {
+            self.must(&["attrd_updater", "-p", "-n", SINCE, "-N", node, "-U", &long_ago]);
         }
         *self.aged.borrow_mut() = true;
     }
@@ -295,7 +334,7 @@ impl Cluster {
         let nodes: Vec<String> = NODES.iter().filter(asked).map(|n| (*n).to_owned()).collect();
         for node in &nodes {
             self.power_off(node);
-            self.fenced.borrow_mut().insert(node.clone());
+            self.fenced.borrow_mut().push(node.clone());
             std::fs::remove_file(power.join(format!("request.{node}"))).expect("taking the request");
             std::fs::write(power.join(format!("done.{node}")), "").expect("answering the request");
         }
@@ -303,7 +342,12 @@ impl Cluster {
     }
 
     pub(crate) fn was_fenced(&self, node: &str) -> bool {
-        self.fenced.borrow().contains(node)
+        self.fenced.borrow().iter().any(|fenced| fenced == node)
+    }
+
+    /// Every fencing since the last reset.
+    pub(crate) fn fencings(&self) -> Vec<String> {
+        self.fenced.borrow().clone()
     }
 
     /// Powers a node on again; its Pacemaker is not started.
@@ -337,7 +381,7 @@ impl Cluster {
 
     /// One that has a way to the others, if there is any.
     fn anybody(&self) -> Option<String> {
-        let mut up: Vec<&str> = NODES.into_iter().filter(|n| self.fabric.is_up(n)).collect();
+        let mut up: Vec<&str> = self.nodes.iter().copied().filter(|n| self.fabric.is_up(n)).collect();
         up.sort_by_key(|n| self.fabric.is_pulled(n, Cable::Cluster));
         up.into_iter().find(|n| self.fabric.on(n, &["pidof", "pacemaker-controld"]).ok()).map(str::to_owned)
     }
@@ -478,7 +522,7 @@ impl Cluster {
 
     fn log_lines(&self, wanted: impl Fn(&str) -> bool) -> String {
         let mut lines: Vec<String> = vec![];
-        for node in NODES {
+        for node in self.nodes {
             let syslog = self.fabric.syslog(node);
             lines.extend(syslog.lines().filter(|line| wanted(line)).map(|line| {
                 let (time, text) = line.split_once(' ').unwrap_or(("", line));

@@ -3,7 +3,8 @@
 //! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
 //! ignored, with the reason on stderr. `PACEMAKER_CAPTURE=1` writes `tests/captured/pacemaker-VERSION/` anew.
 //! `XEN_HANDOFF_WORLD=trixie` takes the Corosync and Pacemaker of that Debian suite instead of this machine's.
-//! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead, and `-- soak` lets events rain.
+//! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead, `-- soak` lets events rain, and `-- overhead`
+//! measures what of a handoff is not its stream.
 //! Two clusters serve all tests (`--test-threads 1`: one); how long a test took is said on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -16,6 +17,7 @@ mod faults;
 #[path = "../recipes/follow.rs"]
 mod follow;
 mod keeper;
+mod overhead;
 mod plan_table;
 mod pool;
 #[path = "../recipes/mod.rs"]
@@ -46,11 +48,17 @@ fn main() -> ExitCode {
         eprintln!("pacemaker tests: {why}");
         return ExitCode::from(2);
     }
+    // A world that was asked for and cannot run anything is no world in which all has passed.
+    if let Some(why) = cannot_run().filter(|_| !world::world().is_this_machine()) {
+        eprintln!("pacemaker tests: nothing can run in that world: {why}");
+        return ExitCode::from(2);
+    }
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let Some((first, rest)) = words.split_first()
         && let Some(run) = match first.as_str() {
             "faults" => Some(faults::run as fn(&[String]) -> ExitCode),
             "soak" => Some(soak::run as fn(&[String]) -> ExitCode),
+            "overhead" => Some(overhead::run as fn(&[String]) -> ExitCode),
             _ => None,
         }
     {
@@ -64,6 +72,7 @@ fn main() -> ExitCode {
     }
     trials.extend(plan_table::trials());
     trials.extend(tools::trials());
+    trials.extend(overhead::trials());
     trials.extend(stories::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     pool::power_off_all();

@@ -31,6 +31,8 @@ mkdir -p keeper.d; mount --bind "$brought" keeper.d
 pivot_root . old
 cd /
 umount -l /old
+# bash reads it at every login, whatever is to be run: the machine's own may take longer than all of a handoff
+rm -f root/.bashrc
 # the machine's own logs and cluster state are not this node's
 rm -rf /var/lib/pacemaker /var/lib/corosync /var/log/pacemaker /var/log/corosync /var/log/cluster /var/log/xen
 mkdir -p run/lock run/sshd run/resource-agents run/crm run/pacemaker var/log/corosync var/log/cluster \

@@ -367,7 +367,9 @@ static ROWS: &[Row] = &[
         given: slow_migration,
         when: |c| {
             move_to_n3(c);
-            let pending = || c.must(&["cibadmin", "-Q", "--xpath", "//lrm_rsc_op[@operation='migrate_to']"]);
+            // An error until the first one is on record.
+            let pending =
+                || c.ask(&["cibadmin", "-Q", "--xpath", "//lrm_rsc_op[@operation='migrate_to']"]).stdout;
             until(STOPPED, || pending().contains("op-status=\"-1\"")).expect("a migration under way");
             c.must(&["crm_resource", "--clear", "-r", VM]);
         },

@@ -83,6 +83,11 @@ impl Domain {
         self
     }
 
+    /// Its xl configuration.
+    pub(crate) fn configuration(&self) -> &str {
+        &self.config
+    }
+
     /// Its `<primitive>`.
     pub(crate) fn primitive(&self) -> String {
         let name = self.name;

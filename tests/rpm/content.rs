@@ -66,11 +66,15 @@ fn each_file(package: &Path, value: &str) -> Vec<(String, String)> {
 fn what_make_install_installs() {
     let packages = first().unwrap();
     let target = fresh("make-install");
-    let built = Packages::unpacked(&packages.main, "make-install-built").join("usr/sbin");
-    let (destination, built) =
-        (format!("DESTDIR={}", target.display()), format!("BUILT={}", built.display()));
-    run("make", &["-s", "-C", word(top()), "install-files", &destination, &built]).text();
-    let mut packaged: Vec<String> = [&packages.main, &packages.heartbeat]
+    for (package, folder, rule) in
+        [(&packages.main, "usr/sbin", "install-files"), (&packages.bench, "usr/bin", "install-bench-files")]
+    {
+        let built = Packages::unpacked(package, "make-install-built").join(folder);
+        let (destination, built) =
+            (format!("DESTDIR={}", target.display()), format!("BUILT={}", built.display()));
+        run("make", &["-s", "-C", word(top()), rule, &destination, &built]).text();
+    }
+    let mut packaged: Vec<String> = [&packages.main, &packages.heartbeat, &packages.bench]
         .into_iter()
         .flat_map(|package| each_file(package, "FILEMODES:perms"))
         .filter(|(mode, path)| {
@@ -83,18 +87,21 @@ fn what_make_install_installs() {
 }
 
 fn all_files_are_roots() {
-    let main = &first().unwrap().main;
+    let Packages { main, bench, .. } = first().unwrap();
+    let of_both = |value| [each_file(main, value), each_file(bench, value)].concat();
     for value in ["FILEUSERNAME", "FILEGROUPNAME"] {
-        assert!(each_file(main, value).iter().all(|(owner, _)| owner == "root"));
+        assert!(of_both(value).iter().all(|(owner, _)| owner == "root"));
     }
-    for (mode, path) in each_file(main, "FILEMODES:perms") {
+    for (mode, path) in of_both("FILEMODES:perms") {
         let secret =
             ["/etc/xen-handoff", "/run/xen-handoff", "/var/lib/xen-handoff"].contains(&path.as_str());
         let expected = match mode.get(..1) {
             Some("d") if secret => "drwx------",
             Some("d") => "drwxr-xr-x",
             Some("l") => "lrwxrwxrwx",
-            _ if path == "/usr/sbin/xen-handoff" => "-rwxr-xr-x",
+            _ if ["/usr/sbin/xen-handoff", "/usr/bin/xen-handoff-bench"].contains(&path.as_str()) => {
+                "-rwxr-xr-x"
+            }
             _ => "-rw-r--r--",
         };
         assert_eq!(mode, expected, "{path}");
@@ -119,8 +126,9 @@ fn the_packaged_agent_answers() {
 
 fn nothing_says_where() {
     let packages = first().unwrap();
-    for package in
-        [&packages.main, &packages.heartbeat, &packages.debuginfo].into_iter().chain(&packages.load)
+    for package in [&packages.main, &packages.heartbeat, &packages.bench, &packages.debuginfo]
+        .into_iter()
+        .chain(&packages.load)
     {
         let files = Packages::unpacked(package, "where");
         let found =
@@ -144,26 +152,39 @@ fn debug_information_fits() {
 }
 
 fn manual_pages_are_readable() {
-    let files = Packages::unpacked(&first().unwrap().main, "man");
-    let pages: Vec<String> =
-        files_below(&files.join("usr/share/man")).iter().map(|page| format!("usr/share/man{page}")).collect();
-    assert!(pages.len() >= 2 && pages.iter().all(|page| page.ends_with(".gz")), "{pages:?}");
-    for page in pages {
-        let text = run("mandoc", &["-T", "html", word(&files.join(&page))]).text();
-        assert!(text.contains(">NAME<"), "{page}: {text}");
+    for (package, least) in [(&first().unwrap().main, 2), (&first().unwrap().bench, 1)] {
+        let files = Packages::unpacked(package, "man");
+        let pages: Vec<String> = files_below(&files.join("usr/share/man"))
+            .iter()
+            .map(|page| format!("usr/share/man{page}"))
+            .collect();
+        assert!(pages.len() >= least && pages.iter().all(|page| page.ends_with(".gz")), "{pages:?}");
+        for page in pages {
+            let text = run("mandoc", &["-T", "html", word(&files.join(&page))]).text();
+            assert!(text.contains(">NAME<"), "{page}: {text}");
+        }
     }
 }
 
-fn bash_completes() {
-    let files = Packages::unpacked(&first().unwrap().main, "completion");
-    let script = files.join("usr/share/bash-completion/completions/xen-handoff");
+/// What bash offers after the command of this package.
+fn offered(package: &Path, command: &str) -> Vec<String> {
+    let files = Packages::unpacked(package, "completion");
+    let script = files.join("usr/share/bash-completion/completions").join(command);
     let try_it = format!(
-        "source '{}'; COMP_WORDS=(xen-handoff ''); COMP_CWORD=1; \
-         function=$(complete -p xen-handoff | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $function xen-handoff '' xen-handoff; \
+        "source '{}'; COMP_WORDS=({command} ''); COMP_CWORD=1; \
+         function=$(complete -p {command} | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $function {command} '' {command}; \
          printf '%s\\n' \"${{COMPREPLY[@]}}\"",
         script.display()
     );
-    let offered = run("bash", &["-c", &try_it]).lines();
+    run("bash", &["-c", &try_it]).lines()
+}
+
+fn bash_completes() {
+    let measurements = offered(&first().unwrap().bench, "xen-handoff-bench");
+    for word in ["rtt", "memory", "compare"] {
+        assert!(measurements.iter().any(|line| line == word), "no {word} in {measurements:?}");
+    }
+    let offered = offered(&first().unwrap().main, "xen-handoff");
     for word in ["keys", "status", "reach", "recover", "agent"] {
         assert!(offered.iter().any(|line| line == word), "no {word} in {offered:?}");
     }
@@ -180,7 +201,11 @@ fn choices(licence: &str) -> BTreeSet<String> {
 /// The packages with an executable.
 fn with_executables() -> Vec<&'static Path> {
     let packages = first().unwrap();
-    [Some(&packages.main), packages.load.as_ref()].into_iter().flatten().map(AsRef::as_ref).collect()
+    [Some(&packages.main), Some(&packages.bench), packages.load.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(AsRef::as_ref)
+        .collect()
 }
 
 /// The crates that are linked into a package's executable, by name and version.

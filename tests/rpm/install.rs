@@ -113,8 +113,8 @@ fn an_erasure_leaves_keys() {
     assert_eq!(
         calls,
         [
-            "systemctl --no-reload disable xen-handoff-guard.service",
-            "systemctl stop xen-handoff-guard.service",
+            "systemctl --no-reload disable xen-handoff-guard.service xen-handoff-metrics.timer",
+            "systemctl stop xen-handoff-guard.service xen-handoff-metrics.timer",
             RELOAD
         ]
     );

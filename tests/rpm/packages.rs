@@ -12,6 +12,7 @@ pub(crate) struct Packages {
     pub(crate) folder: PathBuf,
     pub(crate) main: PathBuf,
     pub(crate) heartbeat: PathBuf,
+    pub(crate) bench: PathBuf,
     pub(crate) load: Option<PathBuf>,
     pub(crate) debuginfo: PathBuf,
     pub(crate) source: PathBuf,
@@ -51,6 +52,7 @@ impl Packages {
             folder: folder.to_owned(),
             main: pick("xen-handoff-", "x86_64")?,
             heartbeat: pick("xen-handoff-heartbeat-", "noarch")?,
+            bench: pick("xen-handoff-bench-", "x86_64")?,
             load: pick("xen-handoff-load-", "x86_64"),
             debuginfo: pick("xen-handoff-debuginfo-", "x86_64")?,
             source: pick("xen-handoff-", "src")?,
@@ -59,7 +61,8 @@ impl Packages {
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<&Path> {
-        let mut all: Vec<&Path> = vec![&self.main, &self.heartbeat, &self.debuginfo, &self.source];
+        let mut all: Vec<&Path> =
+            vec![&self.main, &self.heartbeat, &self.bench, &self.debuginfo, &self.source];
         all.extend(self.load.as_deref());
         all
     }

@@ -9,7 +9,7 @@
 
 use xen_handoff::clock::UnixTime;
 use xen_handoff::domain::DomainName;
-use xen_handoff::transfer::slots::{Ticket, Turn, decide};
+use xen_handoff::moves::slots::{Ticket, Turn, decide};
 
 const NODES: usize = 32;
 const DOMAINS: usize = 500;

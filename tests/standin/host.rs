@@ -146,6 +146,12 @@ impl Host {
         append(&self.dir.join("commands"))?.write_all(line.as_bytes()).context("noting the call")
     }
 
+    /// Keeps when a stream's first and last byte were written, and when the target had it all: `SECONDS.NANOSECONDS NAME first|last|ready`.
+    pub(crate) fn note_stream(&self, name: &str, which: &str) -> Result<()> {
+        let line = format!("{} {name} {which}\n", stamp(system::now_ns()));
+        append(&self.dir.join("streams"))?.write_all(line.as_bytes()).context("noting a stream")
+    }
+
     /// Waits for the lock, reads the domains, and lets the guests whose time has come go down.
     pub(crate) fn lock(&self) -> Result<Locked<'_>> {
         let lock = append(&self.dir.join("lock"))?;

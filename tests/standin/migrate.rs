@@ -5,11 +5,13 @@ use crate::host::Host;
 use crate::stream::{self, Record};
 use crate::{Exit, Outcome, Words, config, find, knobs, system};
 use anyhow::Context;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::time::{Duration, Instant};
 
 const CHUNK: usize = 64 * 1024;
+/// The largest record: libxc sends up to 1024 pages at once.
+const RECORD: usize = 4 << 20;
 const CHILD_MAY_TAKE: Duration = Duration::from_secs(2);
 
 struct Sender<'a> {
@@ -119,6 +121,7 @@ impl Sender<'_> {
         if !ready {
             return Err(Ending::Resume);
         }
+        self.note("ready");
         knobs::at(self.host, "migrate", "after-ready");
         eprintln!("migration sender: Target has acknowledged transfer.");
         let away = format!("{}--migratedaway", self.name);
@@ -150,6 +153,7 @@ impl Sender<'_> {
             eprintln!("migration sender: libxl_domain_suspend failed (rc=-3)");
             Ending::Resume
         };
+        self.note("first");
         let length = stream::write_header(to, config).map_err(failed)?;
         eprintln!("Saving to migration stream new xl format (info 0x{:x}/0x0/{length})", stream::MANDATORY);
         eprintln!("xc: info: Saving domain {}, type x86 HVM", self.domid);
@@ -171,12 +175,21 @@ impl Sender<'_> {
         knobs::at(self.host, "migrate", "stop-and-copy");
         system::pause(self.host.seconds("stream.last-seconds", 0.05));
         stream::write_record(to, &Record::Guest(guest)).map_err(failed)?;
+        self.note("last");
         knobs::at(self.host, "migrate", "before-ready");
         Ok(())
     }
 
+    /// Who measures reads it; nobody needs it.
+    fn note(&self, which: &str) {
+        let _unwritable = self.host.note_stream(&self.name, which);
+    }
+
     /// The precopy: the knobs' size at the knobs' rate. Whoever shuts the guest down meanwhile makes it fail.
     fn send_pages(&self, to: &mut ChildStdin) -> std::io::Result<()> {
+        if let Some(file) = self.host.knob("stream.file") {
+            return self.send_file(to, &file);
+        }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a knob of some MiB")]
         let chunks = (self.host.number("stream.mib", 8.0) * 16.0) as u32;
         let each = Duration::try_from_secs_f64(
@@ -192,6 +205,31 @@ impl Sender<'_> {
             let page = if zeros { vec![0; CHUNK] } else { stream::noise(CHUNK, u64::from(n) + 1) };
             stream::write_record(to, &Record::Pages(page))?;
             system::pause((each * (n + 1)).saturating_sub(begin.elapsed()));
+        }
+        Ok(())
+    }
+
+    /// The same of a file, again and again, as fast as it goes and in records as large as libxc's.
+    fn send_file(&self, to: &mut ChildStdin, file: &str) -> std::io::Result<()> {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a knob of some MiB")]
+        let mut left = self.host.number("stream.mib", 8.0) as u64 * (1 << 20);
+        let mut file = std::fs::File::open(file)?;
+        let mut pages = vec![0; RECORD];
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(RECORD).min(RECORD);
+            pages.resize(most, 0);
+            let mut read = 0;
+            while read < most {
+                match file.read(pages.get_mut(read..).unwrap_or_default())? {
+                    0 => file.seek(SeekFrom::Start(0)).map(drop)?,
+                    more => read += more,
+                }
+            }
+            let record = Record::Pages(pages);
+            stream::write_record(to, &record)?;
+            let Record::Pages(again) = record else { return Ok(()) };
+            pages = again;
+            left -= most as u64;
         }
         Ok(())
     }

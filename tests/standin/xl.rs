@@ -14,6 +14,7 @@
 //! | `hostname` | the host's name in the events (default: the kernel's) |
 //! | `events` | every change of any domain (or `$XL_STANDIN_EVENTS`; may be a symbolic link to a shared file) |
 //! | `commands` | every call: time, pid, arguments |
+//! | `streams` | when a sender wrote the first and the last byte of a stream, and when the target had all of it |
 //! | `held.migrate`, `held.receive` | the point that a `.hold` makes somebody wait at, while it does |
 //! | `ctl/` | the knobs, below |
 //! | `../../log/xen/xl-NAME.log` | held open by the monitor daemon of a domain, as by real `xl` |
@@ -50,6 +51,7 @@
 //! | `xen-version` | the hypervisor's version (4.17) |
 //! | `stream.mib`, `stream.mib-per-second` | size and rate of a migration stream (8, 16) |
 //! | `stream.zeros` | the guest's memory is empty (noise) |
+//! | `stream.file` | the guest's memory is this file's, again and again, and goes as fast as it can; none of these two counts then |
 //! | `stream.last-seconds` | length of stop-and-copy (0.05) |
 //! | `migrate.kill`, `receive.kill` | SIGKILL to itself at the point named in the file (`.kill-once`: the first time) |
 //! | `migrate.hold`, `receive.hold` | wait at the point named in the file's first line, while the file exists |

@@ -109,8 +109,8 @@ impl World {
             .map(|name| format!("<node_state uname=\"{name}\" in_ccm=\"true\" crmd=\"online\"/>"))
             .collect();
         let cib = format!(
-            "<cib><configuration><nodes>{nodes}</nodes><resources><primitive id=\"x0\"/></resources><constraints/>\
-             </configuration><status>{states}</status></cib>"
+            "<cib><configuration><nodes>{nodes}</nodes><resources><primitive id=\"x0\" class=\"ocf\" \
+             provider=\"handoff\" type=\"Xen\"/></resources><constraints/></configuration><status>{states}</status></cib>"
         );
         std::fs::write(shared.join("cib.xml"), cib).unwrap();
         std::fs::write(shared.join("fencing.xml"), "<r><fence_history/></r>").unwrap();
@@ -139,6 +139,25 @@ impl World {
             std::fs::create_dir_all(world.shared("pool")).unwrap();
             std::fs::write(world.shared("pool/vm-x0"), "name = \"x0\"\ntype = \"hvm\"\nmemory = 16\n")
                 .unwrap();
+        }
+        world
+    }
+
+    /// As [`Self::new`], with classic Heartbeat as the cluster manager: it hears every node, and the ledger lies on the nodes themselves.
+    pub fn of_heartbeat(names: &[&str]) -> Self {
+        let world = Self::new(names);
+        for name in names {
+            let host = world.host(name);
+            for tool in ["attrd_updater", "cibadmin", "crm_simulate", "crm_mon", "stonith_admin", "crm_node"]
+            {
+                std::fs::remove_file(host.root.join("usr/sbin").join(tool)).unwrap();
+            }
+            host.put_script("usr/sbin/cl_status", "echo active");
+            let folder = host.root.join("etc/ha.d");
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("ha.cf"), format!("node {}\n", names.join(" "))).unwrap();
+            let line = format!("{} xen-handoff::x0::/etc/xen/x0.cfg\n", names[0]);
+            std::fs::write(folder.join("haresources"), line).unwrap();
         }
         world
     }
@@ -178,7 +197,9 @@ impl World {
     pub fn old_ledger(&self, names: &[&str]) {
         let notes = self.shared("attrs/xen-handoff-since");
         std::fs::create_dir_all(&notes).unwrap();
-        names.iter().for_each(|name| std::fs::write(notes.join(name), "1000").unwrap());
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let long_ago = format!("v=2;boot={};at=-1000000", boot.trim());
+        names.iter().for_each(|name| std::fs::write(notes.join(name), &long_ago).unwrap());
     }
 
     /// The cluster's history of x0 on this host from now on: one operation and its exit code.
@@ -248,6 +269,11 @@ fn run(command: &mut Command) -> std::process::Output {
 impl Host {
     /// Calls the agent as the cluster does, with these further variables.
     pub fn act(&self, action: &str, more: &[(&str, &str)]) -> Call {
+        self.act_below(&[], action, more)
+    }
+
+    /// The same, as what this command line runs.
+    pub fn act_below(&self, command: &[&str], action: &str, more: &[(&str, &str)]) -> Call {
         let config = self.root.join("etc/xen/x0.cfg");
         let root = self.root.to_string_lossy().into_owned();
         let (config, log) =
@@ -266,10 +292,9 @@ impl Host {
         ]);
         variables.extend(more.iter().copied());
         variables.retain(|_, value| *value != "UNSET");
-        let output = run(Command::new(env!("CARGO_BIN_EXE_xen-handoff"))
-            .args(["agent", action])
-            .env_clear()
-            .envs(variables));
+        let words: Vec<&str> =
+            command.iter().copied().chain([env!("CARGO_BIN_EXE_xen-handoff"), "agent", action]).collect();
+        let output = run(Command::new(words[0]).args(&words[1..]).env_clear().envs(variables));
         Call {
             code: output.status.code().unwrap_or(-1),
             reason: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -362,18 +387,53 @@ impl Host {
 
     /// Kills the workers of this host that outlived their action.
     pub fn end_workers(&self) {
+        self.end("push");
+    }
+
+    /// Kills every process of this host that does this.
+    pub fn end(&self, job: &str) {
+        self.signal(job, rustix::process::Signal::KILL);
+    }
+
+    /// Sends this signal to every process of this host that does this.
+    pub fn signal(&self, job: &str, signal: rustix::process::Signal) {
         let ours = format!("XEN_HANDOFF_ROOT={}", self.root.display());
         for process in std::fs::read_dir("/proc").unwrap().flatten() {
             let read = |file| std::fs::read(process.path().join(file)).unwrap_or_default();
             let is_ours =
                 read("environ").split(|byte| *byte == 0).any(|variable| variable == ours.as_bytes());
-            let is_worker = read("cmdline").split(|byte| *byte == 0).nth(1) == Some(b"push");
+            let is_worker = read("cmdline").split(|byte| *byte == 0).nth(1) == Some(job.as_bytes());
             if is_ours && is_worker {
                 let pid = process.file_name().to_string_lossy().parse().unwrap();
                 let pid = rustix::process::Pid::from_raw(pid).unwrap();
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+                rustix::process::kill_process(pid, signal).unwrap();
             }
         }
+    }
+
+    /// From now on every node that this host calls greets and says no more.
+    pub fn calls_peers_that_hang(&self) {
+        self.put_script("usr/sbin/ssh", &Self::hangs());
+    }
+
+    /// The same of one node; all others answer.
+    pub fn calls_one_that_hangs(&self, node: &str) {
+        let (ssh, kept) = (self.root.join("usr/sbin/ssh"), self.root.join("usr/sbin/ssh.kept"));
+        if !kept.exists() {
+            let script = std::fs::read_to_string(ssh).unwrap();
+            self.put_script("usr/sbin/ssh.kept", script.trim_start_matches("#!/bin/sh\n"));
+        }
+        let script = format!(
+            "case \"$*\" in *\\ {node}\\ *)\n{}\n;; esac\nexec {} \"$@\"",
+            Self::hangs(),
+            kept.display()
+        );
+        self.put_script("usr/sbin/ssh", &script);
+    }
+
+    fn hangs() -> String {
+        let greeting = r#"{"xen-handoff":1,"version":"0.1.0","boot":null,"can":[]}"#;
+        format!("read -r greeting\necho '{greeting}'\nwhile read -r line; do :; done\nexit")
     }
 
     /// The next connection to this host fails, and no other.

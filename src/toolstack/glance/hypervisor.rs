@@ -5,14 +5,14 @@
 //! to 0x18). It is used with the releases that it was run on, each with its own number; with every other one there is no glance,
 //! which costs no more than a call of xl.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
 
 use rustix::ioctl::{self, Updater};
 
 use crate::domain::DomainId;
 use crate::host::Root;
-use crate::toolstack::XenVersion;
+use crate::toolstack::api::XenVersion;
 
 /// The releases that this was run on, and `XEN_DOMCTL_INTERFACE_VERSION` of each. 4.19 and 4.21 have 4.20's number, 4.18 has 0x16.
 const TRIED: [(XenVersion, Interface); 2] = [
@@ -95,13 +95,20 @@ pub(super) fn interface(root: &Root) -> Option<Interface> {
     TRIED.into_iter().find_map(|(version, interface)| (version == here).then_some(interface))
 }
 
+/// The kernel's way to the hypervisor.
+///
+/// # Errors
+/// If there is none, or it may not be used.
+pub(super) fn open(root: &Root) -> Result<File> {
+    OpenOptions::new().read(true).write(true).open(root.join("/dev/xen/privcmd"))
+}
+
 /// The state of the domain of this id.
 ///
 /// # Errors
 /// If there is none (`ESRCH`), or the hypervisor has another interface (`EACCES`).
 #[allow(unsafe_code)]
-pub(super) fn state(root: &Root, interface: Interface, id: DomainId) -> Result<State> {
-    let privcmd = OpenOptions::new().read(true).write(true).open(root.join("/dev/xen/privcmd"))?;
+pub(super) fn state(privcmd: &File, interface: Interface, id: DomainId) -> Result<State> {
     let mut domctl = Domctl {
         command: GET_DOMAIN_INFO,
         interface: interface.0,
@@ -114,9 +121,9 @@ pub(super) fn state(root: &Root, interface: Interface, id: DomainId) -> Result<S
     // reads and writes `struct xen_domctl` at the address in it: 144 bytes, and `Domctl` is 256 (checked below), lives
     // until after the call, and is borrowed by nobody else. Any bytes are valid in each of its fields. A page that is
     // not there makes the call fail (EFAULT), as does an interface of another version.
-    unsafe { ioctl::ioctl(&privcmd, Updater::<HYPERCALL, Hypercall>::new(&mut call))? };
+    unsafe { ioctl::ioctl(privcmd, Updater::<HYPERCALL, Hypercall>::new(&mut call))? };
     Ok(State {
-        // Of an id that is free the hypervisor gives the next domain: the caller compares.
+        // Of an id that is free the hypervisor gives the next domain (up to 4.17): the caller compares.
         id: DomainId(domctl.info_domain.into()),
         uuid: uuid(&domctl.handle),
         memory_mib: domctl.pages.saturating_add(domctl.outstanding) >> 8,

@@ -10,12 +10,18 @@
 //! Everything else, absence before all, is [`Doubt`], and the caller asks `xl`: no socket, another version of Xen than those
 //! that this was tried on, a store that does not answer at once, an entry that is missing.
 //!
+//! Where `xl` does not work, the same two say one thing more ([`guests`]): which domains there are. The hypervisor is asked for every id
+//! that a domain can have, before and after the names are read, and every domain has to have a name and the same uuid in both.
+//!
 //! The name is read before the state. A migration suspends its domain before it renames it, and lets the other copy run only
 //! after it got its name: what was called `NAME` and could run after that, did run under this name.
 
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::domain::{DomainId, DomainName};
+use crate::foreign::Foreign;
 use crate::host::Root;
 
 mod hypervisor;
@@ -28,6 +34,8 @@ use store::Store;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Above this many domains xl is no dearer.
 const MOST_DOMAINS: usize = 500;
+/// The first id that no domain has (`DOMID_FIRST_RESERVED` of `xen/xen.h`).
+const NO_ID: u32 = 0x7ff0;
 
 /// Why a glance says nothing.
 #[derive(Debug, thiserror::Error)]
@@ -56,10 +64,23 @@ pub fn memory_mib(root: &Root, name: &DomainName) -> Result<u64, Doubt> {
     look(root, name).map(|(_, state)| state.memory_mib)
 }
 
+/// The ids and names of all domains here but Domain-0: what `xl list` says, without xl.
+///
+/// # Errors
+/// [`Doubt`] if it is not certain that these are all.
+pub fn guests(root: &Root) -> Result<Vec<(DomainId, String)>, Doubt> {
+    let interface = interface(root)?;
+    let privcmd = hypervisor::open(root)?;
+    roll(&mut Store::open(root, PATIENCE)?, |id| hypervisor::state(&privcmd, interface, id))
+}
+
+fn interface(root: &Root) -> Result<Interface, Doubt> {
+    hypervisor::interface(root).ok_or_else(|| unclear("a version of Xen that this was not tried on"))
+}
+
 fn look(root: &Root, name: &DomainName) -> Result<(Interface, State), Doubt> {
-    let interface =
-        hypervisor::interface(root).ok_or_else(|| unclear("a version of Xen that this was not tried on"))?;
-    let ask = |id| hypervisor::state(root, interface, id);
+    let interface = interface(root)?;
+    let ask = |id| hypervisor::state(&hypervisor::open(root)?, interface, id);
     Ok((interface, judge(&mut Store::open(root, PATIENCE)?, ask, name)?))
 }
 
@@ -87,7 +108,7 @@ impl Followed {
     /// # Errors
     /// If the hypervisor does not say, or that domain is no more.
     pub fn is_suspended(&self) -> Result<bool, Doubt> {
-        let state = hypervisor::state(&self.root, self.interface, self.id)?;
+        let state = hypervisor::state(&hypervisor::open(&self.root)?, self.interface, self.id)?;
         if state.id != self.id || state.uuid != self.uuid {
             return Err(unclear(format!("domain {} is no more", self.id)));
         }
@@ -113,6 +134,51 @@ fn judge(
     if state.runs { Ok(state) } else { Err(unclear(format!("domain {id} is not simply running"))) }
 }
 
+fn roll(
+    store: &mut Store,
+    ask: impl Fn(DomainId) -> std::io::Result<State>,
+) -> Result<Vec<(DomainId, String)>, Doubt> {
+    let before = every(&ask)?;
+    if before.len() > MOST_DOMAINS {
+        return Err(unclear("too many domains"));
+    }
+    let path = |what: &'static str| move |(id, _): &(DomainId, String)| format!("/local/domain/{id}/{what}");
+    let names = store.read(&before.iter().map(path("name")).collect::<Vec<_>>())?;
+    let uuids = store.read(&before.iter().map(path("vm")).collect::<Vec<_>>())?;
+    for ((id, uuid), stored) in before.iter().zip(&uuids) {
+        if stored.strip_prefix("/vm/") != Some(uuid.as_str()) {
+            return Err(unclear(format!("xenstore's domain {id} is not the hypervisor's")));
+        }
+    }
+    if names.iter().any(String::is_empty) {
+        return Err(unclear("a domain has no name"));
+    }
+    if every(&ask)? != before {
+        return Err(unclear("domains come and go"));
+    }
+    Ok(before.into_iter().map(|(id, _)| id).zip(names).collect())
+}
+
+/// Every domain but Domain-0, with its uuid. Of an id that is free, a hypervisor gives the next domain, or says that there is none.
+fn every(ask: impl Fn(DomainId) -> std::io::Result<State>) -> Result<Vec<(DomainId, String)>, Doubt> {
+    if ask(DomainId(0))?.id != DomainId(0) {
+        return Err(unclear("the hypervisor does not show Domain-0"));
+    }
+    let (mut found, mut next) = (Vec::new(), 1);
+    while next < NO_ID {
+        match ask(DomainId(next)) {
+            Ok(state) if state.id.0 >= next => {
+                next = state.id.0 + 1;
+                found.push((state.id, state.uuid));
+            }
+            Ok(state) => return Err(unclear(format!("the hypervisor shows domain {} for {next}", state.id))),
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => next += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
 /// The id of the one domain of this name.
 fn find(store: &mut Store, name: &DomainName) -> Result<DomainId, Doubt> {
     let ids = store.children("/local/domain")?;
@@ -130,6 +196,9 @@ fn find(store: &mut Store, name: &DomainName) -> Result<DomainId, Doubt> {
         _ => Err(unclear("not exactly one domain of this name")),
     }
 }
+
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] = &[Foreign { name: "xenstored", read: store::read_all }];
 
 #[cfg(test)]
 mod tests {
@@ -224,6 +293,65 @@ mod tests {
         ] {
             assert!(matches!(glance(&ONE, &state), Err(Doubt::Unclear(_))), "{state:?}");
         }
+    }
+
+    /// A hypervisor with these domains, of a release that answers for a free id with the next domain, or of a later one.
+    fn asked(domains: &[(u32, &str)], id: DomainId, gives_the_next: bool) -> std::io::Result<State> {
+        let found = domains.iter().find(|(other, _)| *other == id.0 || gives_the_next && *other > id.0);
+        let (id, uuid) = found.ok_or_else(|| std::io::Error::from(Errno::SRCH))?;
+        Ok(State { id: DomainId(*id), uuid: (*uuid).to_owned(), ..runs() })
+    }
+
+    const DOM0: (u32, &str) = (0, "00000000-0000-0000-0000-000000000000");
+    const OTHER: &str = "77000000-0000-4000-8000-000000000051";
+    const TWO: [(&str, &str); 4] = [
+        ("/local/domain/3/name", "x1"),
+        ("/local/domain/3/vm", "/vm/77000000-0000-4000-8000-000000000051"),
+        ("/local/domain/7/name", "x0"),
+        ("/local/domain/7/vm", "/vm/77000000-0000-4000-8000-000000000050"),
+    ];
+
+    fn listed(
+        paths: &[(&str, &str)],
+        ask: impl Fn(DomainId) -> std::io::Result<State>,
+    ) -> Result<Vec<(u32, String)>, Doubt> {
+        let (_folder, root) = daemon(paths);
+        let mut store = Store::open(&root, Duration::from_millis(300))?;
+        Ok(roll(&mut store, ask)?.into_iter().map(|(id, name)| (id.0, name)).collect())
+    }
+
+    #[test]
+    fn p1_every_domain_is_listed_without_xl_or_none_is() {
+        let two = [DOM0, (3, OTHER), (7, UUID)];
+        for gives_the_next in [true, false] {
+            let ask = |domains: &'static [(u32, &'static str)]| move |id| asked(domains, id, gives_the_next);
+            let all = [(3, "x1".to_owned()), (7, "x0".to_owned())];
+            assert_eq!(listed(&TWO, |id| asked(&two, id, gives_the_next)).unwrap(), all);
+            assert_eq!(listed(&TWO, ask(&[DOM0])).unwrap(), []);
+            for (domains, why) in [
+                (&[(3, OTHER), (7, UUID)][..], if gives_the_next { "does not show Domain-0" } else { "" }),
+                (&[DOM0, (4, OTHER)][..], "ENOENT"),
+                (&[DOM0, (3, UUID)][..], "not the hypervisor's"),
+            ] {
+                let doubt = listed(&TWO, |id| asked(domains, id, gives_the_next)).unwrap_err().to_string();
+                assert!(doubt.contains(why), "{domains:?}: {doubt}");
+            }
+        }
+        let (known, calls) = ([DOM0, (3, OTHER)], std::cell::Cell::new(0));
+        let grows = |id: DomainId| {
+            calls.set(calls.get() + u32::from(id.0 == 0));
+            asked(if calls.get() > 1 { &two } else { &known }, id, true)
+        };
+        assert!(listed(&TWO, grows).unwrap_err().to_string().contains("come and go"));
+        let refused = |id: DomainId| match id.0 {
+            5 => Err(Errno::PERM.into()),
+            _ => asked(&two, id, false),
+        };
+        assert!(matches!(listed(&TWO, refused), Err(Doubt::Io(_))), "what is not answered is no domain");
+        let nameless = [("/local/domain/3/name", ""), TWO[1]];
+        assert!(listed(&nameless, |id| asked(&known, id, true)).is_err());
+        // xenstored died: no answer is no empty list, also where the hypervisor has none.
+        assert!(guests(&Root::new("/nonexistent")).is_err());
     }
 
     #[test]

@@ -92,3 +92,19 @@ impl Store {
         }
     }
 }
+
+/// Reads `text` as what xenstored answers, for `make fuzz`.
+pub(super) fn read_all(text: &str) {
+    for directory in [true, false] {
+        let Ok((stream, mut far)) = UnixStream::pair() else { return };
+        let mut store = Store { stream, patience: Duration::from_secs(1) };
+        // A pair of sockets holds some 200 KiB; what does not fit is not written.
+        let _ = far.set_nonblocking(true).and_then(|()| far.write_all(text.as_bytes()));
+        let _ = far.shutdown(std::net::Shutdown::Write);
+        if directory {
+            let _ = store.children("/local/domain");
+        } else {
+            let _ = store.read(&["/local/domain/1/name".to_owned(), "/vm".to_owned()]);
+        }
+    }
+}

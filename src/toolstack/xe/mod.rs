@@ -12,14 +12,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::bare::{NoHypervisor, without_hypervisor};
-use super::choice::INVENTORY;
-use super::{
-    HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, XenVersion,
+
+use super::api::{
+    HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, XenVersion, cannot,
 };
+use super::kind::Kind;
 use crate::command::{self, CommandError, Tool};
 use crate::domain::{DomainConfig, DomainName, GuestType, Sighting};
+use crate::foreign::{Foreign, of_x0};
+use crate::handoff::evidence::{MayEnd, MayRun, NobodyElse};
 use crate::host::Root;
 use crate::settings;
+
+/// XAPI's own description of its host.
+pub(super) const INVENTORY: &str = "/etc/xensource-inventory";
 
 mod records;
 
@@ -127,7 +133,7 @@ impl Xe {
     }
 
     fn cannot<T>(operation: &'static str) -> Result<T, ToolstackError> {
-        Err(super::cannot(Kind::Xe, operation))
+        Err(cannot(Kind::Xe, operation))
     }
 }
 
@@ -228,7 +234,13 @@ impl Toolstack for Xe {
         Self::cannot("share out memory: the pool does")
     }
 
-    fn create(&self, _path: Option<&Path>, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn create(
+        &self,
+        _path: Option<&Path>,
+        name: &DomainName,
+        _nobody: &NobodyElse,
+        limit: Duration,
+    ) -> Result<(), ToolstackError> {
         let here = self.here()?;
         let vm = self.vm(&here, name, limit)?;
         let verb = match vm.power.as_str() {
@@ -261,7 +273,13 @@ impl Toolstack for Xe {
         Self::cannot("save a domain to a file: vm-suspend is another thing")
     }
 
-    fn restore(&self, _from: &Path, _name: &DomainName, _limit: Duration) -> Result<(), ToolstackError> {
+    fn restore(
+        &self,
+        _from: &Path,
+        _name: &DomainName,
+        _nobody: &NobodyElse,
+        _limit: Duration,
+    ) -> Result<(), ToolstackError> {
         Self::cannot("restore a domain from a file")
     }
 
@@ -282,7 +300,7 @@ impl Toolstack for Xe {
         }
     }
 
-    fn destroy(&self, exact_name: &str, limit: Duration) -> Result<(), ToolstackError> {
+    fn destroy(&self, exact_name: &str, _why: &MayEnd<'_>, limit: Duration) -> Result<(), ToolstackError> {
         let name = DomainName::new(exact_name).map_err(|error| other(error.to_string()))?;
         self.on_this_host("vm-shutdown", &name, &["force=true"], limit)
     }
@@ -291,7 +309,39 @@ impl Toolstack for Xe {
         Self::cannot("rename a domain that moves")
     }
 
-    fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn unpause(&self, name: &DomainName, _why: &MayRun<'_>, limit: Duration) -> Result<(), ToolstackError> {
         self.on_this_host("vm-unpause", name, &[], limit)
     }
 }
+
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] = &[
+    Foreign {
+        name: "xe vm-list",
+        read: |text| {
+            of_x0(|x0, _| {
+                let here = "host-0";
+                for vm in [records::find(text, here, x0), records::find(text, here, None)]
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                {
+                    let _ = (vm.is_moving(), vm.sight(here), vm.elsewhere(here));
+                }
+                let _ = records::guests(text, here);
+            });
+        },
+    },
+    Foreign {
+        name: "xe host-list",
+        read: |text| {
+            for record in records::parse(text).into_iter().flatten() {
+                let _ = (
+                    record.in_map("software-version", "xen"),
+                    record.number("memory-total"),
+                    record.get("uuid"),
+                );
+            }
+        },
+    },
+];

@@ -22,9 +22,11 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::list::NAMELESS;
 use crate::command::MARK;
 use crate::domain::{DomainId, DomainName, INCOMING};
+
+/// What xl calls a domain without a name: one that has lost it, being destroyed, or has not got it yet, being created.
+pub(super) const NAMELESS: &str = "(null)";
 
 /// How much of the end of a log is read, in bytes.
 const LOG_TAIL: u64 = 64 * 1024;
@@ -51,6 +53,8 @@ pub(super) struct Creator {
     pid: u32,
     command: String,
     says: Says,
+    /// The domain whose end it waits for, by its own words, whatever else tells whose it is.
+    waits: Option<DomainId>,
 }
 
 /// What tells whose it is.
@@ -105,21 +109,26 @@ fn creator(folder: &Path, pid: u32, below: &Path) -> Option<Creator> {
         return None;
     }
     let arguments: Vec<&String> = rest.collect();
-    Some(Creator { pid, command: words.join(" "), says: says(folder, pid, creates, &arguments, below) })
+    let waits = outputs(folder).iter().find_map(|output| waits_for(&log_tail(output)?, pid));
+    let says = waits_or_mark(folder, waits).unwrap_or_else(|| says(folder, creates, &arguments, below));
+    Some(Creator { pid, command: words.join(" "), says, waits })
 }
 
-fn says(folder: &Path, pid: u32, creates: bool, arguments: &[&String], below: &Path) -> Says {
+/// Where its words go.
+fn outputs(folder: &Path) -> [PathBuf; 2] {
+    ["fd/1", "fd/2"].map(|fd| folder.join(fd))
+}
+
+fn waits_or_mark(folder: &Path, waits: Option<DomainId>) -> Option<Says> {
     let mark = words(&folder.join("environ"))
         .into_iter()
         .find_map(|variable| variable.strip_prefix(MARK)?.strip_prefix('=').map(str::to_owned));
-    if let Some(name) = mark {
-        return Says::Mark(name);
-    }
-    let outputs = ["fd/1", "fd/2"].map(|fd| folder.join(fd));
-    if let Some(id) = outputs.iter().find_map(|output| waits_for(&log_tail(output)?, pid)) {
-        return Says::Waits(id);
-    }
-    if let Some(name) = outputs.iter().find_map(|output| logs_for(&std::fs::read_link(output).ok()?)) {
+    mark.map(Says::Mark).or_else(|| waits.map(Says::Waits))
+}
+
+fn says(folder: &Path, creates: bool, arguments: &[&String], below: &Path) -> Says {
+    if let Some(name) = outputs(folder).iter().find_map(|output| logs_for(&std::fs::read_link(output).ok()?))
+    {
         return Says::Log(name);
     }
     if !creates {
@@ -178,6 +187,17 @@ pub(super) fn doubt(creators: &[Creator], name: Option<&DomainName>, listed: &[L
     let mut all = named.into_iter().chain(rest);
     all.find(|creator| !is_anothers(creator))
         .map(|creator| format!("process {} ({}) may be about to create it", creator.pid, creator.command))
+}
+
+/// What the domain is called by now that the agent has started under `name`, where somebody has renamed it: its daemon has the mark of that
+/// name, and waits for a domain that is listed under another one.
+pub(super) fn renamed(creators: &[Creator], name: &DomainName, listed: &[Listed]) -> Option<String> {
+    let own = [name.as_str().to_owned(), name.incoming(), name.migrated_away()];
+    let marked =
+        creators.iter().filter(|creator| matches!(&creator.says, Says::Mark(of) if *of == name.as_str()));
+    let waited_for =
+        |id: DomainId| listed.iter().find(|any| any.id == id && is_named(any) && !own.contains(&any.name));
+    marked.filter_map(|creator| creator.waits).find_map(waited_for).map(|any| any.name.clone())
 }
 
 /// Whether it has a name: one that has none is on its way out or in.
@@ -249,6 +269,12 @@ pub(super) fn proc() -> PathBuf {
     "/proc".into()
 }
 
+/// Reads all that is read here, for `make fuzz`.
+pub(super) fn read_all(text: &str) {
+    let _ = (waits_for(text, 7), logs_for(Path::new(text)));
+    let _ = text.lines().rev().find_map(assigned_name);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,6 +341,34 @@ mod tests {
         assert!(nameless.doubt(&[(9, "(null)")]).is_some());
         // Somebody has renamed it since, by hand: the daemon is still called after x1.
         assert!(nameless.doubt(&[(3, "x5")]).is_some());
+    }
+
+    #[test]
+    fn p8_a_domain_that_was_renamed_by_hand_is_known_by_the_daemon_that_waits_for_it() {
+        let called = |environ: &str, text: &str, listed: &[(u32, &str)]| {
+            let processes = Processes::new();
+            processes.add(11, CREATED, environ, Some(("xl-x0.log.1 (deleted)", text)));
+            let listed: Vec<Listed> = listed
+                .iter()
+                .map(|(id, name)| Listed { id: DomainId(*id), name: (*name).to_owned(), is_new: false })
+                .collect();
+            let creators = creators(&processes.0.path().join("proc"), Path::new("/")).unwrap();
+            renamed(&creators, &DomainName::new("x0").unwrap(), &listed)
+        };
+        let (mark, waits) = (format!("{MARK}=x0\0"), waits("x0", 9, 11));
+        assert_eq!(called(&mark, &waits, &[(3, "x5"), (9, "old")]).as_deref(), Some("old"));
+        for listed in [
+            &[(3, "x5")][..],
+            &[(9, "x0")],
+            &[(9, "x0--incoming")],
+            &[(9, "x0--migratedaway")],
+            &[(9, "(null)")],
+        ] {
+            assert_eq!(called(&mark, &waits, listed), None, "{listed:?}");
+        }
+        assert_eq!(called("", &waits, &[(9, "old")]), None, "whoever has started that one");
+        assert_eq!(called(&format!("{MARK}=x1\0"), &waits, &[(9, "old")]), None);
+        assert_eq!(called(&mark, "", &[(9, "old")]), None, "it may be rebooting");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What `xl info` says of the host (`xl(1)`, "info"), and xl's own settings (`xl.conf(5)`).
 
-use crate::toolstack::{HostInfo, XenVersion};
+use crate::toolstack::api::{HostInfo, XenVersion};
 
 /// Reads `KEY : VALUE` lines, which are `xm info`'s too.
 pub(in crate::toolstack) fn parse_info(text: &str) -> Result<HostInfo, String> {

@@ -1,10 +1,7 @@
 //! The table that `xl list` prints.
 
-use super::creators::Listed;
+use super::creators::{Listed, NAMELESS};
 use crate::domain::{Copy, DomainId, DomainName, PciAddress, RunState, Sighting};
-
-/// What xl calls a domain without a name: one that has lost it, being destroyed, or has not got it yet, being created.
-pub(super) const NAMELESS: &str = "(null)";
 
 /// Every line of the table of `xl list`. A line that does not fit is an error, since it could be the domain that is looked for; so is
 /// a table that is not whole.

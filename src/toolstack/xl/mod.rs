@@ -9,14 +9,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::bare::{NoHypervisor, without_hypervisor};
-use super::verbs::Verbs;
-use super::{
-    GuestMemory, HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, glance,
-    no_file,
+use super::api::{
+    GuestMemory, HostInfo, HostMemory, LIST_LIMIT, ShutdownRequest, Size, Toolstack, ToolstackError, no_file,
 };
+use super::bare::{NoHypervisor, without_hypervisor};
+use super::glance;
+use super::kind::Kind;
+use super::verbs::Verbs;
 use crate::command::{self, CommandError, Tool};
 use crate::domain::{DomainConfig, DomainId, DomainName, PciAddress, Sighting};
+use crate::foreign::{Foreign, of_x0};
+use crate::handoff::evidence::{MayEnd, MayRun, NoCopyElsewhere, NobodyElse};
 use crate::host::Root;
 
 mod config;
@@ -40,8 +43,6 @@ const COULD_NOT_BUILD: [&str; 7] = [
     "failed to stat",
     "No such file or directory",
 ];
-/// Limit of a listing of its own.
-const LIST_LIMIT: Duration = Duration::from_secs(10);
 /// What libxl leaves to dom0 at the least, in MiB (`LIBXL_MIN_DOM0_MEM`, `tools/libs/light/libxl_internal.h`).
 const DOM0_FLOOR_MIB: u64 = 128;
 
@@ -60,6 +61,11 @@ impl Xl {
         Self { verbs: Verbs::of(root, "xl"), last: Arc::default() }
     }
 
+    /// From now on this is the listing that processes are looked at after; none, where the last one failed.
+    fn keep(&self, listing: Option<Vec<Listed>>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = listing;
+    }
+
     /// The executable, for the sender and the receiver of a migration, which need its streams.
     ///
     /// # Errors
@@ -68,12 +74,25 @@ impl Xl {
         self.verbs.tool()
     }
 
+    /// Every domain but Domain-0, by `xl list`; where that fails, by the hypervisor and xenstore themselves.
     fn list_guests(&self, limit: Duration) -> Result<Vec<Listed>, ToolstackError> {
+        self.list_by_xl(limit).or_else(|error| self.list_without_xl().ok_or(error))
+    }
+
+    fn list_by_xl(&self, limit: Duration) -> Result<Vec<Listed>, ToolstackError> {
         let output = self.verbs.run(&["list".as_ref()], limit)?;
         let lines = list::lines(&output.stdout);
         lines
             .map(|lines| list::guests(&lines))
             .map_err(|what| ToolstackError::Unreadable { command: output.command.clone(), what })
+    }
+
+    /// The same from a [`glance`] at all domains.
+    fn list_without_xl(&self) -> Option<Vec<Listed>> {
+        let guests = glance::guests(self.verbs.root())
+            .inspect_err(|doubt| log::debug!("no listing without xl either: {doubt}"))
+            .ok()?;
+        Some(guests.into_iter().map(|(id, name)| Listed { id, name, is_new: false }).collect())
     }
 
     /// A process that may be about to create a domain that is not listed, in words; `name`, or any.
@@ -124,11 +143,22 @@ impl Toolstack for Xl {
     }
 
     fn sight(&self, name: &DomainName, limit: Duration) -> Result<Sighting, ToolstackError> {
+        // One process has one of these for all that it does: what an earlier look has left is no part of this
+        // one.
+        self.keep(None);
         let output = self.verbs.run(&["list".as_ref()], limit)?;
         let unreadable = |what| ToolstackError::Unreadable { command: output.command.clone(), what };
         let lines = list::lines(&output.stdout).map_err(unreadable)?;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(list::guests(&lines));
+        self.keep(Some(list::guests(&lines)));
         list::sight(&lines, name).map_err(unreadable)
+    }
+
+    fn none_without_tool(&self, name: &DomainName) -> Option<String> {
+        let guests = self.list_without_xl().filter(|guests| is_none_of(name, guests))?;
+        let evidence =
+            format!("by the hypervisor and xenstore it is none of the {} domains here", guests.len());
+        self.keep(Some(guests));
+        Some(evidence)
     }
 
     fn guests(&self, limit: Duration) -> Result<Vec<String>, ToolstackError> {
@@ -156,6 +186,12 @@ impl Toolstack for Xl {
             log::info!("domain={name} is not in the listing, and {doubt}");
         }
         doubt.is_some()
+    }
+
+    fn renamed(&self, name: &DomainName, limit: Duration) -> Option<String> {
+        let all = creators::creators(&creators::proc(), &self.verbs.root().join("/")).ok()?;
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        creators::renamed(&all, name, &last.map_or_else(|| self.list_by_xl(limit), Ok).ok()?)
     }
 
     fn read_config(&self, path: &Path, limit: Duration) -> Result<DomainConfig, ToolstackError> {
@@ -244,7 +280,13 @@ impl Toolstack for Xl {
         Ok(())
     }
 
-    fn create(&self, path: Option<&Path>, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn create(
+        &self,
+        path: Option<&Path>,
+        name: &DomainName,
+        _nobody: &NobodyElse,
+        limit: Duration,
+    ) -> Result<(), ToolstackError> {
         let path = path.ok_or_else(|| no_file(name))?;
         // Quoted as xl.cfg(5) wants it; the name's character set has no quote in it.
         let assigned = format!("name=\"{name}\"");
@@ -273,7 +315,13 @@ impl Toolstack for Xl {
         Ok(self.verbs.save(name, to, limit)?)
     }
 
-    fn restore(&self, from: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn restore(
+        &self,
+        from: &Path,
+        name: &DomainName,
+        _nobody: &NobodyElse,
+        limit: Duration,
+    ) -> Result<(), ToolstackError> {
         Ok(self.verbs.restore(from, name, limit)?)
     }
 
@@ -286,7 +334,7 @@ impl Toolstack for Xl {
         Ok(self.verbs.request_shutdown(name, how, limit)?)
     }
 
-    fn destroy(&self, exact_name: &str, limit: Duration) -> Result<(), ToolstackError> {
+    fn destroy(&self, exact_name: &str, _why: &MayEnd<'_>, limit: Duration) -> Result<(), ToolstackError> {
         Ok(self.verbs.destroy(exact_name, limit)?)
     }
 
@@ -301,13 +349,13 @@ impl Toolstack for Xl {
             .map_err(|what| ToolstackError::Unreadable { command: output.command, what })
     }
 
-    fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn unpause(&self, name: &DomainName, _why: &MayRun<'_>, limit: Duration) -> Result<(), ToolstackError> {
         Ok(self.verbs.unpause(name, limit)?)
     }
 
     /// `xl resume` is there from Xen 4.20 on. Before, and where it complains, the same call of libxenlight is made without xl, in a
     /// process of its own: see [`super::libxl`].
-    fn resume(&self, id: DomainId, limit: Duration) -> Result<(), ToolstackError> {
+    fn resume(&self, id: DomainId, _alone: &NoCopyElsewhere, limit: Duration) -> Result<(), ToolstackError> {
         let id = id.to_string();
         let Err(by_xl) = resumed(self.verbs.run(&["resume".as_ref(), id.as_ref()], limit)) else {
             return Ok(());
@@ -327,6 +375,12 @@ fn resumed(output: Result<command::Output, CommandError>) -> Result<(), String> 
     if complaint.is_empty() { Ok(()) } else { Err(complaint) }
 }
 
+/// Whether no copy of `name` is among them, under any of its three names.
+fn is_none_of(name: &DomainName, guests: &[Listed]) -> bool {
+    let (incoming, away) = (name.incoming(), name.migrated_away());
+    guests.iter().all(|guest| ![name.as_str(), &incoming, &away].contains(&guest.name.as_str()))
+}
+
 fn one_line(text: &str) -> String {
     text.trim().lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
@@ -337,11 +391,70 @@ pub fn could_not_build(words: &str) -> bool {
     COULD_NOT_BUILD.iter().any(|said| words.contains(said))
 }
 
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] = &[
+    Foreign {
+        name: "xl list",
+        read: |text| {
+            of_x0(|x0, _| {
+                if let Ok(lines) = list::lines(text) {
+                    let listed = list::guests(&lines);
+                    let _ = (list::sight(&lines, x0), creators::doubt(&[], Some(x0), &listed));
+                }
+                let _ = (list::has_run(text, DomainId(1)), list::processor_seconds(text));
+            });
+        },
+    },
+    Foreign {
+        name: "xl list --long",
+        read: |text| drop((config::parse_long_list(text), config::parse_targets(text))),
+    },
+    Foreign { name: "xl create --dryrun", read: |text| drop(config::parse_dry_run(text)) },
+    Foreign { name: "xl pci-list", read: |text| drop(list::parse_devices(text)) },
+    Foreign { name: "xl info", read: |text| drop(info::parse_info(text)) },
+    Foreign { name: "xl.conf", read: |text| _ = info::autoballoons(text, false) },
+    Foreign { name: "xl's words", read: |text| drop((one_line(text), could_not_build(text))) },
+    Foreign { name: "the log and the file of an xl", read: creators::read_all },
+];
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+
+    #[test]
+    fn p1_a_listing_that_failed_leaves_none_of_an_earlier_look_to_be_completed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let tool = folder.path().join("usr/sbin/xl");
+        std::fs::create_dir_all(tool.parent().unwrap()).unwrap();
+        let fails = folder.path().join("fails");
+        let listing = "Name ID Mem VCPUs State Time(s)\nDomain-0 0 512 1 r----- 9.1\nx0 7 16 1 -b---- 0.1";
+        let script = format!("#!/bin/sh\n[ -e {} ] && exit 1\necho '{listing}'\n", fails.display());
+        std::fs::write(&tool, script).unwrap();
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (xl, x0) = (Xl::new(&Root::new(folder.path())), DomainName::new("x0").unwrap());
+        let kept = || xl.last.lock().unwrap().as_ref().map(Vec::len);
+        assert!(xl.sight(&x0, LIST_LIMIT).is_ok() && kept() == Some(1), "{:?}", kept());
+        std::fs::write(fails, "").unwrap();
+        assert!(xl.sight(&x0, LIST_LIMIT).is_err());
+        assert_eq!(kept(), None);
+    }
+
+    #[test]
+    fn p1_a_copy_under_any_of_its_names_is_a_copy() {
+        let name = DomainName::new("x0").unwrap();
+        let is_none = |other: &str| {
+            let listed =
+                |(id, name): (u32, &str)| Listed { id: DomainId(id), name: name.to_owned(), is_new: false };
+            is_none_of(&name, &[(3, "x1"), (7, other)].map(listed))
+        };
+        assert!(is_none("x01") && is_none("x1--incoming") && is_none_of(&name, &[]));
+        for ours in ["x0", "x0--incoming", "x0--migratedaway"] {
+            assert!(!is_none(ours), "{ours}");
+        }
+    }
 
     #[test]
     fn a_resume_that_libxl_refused_is_no_success_though_xl_ends_with_0() {

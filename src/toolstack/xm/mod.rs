@@ -11,12 +11,17 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::api::{
+    HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, cannot, no_file,
+};
 use super::bare::{NoHypervisor, without_hypervisor};
+use super::kind::Kind;
 use super::verbs::Verbs;
 use super::xl::info::parse_info;
-use super::{HostInfo, HostMemory, Kind, ShutdownRequest, Size, Toolstack, ToolstackError, Towards, no_file};
 use crate::command::{self, CommandError, Tool};
 use crate::domain::{DomainConfig, DomainId, DomainName, Sighting};
+use crate::foreign::{Foreign, of_x0};
+use crate::handoff::evidence::{MayEnd, MayRun, NobodyElse};
 use crate::host::Root;
 
 mod list;
@@ -56,7 +61,7 @@ impl Xm {
     }
 
     fn cannot<T>(operation: &'static str) -> Result<T, ToolstackError> {
-        Err(super::cannot(Kind::Xm, operation))
+        Err(cannot(Kind::Xm, operation))
     }
 }
 
@@ -96,7 +101,7 @@ impl Toolstack for Xm {
             .restarts(name)
             .and_then(|restarts| Ok(restarts || self.sight(name, LOOK_LIMIT)? != Sighting::default()));
         attended.unwrap_or_else(|error| {
-            log::warn!("domain={name} whether xend restarts it cannot be told: {error}");
+            log::warn!("domain={name} could not find out whether xend restarts it: {error}");
             self.no_hypervisor().is_none()
         })
     }
@@ -146,7 +151,13 @@ impl Toolstack for Xm {
         Self::cannot("share out memory")
     }
 
-    fn create(&self, path: Option<&Path>, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn create(
+        &self,
+        path: Option<&Path>,
+        name: &DomainName,
+        _nobody: &NobodyElse,
+        limit: Duration,
+    ) -> Result<(), ToolstackError> {
         let path = path.ok_or_else(|| no_file(name))?;
         // xm takes the value as it is, without quotes.
         let name = format!("name={name}");
@@ -168,7 +179,13 @@ impl Toolstack for Xm {
         Ok(self.verbs.save(name, to, limit)?)
     }
 
-    fn restore(&self, from: &Path, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn restore(
+        &self,
+        from: &Path,
+        name: &DomainName,
+        _nobody: &NobodyElse,
+        limit: Duration,
+    ) -> Result<(), ToolstackError> {
         Ok(self.verbs.restore(from, name, limit)?)
     }
 
@@ -181,7 +198,7 @@ impl Toolstack for Xm {
         Ok(self.verbs.request_shutdown(name, how, limit)?)
     }
 
-    fn destroy(&self, exact_name: &str, limit: Duration) -> Result<(), ToolstackError> {
+    fn destroy(&self, exact_name: &str, _why: &MayEnd<'_>, limit: Duration) -> Result<(), ToolstackError> {
         Ok(self.verbs.destroy(exact_name, limit)?)
     }
 
@@ -198,7 +215,22 @@ impl Toolstack for Xm {
         })
     }
 
-    fn unpause(&self, name: &DomainName, limit: Duration) -> Result<(), ToolstackError> {
+    fn unpause(&self, name: &DomainName, _why: &MayRun<'_>, limit: Duration) -> Result<(), ToolstackError> {
         Ok(self.verbs.unpause(name, limit)?)
     }
 }
+
+/// What is read here of others, for `make fuzz`.
+pub const FOREIGN: &[Foreign] = &[
+    Foreign {
+        name: "xm list",
+        read: |text| {
+            of_x0(|x0, _| drop((list::sight(text, x0), list::is_moving(text, x0), list::guests(text))));
+        },
+    },
+    Foreign {
+        name: "xenstore-ls /vm",
+        read: |text| of_x0(|x0, _| drop((list::restarts(text, x0), list::restarting(text)))),
+    },
+    Foreign { name: "xm list --long", read: |text| drop(sxp::parse_config(text)) },
+];

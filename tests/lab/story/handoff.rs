@@ -46,9 +46,9 @@ fn when_pacemaker_stops(scene: &mut Scene<'_>) -> Result<()> {
 /// What the hypervisor showed of it, beside what the pings say: they miss x0 a little longer than it stands still.
 fn the_pause_is_in_the_log_of_moves(scene: &mut Scene<'_>) -> Result<()> {
     let told = scene.node(1)?.ok("xen-handoff history --json --last 1")?;
-    let entry: serde_json::Value = serde_json::from_str(&told)?;
-    let at = |point: &str| entry["flow"][point].as_u64().with_context(|| format!("no {point}: {told}"));
-    let pause = Duration::from_millis(at("reported_ms")?.saturating_sub(at("suspended_ms")?));
+    let document: serde_json::Value = serde_json::from_str(&told)?;
+    let pause = document["moves"][0]["pause_seconds"].as_f64();
+    let pause = Duration::from_secs_f64(pause.with_context(|| format!("no pause: {told}"))?);
     let silence = scene.longest_silence()?;
     say(format_args!(
         "paused for {:.1} s by the log of moves, silent for {:.1} s",
@@ -73,9 +73,10 @@ fn on_standby(scene: &mut Scene<'_>) -> Result<()> {
 fn rounds_were_told(scene: &Scene<'_>) -> Result<()> {
     let move_of_x0 = until("node1 to have logged the move", CHANGE, || {
         let said = scene.node(1)?.ok("xen-handoff history x0 --json")?;
-        Ok(said.lines().last().map(serde_json::from_str::<serde_json::Value>).transpose()?)
+        let document: serde_json::Value = serde_json::from_str(&said)?;
+        Ok(document["moves"].as_array().and_then(|moves| moves.last()).cloned())
     })?;
-    let rounds = move_of_x0["flow"]["rounds"].as_u64();
+    let rounds = move_of_x0["rounds"].as_u64();
     ensure!(rounds.is_some_and(|rounds| (2..=7).contains(&rounds)), "rounds of this move: {move_of_x0}");
     say(format_args!("xl went through x0's memory {} times", rounds.unwrap_or_default()));
     Ok(())

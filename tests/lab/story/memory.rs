@@ -38,8 +38,8 @@ pub(super) fn has(node: &Node, domain: &str) -> Result<u64> {
 }
 
 /// Takes most of what is free, as a domain does that is none of the cluster's: nobody may touch it. It is never let run.
-fn fill(node: &Node) -> Result<()> {
-    let memory = free(node)?.saturating_sub(LEFT) * 120 / 121 - 2;
+pub(super) fn fill(node: &Node, left: u64) -> Result<()> {
+    let memory = free(node)?.saturating_sub(left) * 120 / 121 - 2;
     let config = format!(
         "name = \"filler\"\ntype = \"pvh\"\nkernel = \"/var/lib/xen/x0/vmlinuz\"\nmemory = {memory}\nvcpus = 1\n"
     );
@@ -58,7 +58,7 @@ fn room(scene: &mut Scene<'_>) -> Result<()> {
         Ok((!terms.is_empty()).then_some(terms))
     })?;
     ensure!(terms.contains("\"floor_mib\":64"), "x0's floor is not the half of {X0} MiB: {terms}");
-    fill(node)?;
+    fill(node, LEFT)?;
     let before = free(node)?;
     ensure!((X1S - LEFT..X1S).contains(&before), "{before} MiB are free, which is not what this is about");
 

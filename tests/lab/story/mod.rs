@@ -20,6 +20,7 @@ mod terms;
 mod told;
 mod tools;
 mod upgrade;
+mod worse;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -102,6 +103,7 @@ pub(crate) fn all() -> Vec<Story> {
         handoff::STORIES,
         kinds::STORIES,
         poweroff::STORIES,
+        worse::STORIES,
         broken::STORIES,
         ordinary::STORIES,
         stock::STORIES,

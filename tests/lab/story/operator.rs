@@ -76,7 +76,8 @@ impl Scene<'_> {
     /// The moves of x0 that a node has in its log.
     pub(crate) fn history(&self, node: usize, domain: &str) -> Result<Vec<Moved>> {
         let text = self.tool_ok(node, &format!("history --json {domain}"))?;
-        text.lines().map(|line| Moved::read(&serde_json::from_str(line)?)).collect()
+        let document: Value = serde_json::from_str(&text)?;
+        document["moves"].as_array().into_iter().flatten().map(Moved::read).collect()
     }
 }
 
@@ -106,6 +107,21 @@ pub(crate) struct Moved {
     pub(crate) wire: Option<u64>,
 }
 
+/// The seconds since 1970 of `2026-11-22T10:41:07Z`.
+#[allow(clippy::cast_precision_loss, reason = "a time of these days")]
+fn seconds_of(text: &str) -> Option<f64> {
+    let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers =
+        |text: &str, mark| text.split(mark).map(|part| part.parse().ok()).collect::<Option<Vec<u16>>>();
+    let ([year, month, day], [hour, minute, second]) =
+        (numbers(date, '-')?.try_into().ok()?, numbers(clock, ':')?.try_into().ok()?);
+    let small = |number: u16| u8::try_from(number).ok();
+    let month = time::Month::try_from(small(month)?).ok()?;
+    let date = time::Date::from_calendar_date(i32::from(year), month, small(day)?).ok()?;
+    let at = date.with_hms(small(hour)?, small(minute)?, small(second)?).ok()?;
+    Some(at.assume_utc().unix_timestamp() as f64)
+}
+
 impl Moved {
     fn read(value: &Value) -> Result<Self> {
         let text = |name: &str| {
@@ -113,17 +129,18 @@ impl Moved {
         };
         let number =
             |value: &Value, name: &str| value[name].as_f64().with_context(|| format!("no {name} in {value}"));
-        let flow = &value["flow"];
-        let streamed = number(flow, "ready_ms").and_then(|ready| Ok(ready - number(flow, "opened_ms")?));
+        let number = |name: &str| number(value, name);
+        let streamed =
+            number("ready_after_seconds").and_then(|ready| Ok(ready - number("opened_after_seconds")?));
         Ok(Self {
             end: text("end")?,
-            why: text("why")?,
+            why: text("reason")?,
             said: text("said")?,
-            began: number(value, "began_at")?,
-            took: number(value, "total_ms")? / 1000.0,
-            streamed: streamed.ok().map(|milliseconds| milliseconds / 1000.0),
-            bytes: flow["bytes"].as_u64().with_context(|| format!("no bytes in {value}"))?,
-            wire: flow["wire"].as_u64(),
+            began: seconds_of(&text("began_at")?).with_context(|| format!("no time in {value}"))?,
+            took: number("seconds")?,
+            streamed: streamed.ok(),
+            bytes: value["bytes"].as_u64().with_context(|| format!("no bytes in {value}"))?,
+            wire: value["connection_bytes"].as_u64(),
         })
     }
 

@@ -11,7 +11,7 @@ use crate::cluster::{CHANGE, Status};
 use crate::disk::Disk;
 use crate::guest::{Pinging, Pings};
 use crate::lab::Lab;
-use crate::node::Node;
+use crate::node::{COMMAND, Node};
 use crate::process::Running;
 use crate::sampler;
 use crate::spent::{self, On};
@@ -236,14 +236,49 @@ impl<'a> Scene<'a> {
             .map(drop)
     }
 
-    /// Begins `systemctl poweroff` on a node, whose journal is kept here from now on.
-    pub(crate) fn power_off(&mut self, node: usize) -> Result<()> {
+    /// Follows a node's journal from here on, since that node will go off.
+    pub(crate) fn keep_journal(&mut self, node: usize) -> Result<()> {
         let path = std::env::current_dir()?.join(format!("journal{node}"));
         let follow = format!("journalctl -f -n all -o short-unix --since @{:.0}", self.began.floor());
         let journal = self.node(node)?.record(&follow, &path)?;
         self.journals.insert(node, (journal, path));
-        say(format_args!("systemctl poweroff on node{node}"));
-        self.node(node)?.ok("systemctl poweroff --no-wall").map(drop)
+        Ok(())
+    }
+
+    /// Does something on a node in the moment in which a program logs these words there, and prints when it was done.
+    pub(crate) fn once_logged(&self, node: usize, program: &str, words: &str, what: &str) -> Result<Running> {
+        // From the beginning of the story on, since they may come before the journal is looked at.
+        let follow = format!("journalctl -f -n all -o cat -t {program} --since @{:.0}", self.began.floor());
+        self.node(node)?.start(&format!("{follow} | {{ grep -q -m 1 '{words}' && {what} && date +%s.%N; }}"))
+    }
+
+    /// Begins `systemctl poweroff` on a node, whose journal is kept here from now on.
+    pub(crate) fn power_off(&mut self, node: usize) -> Result<()> {
+        self.power_off_all(&[node])
+    }
+
+    /// The same on several nodes in one second.
+    pub(crate) fn power_off_all(&mut self, nodes: &[usize]) -> Result<()> {
+        for &node in nodes {
+            self.keep_journal(node)?;
+            say(format_args!("systemctl poweroff on node{node}"));
+        }
+        let off = |&node: &usize| self.node(node)?.start("systemctl poweroff --no-wall");
+        let begun: Vec<Running> = nodes.iter().map(off).collect::<Result<_>>()?;
+        for one in begun {
+            let output = one.finish(COMMAND)?;
+            ensure!(output.status.success(), "systemctl poweroff: {}", output.stderr);
+        }
+        Ok(())
+    }
+
+    /// Takes a node's power away. Its journal was kept up to then, and it is not asked for anything any more.
+    pub(crate) fn pull_the_plug(&mut self, node: usize) -> Result<()> {
+        let clock = sampler::glance(node).with_context(|| format!("node{node} does not tell the time"))?;
+        self.lab.pull_the_plug(node)?;
+        say(format_args!("node{node} has no power any more"));
+        self.audit.departed(node, clock);
+        Ok(())
     }
 
     /// Begins `systemctl stop pacemaker` on a node.
@@ -316,20 +351,40 @@ impl<'a> Scene<'a> {
 
     /// Waits until a node has gone off by itself. From then on it is not asked for anything any more.
     pub(crate) fn goes_off(&mut self, node: usize) -> Result<()> {
-        let mut clock = None;
-        let lab = &mut *self.lab;
-        wait::until_every(Duration::from_secs(1), format_args!("node{node} to go off"), CHANGE, || {
-            clock = sampler::glance(node).or(clock);
-            Ok(lab.is_off(node)?.then_some(()))
-        })
-        .with_context(|| {
-            format!(
-                "its console at last: {}",
-                crate::process::tail(&PathBuf::from(format!("console{node}.log")), 30)
+        self.go_off(&[node])
+    }
+
+    /// The same of several nodes.
+    pub(crate) fn go_off(&mut self, nodes: &[usize]) -> Result<()> {
+        let mut clocks = BTreeMap::new();
+        let mut on = nodes.to_vec();
+        while let Some(&first) = on.first() {
+            let (lab, audit) = (&mut *self.lab, &mut self.audit);
+            let still = on.clone();
+            let off = wait::until_every(
+                Duration::from_secs(1),
+                format_args!("node{first} to go off"),
+                CHANGE,
+                || {
+                    for &node in &still {
+                        if let Some(clock) = sampler::glance(node) {
+                            clocks.insert(node, clock);
+                        }
+                        if lab.is_off(node)? {
+                            return Ok(Some(node));
+                        }
+                    }
+                    Ok(None)
+                },
             )
-        })?;
-        say(format_args!("node{node} is off"));
-        self.audit.departed(node, clock.with_context(|| format!("node{node} never told the time"))?);
+            .with_context(|| {
+                let log = PathBuf::from(format!("console{first}.log"));
+                format!("its console at last: {}", crate::process::tail(&log, 30))
+            })?;
+            say(format_args!("node{off} is off"));
+            audit.departed(off, *clocks.get(&off).with_context(|| format!("node{off} never told the time"))?);
+            on.retain(|&node| node != off);
+        }
         Ok(())
     }
 

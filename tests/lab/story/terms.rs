@@ -36,11 +36,9 @@ fn last(scene: &Scene<'_>, node: usize) -> Result<Moved> {
     Ok(moved)
 }
 
-/// An emulated node sends two or three MiB/s where it may; some of x0's memory is taken from it first, so that this ends sooner, and a
-/// guest that was ballooned down moves too.
+/// An emulated node sends two or three MiB/s where it may.
 fn rate(scene: &mut Scene<'_>) -> Result<()> {
     scene.parameter("migration_rate", Some("1"))?;
-    scene.node(1)?.ok("xl mem-set x0 84m")?;
     scene.leave(1, 2)?;
     handed_over(scene)?;
     for node in [1, 2] {

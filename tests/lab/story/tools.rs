@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(4);
 fn verdicts(scene: &Scene<'_>, node: usize) -> Result<Vec<(String, String)>> {
     let (_, text) = scene.tool(node, "preflight x0 --json")?;
     let reports: Value = serde_json::from_str(&text)?;
-    let checks = reports[0]["checks"].as_array().with_context(|| format!("no checks in {text}"))?;
+    let checks = reports["nodes"][0]["checks"].as_array().with_context(|| format!("no checks in {text}"))?;
     let word = |check: &Value, name: &str| check[name].as_str().unwrap_or_default().to_owned();
     Ok(checks.iter().map(|check| (word(check, "check"), word(check, "result"))).collect())
 }
@@ -45,10 +45,12 @@ fn drain(scene: &mut Scene<'_>) -> Result<()> {
     scene.expected.runs_on = Some(2);
     let draining = scene.node(2)?.start("xen-handoff drain node1 2>&1")?;
     let progress = until_every(LOOK, "a program to see x0's progress", CHANGE, || {
-        let rows: Vec<Value> = serde_json::from_str(&scene.tool_ok(2, "status --all --json")?)?;
+        let look: Value = serde_json::from_str(&scene.tool_ok(2, "status --all --json")?)?;
+        let nodes = look["nodes"].as_array().cloned().unwrap_or_default();
+        let mut rows = nodes.iter().flat_map(|node| node["domains"].as_array().cloned().unwrap_or_default());
         let leaving =
             |row: &Value| row["domain"] == "x0" && row["progress"]["bytes"].as_u64() > Some(1 << 20);
-        Ok(rows.into_iter().find(leaving))
+        Ok(rows.find(leaving))
     })?;
     say(&progress);
     scene.tool_ok(2, "status --all")?;

@@ -200,6 +200,15 @@ impl Play<'_> {
                 let said = cluster.xl(node, &strs(words));
                 assert!(said.ok(), "xl {words:?} on {node}: {}", said.stderr);
             }
+            Deed::Guest { node, name, what } => {
+                let words = ["standin", "guest", name, what];
+                let said = if what == "pause" {
+                    cluster.xl(node, &["pause", name])
+                } else {
+                    cluster.xl(node, &words)
+                };
+                assert!(said.ok(), "{what} of {name} on {node}: {}", said.stderr);
+            }
             Deed::Recover { node, name } => {
                 let said = cluster.fabric.on(node, &["/usr/sbin/xen-handoff", "recover", name]);
                 pool::note(&format!(

@@ -73,6 +73,8 @@ pub(crate) enum Deed {
     File { node: String, path: String, line: Option<String> },
     /// `xl NODE WORDS...`: which must succeed.
     Xl { node: String, words: Vec<String> },
+    /// `guest NODE NAME reboot|crash|poweroff|pause`: what the guest does by itself, and what a person does with it.
+    Guest { node: String, name: String, what: String },
     /// `recover NODE NAME`: `xen-handoff recover`, by hand.
     Recover { node: String, name: String },
     /// `call NODE NAME ACTION`: the agent as the cluster calls it, but by somebody else, and not waited for.
@@ -294,6 +296,9 @@ fn deed(words: &[String]) -> Result<Deed, String> {
         ["append", at, path, line] => Deed::File { node: node(at)?, path: own(path), line: Some(own(line)) },
         ["remove", at, path] => Deed::File { node: node(at)?, path: own(path), line: None },
         ["xl", at, words @ ..] => Deed::Xl { node: node(at)?, words: words.iter().map(|w| own(w)).collect() },
+        ["guest", at, name, what @ ("reboot" | "crash" | "poweroff" | "pause")] => {
+            Deed::Guest { node: node(at)?, name: own(name), what: own(what) }
+        }
         ["recover", at, name] => Deed::Recover { node: node(at)?, name: own(name) },
         ["call", at, name, action] => Deed::Call { node: node(at)?, name: own(name), action: own(action) },
         ["guard", at] => Deed::Guard(node(at)?),

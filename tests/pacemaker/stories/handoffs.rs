@@ -125,8 +125,8 @@ fn rate(cluster: &Cluster) {
     cluster.settle();
     let said = cluster.fabric.on("n2", &["/usr/sbin/xen-handoff", "history", "--json", "--last", "1"]);
     let moved: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
-    let at = |point: &str| moved["flow"][point].as_u64().unwrap_or_default();
-    assert!(at("ready_ms") - at("opened_ms") > 2500, "3 MiB at 1 MiB/s: {moved}");
+    let at = |point: &str| moved["moves"][0][point].as_f64().unwrap_or_default();
+    assert!(at("ready_after_seconds") - at("opened_after_seconds") > 2.5, "3 MiB at 1 MiB/s: {moved}");
     story.end("x0", &["n2"], 1);
 }
 

@@ -1,6 +1,7 @@
 //! The stories, each given, when, then; the promise that one is about is in its name or its first line. What is planted to
 //! go wrong has folders of its own, `tests/faults`.
 
+mod deadlines;
 mod handoffs;
 mod mistakes;
 mod operators;
@@ -32,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         skip(trial("stock_agent_reboots_the_guest", stock_agent_reboots_the_guest), false),
         skip(trial("audit_sees_two_copies", audit_sees_two_copies), false),
     ];
+    trials.push(skip(deadlines::trial(), true));
     trials.extend(with_agent.into_iter().map(|(name, test)| skip(trial(name, test), true)));
     trials
 }

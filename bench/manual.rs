@@ -1,0 +1,43 @@
+//! Writes what is made from the command line of `xen-handoff-bench`: `man/xen-handoff-bench.8` and the shells' completions. The
+//! results are committed; `make man` refreshes them, and `make lint` fails if they differ.
+
+#[path = "../man/shared.rs"]
+mod shared;
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::CommandFactory;
+use shared::{DATE, completions, plain, section};
+use xen_handoff_bench::cli::Cli;
+
+fn main() -> anyhow::Result<()> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::fs::write(top.join("man/xen-handoff-bench.8"), page()?)?;
+    completions(&top, &Cli::command())
+}
+
+fn page() -> anyhow::Result<String> {
+    let command = Cli::command();
+    let mut text = String::new();
+    writeln!(text, ".\\\" Made by bench/manual.rs from the command line's definition. Do not edit.")?;
+    writeln!(
+        text,
+        ".TH XEN\\-HANDOFF\\-BENCH 8 \"{DATE}\" \"xen\\-handoff {}\" \"System administration\"",
+        xen_handoff::VERSION
+    )?;
+    let about = command.get_about().unwrap_or_default().to_string();
+    writeln!(text, ".SH NAME\nxen\\-handoff\\-bench \\- {}", plain(&about))?;
+    writeln!(text, ".SH SYNOPSIS\n.B xen\\-handoff\\-bench\n\\fISUBCOMMAND\\fR [\\fIOPTIONS\\fR]")?;
+    writeln!(
+        text,
+        ".SH DESCRIPTION\nMeasures a domain of one's own cluster, under whatever agent. It needs no root (where\n.BR ping (8)\n\
+         does not) and no agent on the machine that it runs on."
+    )?;
+    writeln!(text, ".SH SUBCOMMANDS")?;
+    for subcommand in command.get_subcommands() {
+        text.push_str(&section(subcommand)?);
+    }
+    text.push_str(include_str!("../man/xen-handoff-bench.8.tail"));
+    Ok(text)
+}

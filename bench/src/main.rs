@@ -1,0 +1,28 @@
+//! `xen-handoff-bench`: what a domain's users see while it moves.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use xen_handoff::ocf::environment::Environment;
+use xen_handoff_bench::cli::{Cli, Command};
+use xen_handoff_bench::{memory, rtt};
+
+fn main() -> ExitCode {
+    // clap prints what is wrong with the command line, and chooses the exit status.
+    let command = Cli::parse().command;
+    let root = Environment::read().root;
+    let done = match command {
+        Command::Rtt(options) => rtt::run(&root, &options),
+        Command::Memory(options) => memory::run(&root, &options),
+        Command::Compare { results, plot } => rtt::compare(&results, plot.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // stderr may be closed; then nobody reads it.
+            let _ = writeln!(std::io::stderr(), "xen-handoff-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

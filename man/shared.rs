@@ -1,0 +1,69 @@
+//! What the two generators of manual pages share, `man/generate.rs` and `bench/manual.rs`: text for roff, the section of a subcommand,
+//! the shells' completions.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::{Arg, Command};
+use clap_complete::Shell;
+
+/// The date on the pages: the release's, so that the same source makes the same page.
+pub(crate) const DATE: &str = "2026-11-22";
+
+/// Text for roff: no character that begins a request or an escape.
+pub(crate) fn plain(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    text.lines()
+        .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A subcommand, its arguments and its options.
+///
+/// # Errors
+/// None: a text takes everything.
+pub(crate) fn section(subcommand: &Command) -> anyhow::Result<String> {
+    let upper = |argument: &Arg| argument.get_id().as_str().to_uppercase();
+    let mut line = subcommand.get_name().to_owned();
+    for argument in subcommand.get_positionals() {
+        let word = upper(argument);
+        line += &if argument.is_last_set() { format!(" -- {word}") } else { format!(" {word}") };
+    }
+    let mut text = String::new();
+    let about = subcommand.get_about().unwrap_or_default().to_string();
+    writeln!(text, ".SS \"{}\"\n{}.", plain(&line), plain(&about))?;
+    for argument in subcommand.get_opts().filter(|argument| argument.get_long().is_some()) {
+        let value = match argument.get_value_names() {
+            _ if !argument.get_action().takes_values() => String::new(),
+            Some([name]) => format!(" \\fI{name}\\fR"),
+            _ => format!(" \\fI{}\\fR", upper(argument)),
+        };
+        let mut help = argument.get_help().unwrap_or_default().to_string();
+        let defaults: Vec<String> =
+            argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+        if argument.get_action().takes_values() && !defaults.concat().is_empty() {
+            help += &format!(" [default: {}]", defaults.join(" "));
+        }
+        let long = plain(argument.get_long().unwrap_or_default());
+        writeln!(text, ".TP\n\\fB\\-\\-{long}\\fR{value}\n{}", plain(&help))?;
+    }
+    Ok(text)
+}
+
+/// Writes the completions of a command into `packaging/completion` of the tree at `top`.
+///
+/// # Errors
+/// If a file cannot be written.
+pub(crate) fn completions(top: &Path, command: &Command) -> anyhow::Result<()> {
+    let name = command.get_name().to_owned();
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let folder = top.join(format!("packaging/completion/{shell}"));
+        std::fs::create_dir_all(&folder)?;
+        clap_complete::generate_to(shell, &mut command.clone(), &name, &folder)?;
+    }
+    // Where bash looks for it, it has the command's name and no other.
+    let bash = top.join("packaging/completion/bash");
+    std::fs::rename(bash.join(format!("{name}.bash")), bash.join(&name))?;
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! An offer's end, whoever brings it about: its keeper, and the host's guard.
+
+pub mod guard;
+pub mod keep;
+mod prospects;
