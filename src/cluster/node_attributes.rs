@@ -24,6 +24,9 @@ use crate::host::{NodeName, Root};
 
 /// Limit of one call of attrd_updater. It answers in tens of milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How often an entry is tried to be erased: attrd_updater may hang once where many ask attrd, and an entry that stays
+/// would be looked at until its deadline. The action's own deadline bounds them all.
+const WIPES: usize = 3;
 const SINCE: &str = "xen-handoff-since";
 
 /// attrd's memory.
@@ -84,6 +87,21 @@ impl NodeAttributes {
     pub(super) fn has_noted(&self, node: &NodeName, resource: &str) -> Result<bool, NoAnswer> {
         let notes = [self.values(SINCE)?, self.values(&name_note(resource))?];
         Ok(notes.iter().flatten().any(|(noted, _)| noted == node))
+    }
+
+    /// Empties an offer under every node's name. Gives where it stays (everywhere, if no node is named), and why.
+    fn wipe(&self, domain: &DomainName, epoch: Epoch) -> Vec<(Option<NodeName>, String)> {
+        let name = name_of(domain);
+        let values = match self.values(&name) {
+            Ok(values) => values,
+            // The source has left the cluster; whoever has fetched the domain clears up.
+            Err(NoAnswer::NoCluster) => return Vec::new(),
+            Err(why) => return vec![(None, why.to_string())],
+        };
+        let is_it = |value: &str| from_text(domain, value).is_ok_and(|entry| entry.epoch() == epoch);
+        let nodes: Vec<NodeName> =
+            values.into_iter().filter(|(_, value)| is_it(value)).map(|(node, _)| node).collect();
+        self.set_all(&nodes, &name, "").into_iter().map(|(node, why)| (Some(node), why)).collect()
     }
 
     /// The values of `name` that are not empty, by node.
@@ -186,21 +204,25 @@ impl Ledger for NodeAttributes {
     }
 
     fn erase(&self, domain: &DomainName, epoch: Epoch) {
-        let name = name_of(domain);
-        let values = match self.values(&name) {
-            Ok(values) => values,
-            // The source has left the cluster; whoever has fetched the domain clears up.
-            Err(NoAnswer::NoCluster) => return,
-            Err(why) => {
-                log::warn!("domain={domain} offer={} stays in the ledger: {why}", epoch.rfc3339());
+        let mut stays = self.wipe(domain, epoch);
+        for _ in 1..WIPES {
+            if stays.is_empty() {
                 return;
             }
-        };
-        let is_it = |value: &str| from_text(domain, value).is_ok_and(|entry| entry.epoch() == epoch);
-        let nodes: Vec<NodeName> =
-            values.into_iter().filter(|(_, value)| is_it(value)).map(|(node, _)| node).collect();
-        for (node, why) in self.set_all(&nodes, &name, "") {
-            log::warn!("domain={domain} offer={} stays in the ledger of {node}: {why}", epoch.rfc3339());
+            stays = self.wipe(domain, epoch);
+        }
+        for stay in stays {
+            match stay {
+                (Some(node), why) => {
+                    log::warn!(
+                        "domain={domain} offer={} stays in the ledger of {node}: {why}",
+                        epoch.rfc3339()
+                    );
+                }
+                (None, why) => {
+                    log::warn!("domain={domain} offer={} stays in the ledger: {why}", epoch.rfc3339());
+                }
+            }
         }
     }
 }
@@ -229,5 +251,40 @@ mod tests {
         let entry = from_text(&DomainName::new("x0").unwrap(), &value).unwrap();
         assert_eq!(entry.epoch(), Epoch(7));
         assert!(parse_line("something else").is_err());
+    }
+    /// attrd_updater in a root: it fails as often as `fails` has lines, then answers. Gives what was called.
+    fn erased_where_it_fails(fails: &str) -> Vec<String> {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let tool = root.path().join("usr/sbin/attrd_updater");
+        std::fs::create_dir_all(tool.parent().unwrap()).unwrap();
+        let (left, calls) = (root.path().join("left"), root.path().join("calls"));
+        std::fs::write(&left, fails).unwrap();
+        let script = format!(
+            "#!/bin/sh\n\
+             echo \"$*\" >>{calls}\n\
+             if [ -s {left} ]; then sed -i 1d {left}; echo 'half an ans'; exit 0; fi\n\
+             echo 'name=\"xen-handoff-x0\" host=\"n2\" value=\"v=1;source=n1;epoch=7;made=1;deadline=2\"'\n",
+            calls = calls.display(),
+            left = left.display(),
+        );
+        std::fs::write(&tool, script).unwrap();
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let ledger = NodeAttributes::new(&Root::new(root.path()));
+        ledger.erase(&DomainName::new("x0").unwrap(), Epoch(7));
+        std::fs::read_to_string(&calls).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_entry_is_erased_where_attrd_does_not_answer_at_first() {
+        let calls = erased_where_it_fails("1\n2\n");
+        assert_eq!(calls.len(), 4, "{calls:?}");
+        assert!(calls.last().unwrap().contains("-N n2 -n xen-handoff-x0 -U"), "{calls:?}");
+    }
+
+    #[test]
+    fn an_attrd_that_never_answers_is_asked_so_often_and_no_more() {
+        let calls = erased_where_it_fails("1\n2\n3\n4\n5\n");
+        assert_eq!(calls.len(), WIPES, "{calls:?}");
     }
 }
