@@ -39,10 +39,12 @@ use std::os::fd::OwnedFd;
 use crate::cluster::heartbeat::Fencings;
 use crate::here::Here;
 use crate::host::NodeName;
-use crate::wire::message::Request;
+use crate::wire::message::{Greeting, Request};
+use crate::wire::write_line;
 
 mod caller;
 mod claim;
+mod connections;
 mod facts;
 mod give_up;
 mod ledger;
@@ -97,6 +99,15 @@ pub fn converse(
     from_caller: OwnedFd,
     to_caller: OwnedFd,
 ) -> anyhow::Result<()> {
+    let _counted = match connections::count(&here.root, speaker) {
+        Ok(counted) => counted,
+        // Nothing is waited for: it may have come to be waited for.
+        Err(why) => {
+            log::warn!("a connection is refused: {why}");
+            write_line(&to_caller, &Greeting::ours(&here.root))?;
+            return Ok(write_line(&to_caller, &refused(why))?);
+        }
+    };
     Fencings::of(&here.root).forget_all()?;
     let Some(mut caller) = Caller::greet(here, speaker, from_caller, to_caller)? else { return Ok(()) };
     let kind = here.toolstack().kind();
@@ -177,8 +188,8 @@ mod tests {
     use crate::preflight::Needs;
     use crate::toolstack::Kind;
     use crate::toolstack::fake::Fake;
-    use crate::wire::message::{Answer, Greeting, PROTOCOL, Tried, Wanted};
-    use crate::wire::{read_line, understand, write_line};
+    use crate::wire::message::{Answer, PROTOCOL, Tried, Wanted};
+    use crate::wire::{read_line, understand};
 
     /// What the server answers to these lines, its greeting left out; and how the conversation ended.
     fn converse_with(
@@ -212,6 +223,23 @@ mod tests {
         let mut answers = ask_all(world, &[request]);
         assert_eq!(answers.len(), 1, "{answers:?}");
         answers.remove(0)
+    }
+
+    #[test]
+    fn a_peer_with_too_many_connections_is_told_so_at_once_and_another_one_is_served() {
+        let world = World::listing([]);
+        let n1 = Speaker::of(Some(node("n1")));
+        let held: Vec<_> =
+            std::iter::from_fn(|| connections::count(&world.here.root, &n1).ok()).take(10_000).collect();
+        assert_eq!(held.len(), 256);
+        let greeting = Greeting::ours(&Root::default());
+        let (answers, ended) = converse_with(&world, (&greeting, &n1), &[]);
+        ended.unwrap();
+        let [Answer::Refused { reason, stands: None }] = &answers[..] else { panic!("{answers:?}") };
+        assert_eq!(reason, "n1 has 256 connections here at once, as many as it may have");
+        let n2 = Speaker::of(Some(node("n2")));
+        let (answers, _) = converse_with(&world, (&greeting, &n2), &[Request::Presence { domain: x0() }]);
+        assert!(matches!(&answers[..], [Answer::Stands { .. }]), "{answers:?}");
     }
 
     /// Why it refuses.
@@ -559,7 +587,9 @@ mod tests {
         let (reason, at) = stands(&world, to_n2());
         assert_eq!(reason, "this node did not offer the domain");
         assert_eq!(at, Some((Presence::Running(DomainId(1)), Phase::Idle)));
-        assert!(!world.here.root.state_folder().exists(), "nothing is made on disk for it");
+        let made = std::fs::read_dir(world.here.root.state_folder()).unwrap().flatten();
+        let made: Vec<_> = made.map(|entry| entry.file_name()).filter(|name| name != "connections").collect();
+        assert!(made.is_empty(), "nothing is made on disk for it: {made:?}");
         world.is_offered(&offer_of("n1"));
         let offered = world.phase();
         let (reason, at) = stands(&world, Transfer { epoch: Epoch(1), ..to_n2() });
