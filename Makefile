@@ -64,6 +64,7 @@ DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	packaging/systemd/session-.scope.d/50-xen-handoff.conf:$(UNITDIR)/session-.scope.d \
 	packaging/systemd/resource-agents-deps.target.d/xen-handoff.conf:$(UNITDIR)/resource-agents-deps.target.d \
 	packaging/systemd/xen-handoff.catalog:$(PREFIX)/lib/systemd/catalog \
+	packaging/examples/guard-confined.conf:$(PREFIX)/share/xen-handoff \
 	packaging/systemd/preset/80-xen-handoff.preset:$(PREFIX)/lib/systemd/system-preset \
 	packaging/completion/bash/xen-handoff:$(PREFIX)/share/bash-completion/completions \
 	packaging/completion/zsh/_xen-handoff:$(ZSHDIR) \
@@ -156,18 +157,18 @@ captures: toolchain
 # In a release build, since it is a search: some minutes to build once, about two to run.
 model: toolchain
 	@tests/need build
-	$(CARGO) test --release --locked --test model -- quick
+	$(CARGO) test --profile search --locked --test model -- quick
 
 mutants: toolchain
 	@tests/need build
-	$(CARGO) test --release --locked --test model -- mutants
+	$(CARGO) test --profile search --locked --test model -- mutants
 
 # The seed is printed first, and makes the same inputs again. What failed is kept in tests/fuzz/corpus.
 TIME ?= 300
 fuzz: toolchain
 	@tests/need build
-	$(CARGO) build --profile fuzz --locked --example xl-standin
-	$(CARGO) test --profile fuzz --locked --test fuzz -- time=$(TIME) $(if $(SEED),seed=$(SEED)) $(ARGS)
+	$(CARGO) build --profile search --locked --example xl-standin
+	$(CARGO) test --profile search --locked --test fuzz -- time=$(TIME) $(if $(SEED),seed=$(SEED)) $(ARGS)
 
 # Real Heartbeat in namespaces: some four minutes.
 heartbeat: build
