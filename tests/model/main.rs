@@ -6,7 +6,7 @@
 //! all worlds heal twice (the domain is to run; it was disabled meanwhile), and runs random schedules that are far
 //! longer. It prints its bounds, whether a search came to its end within them, and what is left out. `make mutants` breaks
 //! the protocol in one place at a time and demands that the expected promise notices; the defects that earlier searches
-//! found are among them. `cargo test --release --test model -- WORD` runs one of `small`, `quick`, `full` (as `quick`, with
+//! found are among them. `cargo test --profile search --test model -- WORD` runs one of `small`, `quick`, `full` (as `quick`, with
 //! many more worlds and schedules), `mutants`, `endings` (a shortest schedule to every ending that is not "it runs"),
 //! `search WORD` (the searches whose name has that word), `seed N`.
 //!
