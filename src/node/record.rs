@@ -283,11 +283,7 @@ impl Store {
         let write = || {
             let mut text = serde_json::to_vec_pretty(record)?;
             text.push(b'\n');
-            small_file::keep(&path, &text).or_else(|error| match error.kind() {
-                // An offer that found room for its first record only must not keep an ordinary stop from its end.
-                std::io::ErrorKind::StorageFull => small_file::keep_in_place(&path, &text),
-                _ => Err(error),
-            })
+            keep_somehow(&path, &text)
         };
         write().map_err(|source| io("write", &path, source))
     }
@@ -295,20 +291,33 @@ impl Store {
     /// Keeps how the last stream that this node received came to its end.
     ///
     /// # Errors
-    /// [`RecordError::Io`].
+    /// [`RecordError::Io`]. Not for want of room where [`Self::reserve_end`] found some.
     pub fn keep_end(&self, domain: &DomainName, ended: Ended) -> Result<(), RecordError> {
         self.put(domain, "ended", &ended)
     }
 
+    /// Takes the room that [`Self::keep_end`] will need, before a stream begins: where the folder fills up meanwhile,
+    /// the guest has arrived, and neither its start nor a stop may fail for a note about it.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`]; no stream may begin then.
+    pub fn reserve_end(&self, domain: &DomainName) -> Result<(), RecordError> {
+        match self.path(domain, "ended").try_exists() {
+            Ok(true) => Ok(()),
+            _ => self.put(domain, "ended", &None::<Ended>),
+        }
+    }
+
     fn put(&self, domain: &DomainName, which: &str, what: &impl Serialize) -> Result<(), RecordError> {
         let path = self.path(domain, which);
-        small_file::keep_json(&path, what).map_err(|source| io("write", &path, source))
+        let write = || keep_somehow(&path, &serde_json::to_vec(what)?);
+        write().map_err(|source| io("write", &path, source))
     }
 
     /// How the last stream that this node received came to its end; `None` if it has received none since it came up, or
     /// if that cannot be read.
     pub fn last_end(&self, domain: &DomainName) -> Option<Ended> {
-        small_file::kept_json(&self.path(domain, "ended")).ok()?
+        small_file::kept_json::<Option<Ended>>(&self.path(domain, "ended")).ok()??
     }
 
     /// Notes that the push of `epoch`, the newest one to here that the ledger has, must not arrive here any more.
@@ -394,6 +403,15 @@ impl Store {
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         }
     }
+}
+
+/// [`small_file::keep`]; where there is no room for a second file, in the blocks of the first: what was begun must come
+/// to its end there too.
+fn keep_somehow(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    small_file::keep(path, text).or_else(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => small_file::keep_in_place(path, text),
+        _ => Err(error),
+    })
 }
 
 /// `flock(2)`: the lock belongs to the open file, so every process that inherits the descriptor holds it.

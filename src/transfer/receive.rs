@@ -67,6 +67,7 @@ pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
     let begun = Begun::now(stream.domain, stream.transfer, stream.why, Direction::Incoming);
     let Stream { here, domain, transfer, .. } = stream;
     let store = &here.store;
+    store.reserve_end(domain)?;
     store.advance(domain, "receive", Event::StreamOpened(transfer.clone()))?;
     let (flow, said) = run_xl(stream).unwrap_or_else(|error| (Flow::default(), format!("{error:#}")));
     let end = settle::target(here, domain, Deadline::after(SETTLE_LIMIT))?;

@@ -9,6 +9,10 @@ use crate::x0_on_n1;
 /// Calls the agent where `mount` has been done to this host's folder of records, for that call alone. `None`, with the reason printed,
 /// where this test may not mount.
 fn with_mount(host: &Host, mount: &str, action: &str) -> Option<Call> {
+    with_mount_and(host, mount, action, &[])
+}
+
+fn with_mount_and(host: &Host, mount: &str, action: &str, more: &[(&str, &str)]) -> Option<Call> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: to mount needs root");
         return None;
@@ -17,7 +21,8 @@ fn with_mount(host: &Host, mount: &str, action: &str) -> Option<Call> {
     std::fs::create_dir_all(&folder).unwrap();
     let script =
         format!("PATH=/usr/sbin:/usr/bin:/sbin:/bin; cd '{}' && {mount} && exec \"$@\"", folder.display());
-    let call = host.act_below(&["/usr/bin/unshare", "--mount", "/bin/sh", "-ec", &script, "sh"], action, &[]);
+    let call =
+        host.act_below(&["/usr/bin/unshare", "--mount", "/bin/sh", "-ec", &script, "sh"], action, more);
     assert!(!call.reason.contains("mount"), "{}", call.reason);
     Some(call)
 }
@@ -40,6 +45,24 @@ fn a_stop_succeeds_however_few_pages_are_free_in_run() {
         // Gone, or on offer: whoever has room for that has room for all of it.
         assert!(!n1.runs_x0() || world.log().contains("->offered"), "{free} pages: {:?}", n1.domains());
     }
+}
+
+#[test]
+fn p4_a_fetch_has_all_the_room_that_it_needs_in_run_or_takes_nothing() {
+    let mut moved = 0;
+    for free in [0, 1, 2, 3, 4, 5, 6, 12] {
+        let world = x0_on_n1();
+        let (n1, n2) = (world.host("n1"), world.host("n2"));
+        n1.succeeds("stop");
+        let limit = [("OCF_RESKEY_CRM_meta_timeout", "6000")];
+        let Some(start) = with_mount_and(&n2, &pages(free), "start", &limit) else { return };
+        match start.code {
+            0 => moved += 1,
+            _ => assert!(n1.runs_x0(), "{free} pages: {}", start.reason),
+        }
+        assert_eq!(n2.runs_x0(), start.code == 0, "{free} pages: {}", start.reason);
+    }
+    assert!(moved > 0, "with twelve pages it moves");
 }
 
 #[test]
