@@ -186,7 +186,8 @@ impl Event {
             | Event::Fence(node)
             // A guest may be there that cannot be stopped.
             | Event::BreakXl(node)
-            | Event::Kill(node, "stop") => Some(node),
+            // A controller that needs attrd just then gives up for good, and Pacemaker with it (2.1.5: "Could not connect to attrd").
+            | Event::Kill(node, "stop" | "attrd") => Some(node),
             _ => None,
         }
     }
