@@ -231,6 +231,9 @@ impl Fabric {
 
     /// What `words` says inside a node.
     pub(crate) fn on(&self, name: &str, words: &[&str]) -> Said {
+        if !self.is_up(name) {
+            return Said { status: 255, stdout: String::new(), stderr: format!("{name} is off") };
+        }
         spawn::run(&mut self.inside(name, words))
     }
 

@@ -320,7 +320,10 @@ impl<'a> Lane<'a> {
                 }
                 // Pacemaker 2.1.5, told to forget a node's history, believes a migration to there that another node's history still has, unless
                 // the probe says 7; where xl is broken it says 5. It then stops what may migrate in both places.
-                if matches!(event, Event::BreakXl(_) | Event::NoXen(_)) {
+                // Told to forget its history (a clean-up after a failure), it takes a guest that has ever migrated for one that still does, and
+                // restarts it ("Forcing recovery ... because it can no longer migrate").
+                let forgets = matches!(event, Event::CleanUp(name) if name == DOMAINS[MIGRATES]);
+                if forgets || matches!(event, Event::BreakXl(_) | Event::NoXen(_)) {
                     self.boots_due[MIGRATES] += 1;
                 }
                 self.happen(event);

@@ -126,5 +126,5 @@ fn confined(scene: &mut Scene<'_>) -> Result<()> {
         .node(1)?
         .run("journalctl -b -o cat -u xen-handoff-guard | grep -iE 'denied|not permitted|libxl: error'")?;
     ensure!(refused.stdout.is_empty(), "it was refused something:\n{}", refused.stdout);
-    scene.agent_said(1, "nobody has fetched it; its offer ends now").map(say)
+    scene.agent_said(1, "its offer has ended: shut down").map(say)
 }
