@@ -14,7 +14,7 @@ use crate::preflight::{Hinders, Report};
 use crate::toolstack::LIST_LIMIT;
 
 impl Agent {
-    /// Looked at before a toolstack moves it by itself, which would find out late.
+    /// Whether it could move as it runs now.
     ///
     /// # Errors
     /// Why it cannot move while it runs, wherever to.

@@ -26,17 +26,25 @@ pub(super) fn asserted(kind: Kind, parameters: &Parameters) -> Result<(), String
 /// # Errors
 /// The first parameter that it cannot follow, and why.
 pub(super) fn fits(kind: Kind, parameters: &Parameters) -> Result<(), String> {
-    if kind.streams() {
-        return Ok(());
-    }
-    let terms = parameters.terms;
+    let (movement, terms) = (kind.movement(), parameters.terms);
     let only_xe = kind == Kind::Xe;
+    let shares = parameters.share_memory && !movement.shares_memory();
+    let detaches = parameters.detach_pci && !movement.detaches_devices();
+    let own_terms = |is_asked: bool| is_asked && !movement.keeps_terms();
     let asked = [
-        ("allow_mem_management", parameters.share_memory, "it cannot share out memory"),
-        ("migration_detach_pci", parameters.detach_pci, "it cannot detach and attach devices of the host"),
-        ("migration_rate", terms.rate.is_some(), "its moves are its own and cannot be limited"),
-        ("migration_compression", terms.compression != Default::default(), "its moves are its own"),
-        ("migration_deadline", terms.deadline.is_some(), "its moves are its own and cannot be broken off"),
+        ("allow_mem_management", shares, "it cannot share out memory"),
+        ("migration_detach_pci", detaches, "it cannot detach and attach devices of the host"),
+        ("migration_rate", own_terms(terms.rate.is_some()), "its moves are its own and cannot be limited"),
+        (
+            "migration_compression",
+            own_terms(terms.compression != Default::default()),
+            "its moves are its own",
+        ),
+        (
+            "migration_deadline",
+            own_terms(terms.deadline.is_some()),
+            "its moves are its own and cannot be broken off",
+        ),
         ("snapshot", only_xe && parameters.snapshot.is_some(), "it cannot save a domain to a file"),
         (
             "shutdown_acpi",

@@ -12,7 +12,7 @@ use crate::host::NodeName;
 use crate::obstacle::Obstacle;
 use crate::parameters::HandoffMode;
 use crate::preflight::{Check, Hinders, Report};
-use crate::toolstack::Kind;
+use crate::toolstack::NoStream;
 use crate::wire::ssh;
 
 /// Limit of the question to the scheduler: it takes tens of milliseconds, a few seconds on a host under load, and has taken more than
@@ -27,7 +27,7 @@ pub enum Refusal {
     /// `handoff=never`.
     SwitchedOff,
     /// The toolstack has no stream that could be fetched.
-    Toolstack(Kind),
+    Toolstack(NoStream),
     /// The cluster did not name this node or this resource: called by hand, or in a shutdown without a DC.
     NotTheClustersStop,
     /// A clone's instance.
@@ -62,7 +62,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SwitchedOff => f.write_str("handoff=never"),
-            Self::Toolstack(kind) => f.write_str(&kind.no_stream()),
+            Self::Toolstack(none) => none.fmt(f),
             Self::NotTheClustersStop => {
                 f.write_str("the cluster did not name resource and node for this stop")
             }
@@ -99,10 +99,7 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
     if agent.parameters.handoff == HandoffMode::Never {
         return Err(Refusal::SwitchedOff);
     }
-    let kind = agent.toolstack.kind();
-    if !kind.streams() {
-        return Err(Refusal::Toolstack(kind));
-    }
+    agent.movement().can_be_pulled().map_err(Refusal::Toolstack)?;
     if !agent.environment.is_called_by_a_cluster() || agent.environment.resource.is_none() {
         return Err(Refusal::NotTheClustersStop);
     }

@@ -38,9 +38,7 @@ impl Agent {
         }
         let effects = self.advance("migrate_from", Event::Confirmed).map_err(|error| self.generic(error))?;
         if effects.contains(&Effect::ReportRunning) {
-            if !self.toolstack.kind().streams() {
-                self.has_arrived();
-            }
+            self.close_what_brought_it();
             self.attach_devices()?;
             self.share_memory();
             self.wait_until_healthy()?;

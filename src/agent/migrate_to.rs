@@ -34,10 +34,7 @@ impl Agent {
         if self.parameters.detach_pci {
             self.devices_to_detach().map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         }
-        let streams = self.toolstack.kind().streams();
-        if !streams {
-            self.can_move().map_err(|why| self.generic(format!("{why}; it still runs here")))?;
-        }
+        self.may_be_pushed().map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         let peer = self
             .transport
             .address(&target)
@@ -51,8 +48,7 @@ impl Agent {
         let push = Push { domain: self.domain.clone(), transfer: transfer.clone(), made_at: begun_at };
         self.announce(push).map_err(|why| self.generic(format!("{why}; it still runs here")))?;
         log::info!("domain={} node={} migrating to {target}", self.domain, self.node);
-        let job = if streams { "push" } else { "carry" };
-        match self.employ(job, transfer, peer, begun_at, self.deadline, None) {
+        match self.employ(self.pushing_worker(), transfer, peer, begun_at, self.deadline, None) {
             Outcome::Moved => {
                 log::info!("domain={} node={} migrate_to: runs on {target}", self.domain, self.node);
                 Ok(ExitCode::Success)

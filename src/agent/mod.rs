@@ -14,7 +14,6 @@ use crate::peer::Transport;
 
 mod accounting;
 mod action;
-mod carries;
 mod context;
 mod devices;
 mod employ;
@@ -29,6 +28,7 @@ pub mod migrate_from;
 pub mod migrate_to;
 mod mistakes;
 pub mod monitor;
+mod movement;
 mod room;
 mod snapshot;
 pub mod start;

@@ -9,7 +9,7 @@ impl Agent {
     fn host_memory(&self) -> Option<Memory<'_>> {
         let dom0_keeps_mib = self.parameters.dom0_keeps_mib;
         // Refused where it is to begin; a monitor and a stop go on without.
-        let shares = self.parameters.share_memory && self.toolstack.kind().streams();
+        let shares = self.parameters.share_memory && self.movement().shares_memory();
         shares.then(|| Memory { host: self.here.host(), dom0_keeps_mib })
     }
 

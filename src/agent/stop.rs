@@ -94,9 +94,7 @@ impl Agent {
                 transfer.source, transfer.target
             )));
         }
-        if !self.toolstack.kind().streams() {
-            self.account_for_carries()?;
-        }
+        self.account_for_open_moves()?;
         let presence = self.look_past_leftovers(&phase);
         if let Some(absence) = self.absence(&presence) {
             if let Phase::Source(SourcePhase::Left { transfer }) = &phase {
@@ -410,7 +408,8 @@ mod tests {
     use crate::handoff::{Push, Transfer};
     use crate::here::fake::{EPOCH, World, from_n2, node, offer_of, seen, to_n2, x0};
     use crate::preflight::facts::{Facts, HostFacts};
-    use crate::toolstack::XenVersion;
+    use crate::toolstack::fake::Fake;
+    use crate::toolstack::{Kind, XenVersion};
     use crate::wire::message::{Answer, Request};
 
     fn to(destination: Destination) -> Plan {
@@ -438,7 +437,10 @@ mod tests {
 
     /// The same where all is well for a handoff to n2.
     fn can_go() -> World {
-        let world = runs();
+        well(runs())
+    }
+
+    fn well(world: World) -> World {
         world.file("etc/xen-handoff/id_ed25519", "");
         world.plant("xen-handoff", &format!("echo $* >> {}", world.here.root.join("/keepers").display()));
         world.cluster.plan.are(Ok(planned_to_n2()));
@@ -516,6 +518,13 @@ mod tests {
             ends_in_order(&world, &[], why);
         }
         ends_in_order(&can_go(), &[("handoff", "never")], "handoff=never");
+        for kind in [Kind::Xm, Kind::Xe] {
+            let fake = Fake { kind: Some(kind), ..Fake::showing([Ok(seen::running())]) };
+            let world = well(World::of(fake));
+            world.xl.after("shutdown", seen::absent());
+            ends_in_order(&world, &[], kind.name());
+            assert!(world.told().is_empty(), "{kind} moves it by itself: nobody could fetch it");
+        }
         let world = can_go();
         std::fs::remove_file(world.here.root.join("/etc/xen-handoff/id_ed25519")).unwrap();
         ends_in_order(&world, &[], "no key");
@@ -620,10 +629,7 @@ mod tests {
         let world = World::attended([seen::absent()]);
         assert!(stops(&world).unwrap_err().to_string().contains("about to create it anew"));
         // A listing that fails once is asked again.
-        let world = World::of(crate::toolstack::fake::Fake::showing([
-            Err("cut short".to_owned()),
-            Ok(seen::absent()),
-        ]));
+        let world = World::of(Fake::showing([Err("cut short".to_owned()), Ok(seen::absent())]));
         assert_eq!(stops(&world).unwrap(), ExitCode::Success);
     }
 
@@ -727,10 +733,7 @@ mod tests {
 
     #[test]
     fn p7_a_guest_that_a_person_has_paused_is_woken_for_its_shutdown_if_nobody_else_can_run_it() {
-        let paused = || crate::toolstack::fake::Fake {
-            has_run: true,
-            ..crate::toolstack::fake::Fake::showing([Ok(seen::own(RunState::Paused))])
-        };
+        let paused = || Fake { has_run: true, ..Fake::showing([Ok(seen::own(RunState::Paused))]) };
         let world = World::of(paused());
         world.xl.after("unpause", seen::running());
         world.xl.after("shutdown", seen::absent());

@@ -62,7 +62,7 @@ fn tried(here: &Here, managed: &ManagedDomain, node: &NodeName, target: &NodeNam
 /// # Errors
 /// The first gate that is shut.
 fn try_all(agent: &Agent, target: &NodeName, migrates: bool) -> Result<Option<String>, Refusal> {
-    if migrates && !agent.toolstack.kind().streams() {
+    if migrates && !agent.movement().can_be_tried() {
         // It moves its domains by itself, and says only then whether it can.
         return Ok(None);
     }

@@ -60,23 +60,29 @@ pub(super) fn validate(environment: &Environment, here: &Here) -> Result<ExitCod
         }
         Err(error) => return Err(Failure::new(ExitCode::Generic, error)),
     }
-    warn_of_no_key(environment, &parameters, kind);
+    if let Some(warning) = no_key(environment, &parameters, kind) {
+        log::warn!("{warning}");
+        // crm knows a warning by its first word, pcs shows it. stderr may be closed; the log has it then.
+        let _ = writeln!(std::io::stderr(), "WARNING: {warning}");
+    }
     if environment.check_level >= ELSEWHERE {
         elsewhere(environment, &parameters, here, file)?;
     }
     Ok(ExitCode::Success)
 }
 
-/// The agent works without a key, by ordinary stops: worth a word, and no error.
-fn warn_of_no_key(environment: &Environment, parameters: &Parameters, kind: Kind) {
-    if kind.streams() && parameters.handoff == HandoffMode::Auto && !ssh::has_key(&environment.root) {
-        // crm knows a warning by its first word, pcs shows it.
-        let key = environment.root.key_folder().join(ssh::KEY);
-        let warning = format!("no key {}: no stop here can hand over; {}", key.display(), ssh::NO_KEY);
-        log::warn!("{warning}");
-        // stderr may be closed; the log has it then.
-        let _ = writeln!(std::io::stderr(), "WARNING: {warning}");
+/// Whether stops on this node are to hand over.
+fn hands_over(kind: Kind, parameters: &Parameters) -> bool {
+    kind.movement().can_be_pulled().is_ok() && parameters.handoff == HandoffMode::Auto
+}
+
+/// What is to be said where there is no key. The agent works without one, by ordinary stops: worth a word, and no error.
+fn no_key(environment: &Environment, parameters: &Parameters, kind: Kind) -> Option<String> {
+    if !hands_over(kind, parameters) || ssh::has_key(&environment.root) {
+        return None;
     }
+    let key = environment.root.key_folder().join(ssh::KEY);
+    Some(format!("no key {}: no stop here can hand over; {}", key.display(), ssh::NO_KEY))
 }
 
 /// Whether every other node that is online could take the domain, by the same checks as `xen-handoff preflight`.
@@ -118,7 +124,7 @@ fn elsewhere(
     let back = transport.address(&me).map_err(|error| generic(error.to_string()))?;
     let this = this_host(toolstack);
     let mut against = Vec::new();
-    if toolstack.kind().streams() && parameters.handoff == HandoffMode::Auto {
+    if hands_over(toolstack.kind(), parameters) {
         let resource = environment.resource.as_deref().unwrap_or_default();
         let check = planner(cluster.as_ref(), resource, &me, ELSEWHERE_LIMIT);
         against.extend(

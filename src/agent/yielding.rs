@@ -131,9 +131,8 @@ impl Agent {
 
     /// Whether the domain could run here, and come here.
     pub(super) fn lack(&self) -> Option<Lack> {
-        let kind = self.toolstack.kind();
-        if !kind.streams() {
-            return Some(Lack::ToMove(kind.no_stream()));
+        if let Err(none) = self.movement().can_be_pulled() {
+            return Some(Lack::ToMove(none.to_string()));
         }
         let config = self.configured()?;
         let missing = troubles(self.root(), config);

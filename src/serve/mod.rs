@@ -110,10 +110,12 @@ pub fn converse(
     };
     Fencings::of(&here.root).forget_all()?;
     let Some(mut caller) = Caller::greet(here, speaker, from_caller, to_caller)? else { return Ok(()) };
-    let kind = here.toolstack().kind();
+    let movement = here.toolstack().kind().movement();
     while let Some(request) = caller.asks()? {
-        if !kind.streams() && carries(&request) {
-            caller.say(&refused(kind.no_stream()))?;
+        if is_about_a_stream(&request)
+            && let Err(none) = movement.can_be_asked_for()
+        {
+            caller.say(&refused(none))?;
             continue;
         }
         if let Err(why) = speaker.may_ask(&request) {
@@ -161,7 +163,7 @@ pub fn converse(
 }
 
 /// Whether it is about a stream, which not every toolstack has.
-fn carries(request: &Request) -> bool {
+fn is_about_a_stream(request: &Request) -> bool {
     matches!(request, Request::Claim { .. } | Request::Receive { .. } | Request::Prepare { .. })
 }
 

@@ -123,8 +123,9 @@ fn elsewhere(
 
 /// Settles `domain` at this node; `None` if something was to be done here, or else how it stands here.
 fn here(world: &Here, domain: &DomainName, dry_run: bool) -> anyhow::Result<Option<(Presence, Phase)>> {
-    let kind = world.toolstack().kind();
-    anyhow::ensure!(kind.streams(), "{}: what it leaves is settled with its own commands", kind.no_stream());
+    if let Err(none) = world.toolstack().kind().movement().can_be_settled() {
+        anyhow::bail!("{none}: what it leaves is settled with its own commands");
+    }
     let record = world.store.load(domain)?;
     let (presence, phase) = stands(world, domain);
     say("here:", &format!("{presence}; record: {phase}"))?;

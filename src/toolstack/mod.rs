@@ -11,6 +11,7 @@ pub mod fake;
 pub mod glance;
 mod kind;
 pub mod libxl;
+mod movement;
 mod verbs;
 pub mod xe;
 pub mod xl;
@@ -22,3 +23,4 @@ pub use api::{
 };
 pub use choice::{kind_of, of};
 pub use kind::Kind;
+pub use movement::{Movement, NoStream};
