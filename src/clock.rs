@@ -139,7 +139,7 @@ impl UnixTime {
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         #[cfg(test)]
-        let since = since.saturating_add(jump::passed());
+        let since = jump::time_of_day(since);
         Self(since.as_secs())
     }
 
@@ -219,6 +219,8 @@ pub mod jump {
     thread_local! {
         /// How much later it is on this thread; nothing where its clock does not jump.
         static LATER: Cell<Option<Duration>> = const { Cell::new(None) };
+        /// What the clock of the host shows instead of the time.
+        static WRONG: Cell<Option<Duration>> = const { Cell::new(None) };
         /// What happens meanwhile.
         static MEANWHILE: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
     }
@@ -241,8 +243,19 @@ pub mod jump {
     impl Drop for Jumps {
         fn drop(&mut self) {
             LATER.set(None);
+            WRONG.set(None);
             MEANWHILE.take();
         }
+    }
+
+    /// The time of day on this thread is wrong from now on: it is so long after the begin of 1970.
+    pub fn clock_shows(since_1970: Duration) {
+        WRONG.set(Some(since_1970));
+    }
+
+    /// The time of day, which is `now` by the machine's clock.
+    pub(super) fn time_of_day(now: Duration) -> Duration {
+        WRONG.get().unwrap_or(now).saturating_add(passed())
     }
 
     /// How much later it is than by the machine's clock.

@@ -270,13 +270,9 @@ pub fn run<S: AsRef<OsStr>>(
             Stdio::from(file)
         }
     };
-    let mut child = tool
-        .command(&args)
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+    let mut command = tool.command(&args);
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = begin(&mut command).map_err(failed)?;
     log::trace!("ran {line}");
     let collected = collect(&mut child, deadline).map_err(|error| {
         // Nothing changes by the answers: the caller learns what was wrong with its output.
@@ -380,12 +376,21 @@ pub fn spawn<S: AsRef<OsStr>>(
     let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
     let line = CommandLine(tool, &args).to_string();
     log::debug!("starting {line}");
-    tool.command(&args)
-        .stdin(stdin)
-        .stdout(stdout)
-        .stderr(stderr)
-        .spawn()
-        .map_err(|source| CommandError::Spawn { command: line, source })
+    let mut command = tool.command(&args);
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
+    begin(&mut command).map_err(|source| CommandError::Spawn { command: line, source })
+}
+
+/// Between its fork and its exec a child has copies of all that is open here, locks too. Tests are threads of one process: none of
+/// them looks at a lock meanwhile.
+#[cfg(test)]
+pub(crate) static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
+/// Returns when the child has become what it is to run.
+fn begin(command: &mut Command) -> std::io::Result<Child> {
+    #[cfg(test)]
+    let _forking = FORKING.read();
+    command.spawn()
 }
 
 /// Becomes `tool`, and dies with `parent`, however that dies. Returns only if that cannot be.

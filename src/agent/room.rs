@@ -56,3 +56,23 @@ impl Agent {
         memory.give_back();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::agent::Action;
+    use crate::agent::fake::agent;
+    use crate::here::fake::{World, seen};
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
+
+    #[test]
+    fn memory_is_shared_where_that_is_asked_for_and_the_toolstack_can() {
+        for (kind, asked, shares) in
+            [(Kind::Xl, "true", true), (Kind::Xl, "false", false), (Kind::Xm, "true", false)]
+        {
+            let world = World::of(Fake { kind: Some(kind), ..Fake::showing([Ok(seen::running())]) });
+            let agent = agent(&world, Action::Monitor, &[("allow_mem_management", asked)]);
+            assert_eq!(agent.host_memory().is_some(), shares, "{kind}, {asked}");
+        }
+    }
+}

@@ -617,7 +617,7 @@ impl Agent {
 mod tests {
     use super::*;
     use crate::agent::Action;
-    use crate::agent::fake::{agent, called};
+    use crate::agent::fake::{agent, called, worker_says, workers};
     use crate::clock::jump;
     use crate::cluster::Peer;
     use crate::cluster::fake::{DOWN, Fake as Cluster};
@@ -663,17 +663,6 @@ mod tests {
         members(world, &["n2"]);
         let entries = Entries { offers: vec![offer_of("n2")], ..Entries::default() };
         world.cluster.entries.are(Ok(entries));
-    }
-
-    /// The worker that is started says this, and whether it was.
-    fn worker_says(world: &World, outcome: &Outcome) {
-        let word = serde_json::to_string(&crate::worker::Word { end: outcome.clone() }).unwrap();
-        let asked = world.here.root.join("/asked").display().to_string();
-        world.plant("xen-handoff", &format!("echo $1 >> {asked}\necho '{word}'"));
-    }
-
-    fn workers(world: &World) -> usize {
-        std::fs::read_to_string(world.here.root.join("/asked")).unwrap_or_default().lines().count()
     }
 
     #[test]

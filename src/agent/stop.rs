@@ -529,6 +529,9 @@ mod tests {
         std::fs::remove_file(world.here.root.join("/etc/xen-handoff/id_ed25519")).unwrap();
         ends_in_order(&world, &[], "no key");
         let world = can_go();
+        jump::clock_shows(Duration::from_secs(3600));
+        ends_in_order(&world, &[], "its clock was never set");
+        let world = can_go();
         let mut agent = agent(&world, Action::Stop, &[]);
         agent.environment.on_node = None;
         assert_eq!(agent.stop().unwrap(), ExitCode::Success);

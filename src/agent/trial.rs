@@ -74,3 +74,33 @@ fn try_all(agent: &Agent, target: &NodeName, migrates: bool) -> Result<Option<St
     agent.devices_to_detach().map_err(Refusal::Devices)?;
     Ok(agent.ask_target(target)?.1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::here::fake::{World, node, seen};
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
+
+    fn tries(kind: Kind, migrates: bool) -> Tried {
+        let world = World::of(Fake { kind: Some(kind), ..Fake::showing([Ok(seen::running())]) });
+        let parameters = [("name".to_owned(), "x0".to_owned()), ("handoff".to_owned(), "never".to_owned())];
+        let (resource, parameters) = ("x0".to_owned(), parameters.into());
+        let managed = ManagedDomain { resource, parameters, ..Default::default() };
+        let tried = tried(&world.here, &managed, &node("n1"), &node("n2"), migrates);
+        assert!(world.deeds().is_empty() && world.told().is_empty(), "nothing is promised");
+        tried
+    }
+
+    #[test]
+    fn a_trial_of_the_clusters_migration_asks_nobody_where_the_toolstack_says_only_then_whether_it_can() {
+        for kind in [Kind::Xm, Kind::Xe] {
+            assert_eq!(tries(kind, true), Tried::Moves);
+        }
+        let tried = tries(Kind::Xl, true);
+        assert!(matches!(&tried, Tried::Refused { why } if why.starts_with("no key on n1")), "{tried:?}");
+        for kind in [Kind::Xl, Kind::Xm] {
+            assert_eq!(tries(kind, false), Tried::Refused { why: "handoff=never".to_owned() }, "of a stop");
+        }
+    }
+}

@@ -237,9 +237,14 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::Action;
+    use crate::agent::fake::agent;
     use crate::clock::UnixTime;
     use crate::domain::{DomainId, DomainName};
+    use crate::here::fake::{World, seen};
     use crate::host::NodeName;
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
 
     const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -294,5 +299,17 @@ mod tests {
             (&paused, &offered)
         ]));
         assert!(!is_over(&[(&paused, &Phase::Idle); 3]), "not on offer");
+    }
+
+    #[test]
+    fn p7_what_no_stream_can_bring_is_ended_at_its_source_and_booted_here() {
+        for kind in [Kind::Xm, Kind::Xe] {
+            let world = World::of(Fake { kind: Some(kind), ..Fake::showing([Ok(seen::absent())]) });
+            let lack = agent(&world, Action::Start, &[]).lack();
+            assert!(matches!(&lack, Some(Lack::ToMove(why)) if why.contains(kind.name())), "{lack:?}");
+        }
+        let world = World::listing([seen::absent()]);
+        let lack = agent(&world, Action::Start, &[]).lack();
+        assert!(!matches!(&lack, Some(Lack::ToMove(_))), "{lack:?}");
     }
 }

@@ -416,6 +416,8 @@ fn keep_somehow(path: &Path, text: &[u8]) -> std::io::Result<()> {
 
 /// `flock(2)`: the lock belongs to the open file, so every process that inherits the descriptor holds it.
 fn try_lock(file: &File) -> rustix::io::Result<()> {
+    #[cfg(test)]
+    let _nobody_forks = crate::command::FORKING.write();
     rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
 }
 

@@ -266,3 +266,22 @@ fn described(says: &PeerSays) -> String {
         PeerSays::Silent(why) => format!("no answer: {why}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::here::fake::{World, seen, x0};
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
+
+    #[test]
+    fn what_a_toolstacks_own_migration_has_left_is_nothing_of_ours() {
+        for kind in [Kind::Xm, Kind::Xe] {
+            let world = World::of(Fake { kind: Some(kind), ..Fake::showing([Ok(seen::incoming())]) });
+            world.is_receiving();
+            let why = here(&world.here, &x0(), false).unwrap_err().to_string();
+            assert!(why.contains(kind.name()) && why.ends_with("settled with its own commands"), "{why}");
+            assert!(world.xl.calls.borrow().is_empty() && world.phase().is_in_transfer());
+        }
+    }
+}
