@@ -1,7 +1,7 @@
 //! Whether this host's toolstack can do what the resource's parameters ask for.
 //!
-//! What it cannot do is refused before anything is begun, by the parameter's name. A monitor still looks, and a stop still ends what
-//! is here: neither may depend on how a resource is set up.
+//! What it cannot do is refused before anything is begun, by the parameter's name. A monitor still looks, and
+//! a stop still ends what is here: neither may depend on how a resource is set up.
 
 use super::context::Agent;
 use crate::ocf::exit_code::{ExitCode, Failure};
@@ -61,7 +61,8 @@ pub(super) fn fits(kind: Kind, parameters: &Parameters) -> Result<(), String> {
 }
 
 impl Agent {
-    /// This agent, if the node's toolstack is what the parameters take it for, and can do what they ask for. Another node's may be.
+    /// This agent, if the node's toolstack is what the parameters take it for, and can do what they ask for.
+    /// Another node's may be.
     ///
     /// # Errors
     /// `NotInstalled`.
@@ -73,8 +74,9 @@ impl Agent {
         }
     }
 
-    /// What a monitor has seen, in the light of what the parameters take the node's toolstack for. A probe that finds nothing says
-    /// "not installed", so that nothing is planned here; a guest that runs is left alone, and the recurring monitor says why.
+    /// What a monitor has seen, in the light of what the parameters take the node's toolstack for. A probe
+    /// that finds nothing says "not installed", so that nothing is planned here; a guest that runs is left
+    /// alone, and the recurring monitor says why.
     pub(super) fn as_asserted(&self, seen: Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
         let Err(what) = asserted(self.toolstack.kind(), &self.parameters) else { return seen };
         match seen {

@@ -1,5 +1,5 @@
-//! `migrate_to`: the cluster's own migration, pushed from here through the same transport as a claim; or the toolstack's own, where
-//! it moves domains by itself ([`crate::worker::carry`]).
+//! `migrate_to`: the cluster's own migration, pushed from here through the same transport as a claim; or the
+//! toolstack's own, where it moves domains by itself ([`crate::worker::carry`]).
 
 use std::collections::BTreeSet;
 

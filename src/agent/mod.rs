@@ -42,7 +42,8 @@ pub use action::Action;
 pub use context::Agent;
 pub use utilization::FOREIGN as UTILIZATION;
 
-/// Carries out `action`. The exit code of an action that succeeded or, for monitor, that found the domain stopped.
+/// Carries out `action`. The exit code of an action that succeeded or, for monitor, that found the domain
+/// stopped.
 ///
 /// # Errors
 /// A [`Failure`] whose reason names the resource or domain, this node, what failed, and what holds now.

@@ -22,9 +22,10 @@
 //!
 //! A transfer that broke off here is settled first, as by a start or stop.
 //!
-//! A domain that simply runs is seen at a glance ([`crate::toolstack::glance`]), without any process; what a glance does not
-//! say, and all but "runs", is read from one listing of xl's. So in every state that lasts, monitor starts one process at the most,
-//! and those that `monitor_scripts` names. Only a state that is about to change is looked at again.
+//! A domain that simply runs is seen at a glance ([`crate::toolstack::glance`]), without any process; what a
+//! glance does not say, and all but "runs", is read from one listing of xl's. So in every state that lasts,
+//! monitor starts one process at the most, and those that `monitor_scripts` names. Only a state that is about
+//! to change is looked at again.
 
 use std::time::Duration;
 
@@ -66,8 +67,8 @@ impl Agent {
     /// Says whether the domain runs here, as the cluster is to see it.
     ///
     /// # Errors
-    /// `Generic` whenever it neither runs in good health nor is cleanly stopped; `Degraded` for a paused domain, and for one that runs with
-    /// a parameter that cannot be used.
+    /// `Generic` whenever it neither runs in good health nor is cleanly stopped; `Degraded` for a paused
+    /// domain, and for one that runs with a parameter that cannot be used.
     pub(super) fn monitor(&self) -> Result<ExitCode, Failure> {
         let (mut last, mut unsettled) = (Obstacle::default(), Obstacle::default());
         let verdict = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.look(&mut unsettled) {
@@ -95,8 +96,8 @@ impl Agent {
         }
     }
 
-    /// A probe that fails is taken for a second copy: the cluster would stop the one that runs elsewhere. Where a node says that it
-    /// has it, there is none here, and nothing should be started here.
+    /// A probe that fails is taken for a second copy: the cluster would stop the one that runs elsewhere.
+    /// Where a node says that it has it, there is none here, and nothing should be started here.
     fn unknown(&self, why: &str) -> Failure {
         let runs_at = || {
             let reports = self.ask(&self.known_peers().ok()?, Vec::new(), self.parameters.peer_timeout);
@@ -153,8 +154,8 @@ impl Agent {
     }
 }
 
-/// Judges one look, as the table above says. `in_transfer`: whether somebody holds the transfer lock; `attended`: whether
-/// xl's daemon for the domain lives.
+/// Judges one look, as the table above says. `in_transfer`: whether somebody holds the transfer lock;
+/// `attended`: whether xl's daemon for the domain lives.
 pub fn judge(
     presence: &Presence,
     phase: &Phase,

@@ -1,5 +1,5 @@
-//! What stop, `migrate_to` and `migrate_from` do differently where the toolstack moves domains by itself. No other file of the agent asks
-//! which way it is: they ask [`Movement`] what they want to know.
+//! What stop, `migrate_to` and `migrate_from` do differently where the toolstack moves domains by itself. No
+//! other file of the agent asks which way it is: they ask [`Movement`] what they want to know.
 
 use super::context::Agent;
 use crate::clock::{Clock, LOOK_AGAIN, SystemClock};
@@ -16,7 +16,8 @@ impl Agent {
         self.toolstack.kind().movement()
     }
 
-    /// For a stop, before it ends anything here and says anything: no move of the domain is open whose end is not known.
+    /// For a stop, before it ends anything here and says anything: no move of the domain is open whose end is
+    /// not known.
     ///
     /// # Errors
     /// If that is not known in time; nothing was changed.
@@ -28,8 +29,8 @@ impl Agent {
         }
     }
 
-    /// For `migrate_to`, before anybody is told of it: whether the domain could move at all, where its worker would find
-    /// that out too late.
+    /// For `migrate_to`, before anybody is told of it: whether the domain could move at all, where its worker
+    /// would find that out too late.
     ///
     /// # Errors
     /// Why it cannot, wherever to.
@@ -49,7 +50,8 @@ impl Agent {
         }
     }
 
-    /// For `migrate_from`: it runs here, and that is on record. What the ledger says of its way here has been told.
+    /// For `migrate_from`: it runs here, and that is on record. What the ledger says of its way here has been
+    /// told.
     pub(super) fn close_what_brought_it(&self) {
         match self.movement() {
             // The record knew which push that was, and has had it erased.
@@ -58,7 +60,8 @@ impl Agent {
         }
     }
 
-    /// What an open push to or from here has come to. A copy that is arriving must not be destroyed, and one that may yet arrive is not gone.
+    /// What an open push to or from here has come to. A copy that is arriving must not be destroyed, and one
+    /// that may yet arrive is not gone.
     ///
     /// # Errors
     /// If that is not known in time; nothing was changed.
@@ -66,7 +69,8 @@ impl Agent {
         let entries = match self.cluster.ledger().entries(&self.domain) {
             Ok(entries) => entries,
             Err(why) => {
-                // Without a ledger there is no push of ours; a copy that is on its way in could still be somebody's.
+                // Without a ledger there is no push of ours; a copy that is on its way in could still be
+                // somebody's.
                 log::warn!("domain={} open migrations could not be found out: {why}", self.domain);
                 return match self.presence() {
                     Presence::Paused(_) => Err(self.generic(format!(

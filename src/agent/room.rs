@@ -13,7 +13,8 @@ impl Agent {
         shares.then(|| Memory { host: self.here.host(), dom0_keeps_mib })
     }
 
-    /// Makes room for the domain here; nothing where it is not asked for, or where nobody knows how much it needs.
+    /// Makes room for the domain here; nothing where it is not asked for, or where nobody knows how much it
+    /// needs.
     ///
     /// # Errors
     /// Why there is none.
@@ -30,7 +31,8 @@ impl Agent {
         made.map(Some).map_err(|why| format!("there is not enough memory for it: {why}"))
     }
 
-    /// It runs here: from now on others may take of its memory, and it gets back what was taken while there is room.
+    /// It runs here: from now on others may take of its memory, and it gets back what was taken while there
+    /// is room.
     pub(super) fn share_memory(&self) {
         let Some(memory) = self.host_memory() else { return };
         // Reading the file may cost a process, and a monitor has none to spare: once is enough.

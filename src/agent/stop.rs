@@ -1,4 +1,5 @@
-//! `stop`: hands the running domain over where the cluster will start it elsewhere, and otherwise ends it, verified.
+//! `stop`: hands the running domain over where the cluster will start it elsewhere, and otherwise ends it,
+//! verified.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,8 @@ use crate::wire::message::PREFLIGHT;
 
 /// Time for an orderly shutdown where neither parameter nor timeout say one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(60);
-/// How long one question may take that the handoff does without in the end: a sixth of the time, at most this.
+/// How long one question may take that the handoff does without in the end: a sixth of the time, at most
+/// this.
 const PREFLIGHT_LIMIT: Duration = Duration::from_secs(15);
 
 /// What a stop did.
@@ -120,8 +122,8 @@ impl Agent {
         self.end(&presence)
     }
 
-    /// A stream to this node broke off before GO, and left nothing. Where that cannot be put on record (a full disk), the record
-    /// goes on saying so, and a stop need not fail for it.
+    /// A stream to this node broke off before GO, and left nothing. Where that cannot be put on record (a
+    /// full disk), the record goes on saying so, and a stop need not fail for it.
     fn was_never_given(&self) -> Result<bool, Failure> {
         if self.here.store.is_transferring(&self.domain)
             || !matches!(self.phase()?, Phase::Target(TargetPhase::Receiving { .. }))
@@ -142,8 +144,9 @@ impl Agent {
         Ok(Stopped::AlreadyAbsent)
     }
 
-    /// A listing that says something, if one comes before half of the time is gone. No glance: where the toolstack does not work, the
-    /// domain can neither be fetched nor be shut down, and a stop that offers it all the same would be a success that nobody can use.
+    /// A listing that says something, if one comes before half of the time is gone. No glance: where the
+    /// toolstack does not work, the domain can neither be fetched nor be shut down, and a stop that offers it
+    /// all the same would be a success that nobody can use.
     fn first_sure_look(&self) -> Presence {
         let enough = Deadline::after(self.deadline.left() / 2);
         let mut obstacle = Obstacle::default();
@@ -159,8 +162,8 @@ impl Agent {
         sure.unwrap_or_else(|| Presence::Unknown("the toolstack did not answer".to_owned()))
     }
 
-    /// The same when what an unknown migration has left here was destroyed, and what somebody sends here by hand has arrived or has
-    /// come to nothing.
+    /// The same when what an unknown migration has left here was destroyed, and what somebody sends here by
+    /// hand has arrived or has come to nothing.
     fn look_past_leftovers(&self, phase: &Phase) -> Presence {
         let mut last = self.first_sure_look();
         let passed = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || {
@@ -217,16 +220,16 @@ impl Agent {
         Ok(Stopped::Ended(how))
     }
 
-    /// Offers the domain to the node that the cluster will start it on. That may be this one, where an action was killed while
-    /// the domain was on its way here: the start that follows then reclaims it.
+    /// Offers the domain to the node that the cluster will start it on. That may be this one, where an action
+    /// was killed while the domain was on its way here: the start that follows then reclaims it.
     fn hand_over(&self, presence: &Presence, phase: &Phase) -> Result<NodeName, Refusal> {
         gates::before_asking(self, presence)?;
         let (target, plan) = gates::plan(self, phase)?;
         if let Phase::Source(SourcePhase::Offered { offer }) = phase
             && offer.deadline > UnixTime::now()
         {
-            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; a
-            // keeper that is one too many stands by.
+            // A second stop of what is on offer already. The first one may have been killed before it had a
+            // keeper; a keeper that is one too many stands by.
             self.arm_deadline().map_err(|error| Refusal::NotRecorded(error.to_string()))?;
             return Ok(target);
         }
@@ -247,9 +250,9 @@ impl Agent {
         Ok(target)
     }
 
-    /// Finds out, before anything is promised, whether the domain can move while it runs, and asks the target all that the cluster's own
-    /// migration asks, on the connection that the offer needs anyway. What is not known changes nothing. With the connection comes what
-    /// speaks against a boot there, if anything does.
+    /// Finds out, before anything is promised, whether the domain can move while it runs, and asks the target
+    /// all that the cluster's own migration asks, on the connection that the offer needs anyway. What is not
+    /// known changes nothing. With the connection comes what speaks against a boot there, if anything does.
     pub(super) fn ask_target(&self, target: &NodeName) -> Result<(Connection, Option<String>), Refusal> {
         let began = Instant::now();
         let limit = || (self.deadline.left() / 6).min(PREFLIGHT_LIMIT);
@@ -284,8 +287,9 @@ impl Agent {
         Ok((connection, weighed?))
     }
 
-    /// Makes sure, while we still can do something else, that the target will be able to come. It is tried again for a little while: a
-    /// connection that is lost just then, or a daemon that restarts, is no reason to end a guest.
+    /// Makes sure, while we still can do something else, that the target will be able to come. It is tried
+    /// again for a little while: a connection that is lost just then, or a daemon that restarts, is no reason
+    /// to end a guest.
     fn reach(&self, target: &NodeName) -> Result<Connection, Refusal> {
         let once =
             self.parameters.reach.connect_timeout.saturating_mul(2).saturating_add(Duration::from_secs(5));

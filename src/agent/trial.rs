@@ -1,5 +1,5 @@
-//! A trial: all that a stop would try before it offers the domain, for whoever plans ([`crate::worker::trial`] has it done). Nothing is
-//! promised and nothing is changed.
+//! A trial: all that a stop would try before it offers the domain, for whoever plans
+//! ([`crate::worker::trial`] has it done). Nothing is promised and nothing is changed.
 
 use std::io::Write;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use crate::wire::message::Tried;
 /// How long it may take, in all.
 const LIMIT: Duration = Duration::from_secs(45);
 
-/// `xen-handoff trial`: prints what would come of a stop of this resource on this node, if the cluster then started it on `target`; or, if
-/// it `migrates`, of the cluster's own migration there. By the parameters that the cluster has for it.
+/// `xen-handoff trial`: prints what would come of a stop of this resource on this node, if the cluster then
+/// started it on `target`; or, if it `migrates`, of the cluster's own migration there. By the parameters that
+/// the cluster has for it.
 ///
 /// # Errors
 /// If stdout is closed.

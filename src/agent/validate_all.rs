@@ -19,7 +19,8 @@ use crate::preflight::Verdict;
 use crate::toolstack::{Kind, LIST_LIMIT, ToolstackError};
 use crate::wire::ssh;
 
-/// The level of `OCF_CHECK_LEVEL` from which the other nodes are asked too; `pcs` and `crm_resource --validate=10` set it.
+/// The level of `OCF_CHECK_LEVEL` from which the other nodes are asked too; `pcs` and
+/// `crm_resource --validate=10` set it.
 const ELSEWHERE: u32 = 10;
 /// Limit of all questions to one of them.
 const ELSEWHERE_LIMIT: Duration = Duration::from_secs(20);
@@ -27,7 +28,8 @@ const ELSEWHERE_LIMIT: Duration = Duration::from_secs(20);
 /// Checks every parameter, the configuration file, and the tools.
 ///
 /// # Errors
-/// `Configured` for a value that is wrong on every node, `NotInstalled` for what this node lacks or cannot use.
+/// `Configured` for a value that is wrong on every node, `NotInstalled` for what this node lacks or cannot
+/// use.
 pub(super) fn validate(environment: &Environment, here: &Here) -> Result<ExitCode, Failure> {
     let parameters =
         Parameters::read(&environment.parameters).or_exit(ExitCode::Configured, NOTHING_CHANGED)?;
@@ -76,7 +78,8 @@ fn hands_over(kind: Kind, parameters: &Parameters) -> bool {
     kind.movement().can_be_pulled().is_ok() && parameters.handoff == HandoffMode::Auto
 }
 
-/// What is to be said where there is no key. The agent works without one, by ordinary stops: worth a word, and no error.
+/// What is to be said where there is no key. The agent works without one, by ordinary stops: worth a word,
+/// and no error.
 fn no_key(environment: &Environment, parameters: &Parameters, kind: Kind) -> Option<String> {
     if !hands_over(kind, parameters) || ssh::has_key(&environment.root) {
         return None;
@@ -85,7 +88,8 @@ fn no_key(environment: &Environment, parameters: &Parameters, kind: Kind) -> Opt
     Some(format!("no key {}: no stop here can hand over; {}", key.display(), ssh::NO_KEY))
 }
 
-/// Whether every other node that is online could take the domain, by the same checks as `xen-handoff preflight`.
+/// Whether every other node that is online could take the domain, by the same checks as
+/// `xen-handoff preflight`.
 ///
 /// # Errors
 /// `Generic` with the nodes that could not, and why.

@@ -1,9 +1,10 @@
 //! `xen-handoff guard`: what `xen-handoff-guard.service` runs.
 //!
-//! While the host is up it is the second pair of eyes: an offer whose keeper was killed gets a new one, and what a killed
-//! process left of a transfer is settled. When the host goes down, `guard --hold` (the unit's `ExecStop`) holds the shutdown
-//! while domains are on offer or on their way, up to the end of their offers. The unit is stopped after the cluster
-//! manager, whose stops make the offers, and before all that a transfer needs.
+//! While the host is up it is the second pair of eyes: an offer whose keeper was killed gets a new one, and
+//! what a killed process left of a transfer is settled. When the host goes down, `guard --hold` (the unit's
+//! `ExecStop`) holds the shutdown while domains are on offer or on their way, up to the end of their offers.
+//! The unit is stopped after the cluster manager, whose stops make the offers, and before all that a transfer
+//! needs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -25,8 +26,8 @@ use crate::transfer::settle;
 
 /// How often the records are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long an offer may be without a keeper before it gets one from here: its stop has just begun one, which on a slow host needs a
-/// moment to come up.
+/// How long an offer may be without a keeper before it gets one from here: its stop has just begun one, which
+/// on a slow host needs a moment to come up.
 const KEEPER_COMES: Duration = Duration::from_secs(5);
 /// How often a line that has not changed but for its numbers is said again.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
@@ -50,8 +51,8 @@ pub fn watch(here: &Here) -> anyhow::Result<()> {
     }
 }
 
-/// Holds the shutdown of this host until no offer and no transfer is open here any more. Returns at once if the host does
-/// not go down.
+/// Holds the shutdown of this host until no offer and no transfer is open here any more. Returns at once if
+/// the host does not go down.
 ///
 /// # Errors
 /// If the folder of records cannot be read or stdout is closed.
@@ -206,8 +207,8 @@ impl<'a> Watch<'a> {
         Ok(since.elapsed() >= KEEPER_COMES)
     }
 
-    /// The domains that a shutdown must wait for. One whose record cannot be read has nobody who could fetch it: it is not waited for,
-    /// and keeps nobody from waiting for the others.
+    /// The domains that a shutdown must wait for. One whose record cannot be read has nobody who could fetch
+    /// it: it is not waited for, and keeps nobody from waiting for the others.
     fn open(&mut self) -> anyhow::Result<Vec<(DomainName, Record)>> {
         let mut open = Vec::new();
         for domain in self.here.store.domains()? {

@@ -1,5 +1,5 @@
-//! `xen-handoff recover`: what start, stop and the keeper do by themselves with a transfer that broke off, by hand and
-//! with an explanation: both ends, what follows from them, what is done about it.
+//! `xen-handoff recover`: what start, stop and the keeper do by themselves with a transfer that broke off, by
+//! hand and with an explanation: both ends, what follows from them, what is done about it.
 
 use std::io::Write;
 use std::time::Duration;
@@ -28,12 +28,12 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Limit of asking the other nodes where it stands with them, all at once.
 const ASK_LIMIT: Duration = Duration::from_secs(40);
 
-/// Settles the domain that `name` means at this node, or says what settling it would do. Where nothing is to be done here, the other
-/// nodes are asked, too.
+/// Settles the domain that `name` means at this node, or says what settling it would do. Where nothing is to
+/// be done here, the other nodes are asked, too.
 ///
 /// # Errors
-/// If nothing can be decided, with the reason; if a transfer is under way, or broke off at another node; if a node does not answer; if
-/// the record cannot be read; if nobody knows the name.
+/// If nothing can be decided, with the reason; if a transfer is under way, or broke off at another node; if a
+/// node does not answer; if the record cannot be read; if nobody knows the name.
 pub fn run(world: &Here, name: &str, dry_run: bool) -> anyhow::Result<()> {
     let domains = Domains::of(world);
     let domain = &domains.domain(name)?;

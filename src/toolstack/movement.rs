@@ -1,4 +1,5 @@
-//! How a running domain gets to another host: what whoever offers, fetches, pushes, receives or settles one asks.
+//! How a running domain gets to another host: what whoever offers, fetches, pushes, receives or settles one
+//! asks.
 //!
 //! | | streamed | carried |
 //! |---|---|---|
@@ -11,9 +12,9 @@
 //! | what a broken one leaves | is settled by us | is for the toolstack's own commands |
 //! | rate, compression, deadline | as the parameters say | the toolstack's own |
 //!
-//! An enum and no trait: there are these two ways and no others, and whoever does different things for them ([`crate::agent`]) matches both,
-//! so that a third one does not compile before each of those places has its answer. A trait would have had to take the action with it, which
-//! rooms above this one make.
+//! An enum and no trait: there are these two ways and no others, and whoever does different things for them
+//! ([`crate::agent`]) matches both, so that a third one does not compile before each of those places has its
+//! answer. A trait would have had to take the action with it, which rooms above this one make.
 
 use std::fmt;
 
@@ -39,7 +40,8 @@ impl Kind {
 }
 
 impl Movement {
-    /// Whether the target can pull a domain that runs at the source: what an offer is made for, and what a claim asks for.
+    /// Whether the target can pull a domain that runs at the source: what an offer is made for, and what a
+    /// claim asks for.
     ///
     /// # Errors
     /// Why not; a stop is an ordinary one then.
@@ -47,7 +49,8 @@ impl Movement {
         self.stream()
     }
 
-    /// Whether another node may ask for what belongs to a stream: to send one, to take one, to make room for one.
+    /// Whether another node may ask for what belongs to a stream: to send one, to take one, to make room for
+    /// one.
     ///
     /// # Errors
     /// What it is refused with.

@@ -1,4 +1,5 @@
-//! What the nodes say: each is asked how it is set up, whether it reaches the others, and what it has of files and disks.
+//! What the nodes say: each is asked how it is set up, whether it reaches the others, and what it has of
+//! files and disks.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -113,7 +114,8 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What it has of files and disks, some of them at a time, and its clock: between this node's before and after the question.
+/// What it has of files and disks, some of them at a time, and its clock: between this node's before and
+/// after the question.
 fn seen(
     connection: &mut Connection,
     files: &[FileDigest],

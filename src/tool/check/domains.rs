@@ -1,4 +1,5 @@
-//! The domains: what the cluster and this node have of them, their parameters, their files and their timeouts.
+//! The domains: what the cluster and this node have of them, their parameters, their files and their
+//! timeouts.
 
 use std::time::Duration;
 
@@ -87,7 +88,8 @@ pub(super) fn things(domains: &[DomainSays]) -> (Vec<FileDigest>, Vec<LocalPath>
     (files.collect(), domains.iter().flat_map(|domain| domain.disks.clone()).collect())
 }
 
-/// Whether its parameters are right and its file is the same everywhere. `at`: where its file is among those that the nodes were asked for.
+/// Whether its parameters are right and its file is the same everywhere. `at`: where its file is among those
+/// that the nodes were asked for.
 pub(super) fn configuration(domain: &DomainSays, says: &[NodeSays], at: Option<usize>) -> Vec<Finding> {
     let (check, resource) = ("configuration", &domain.managed.resource);
     let mut findings: Vec<Finding> = domain

@@ -9,7 +9,8 @@ use crate::preflight::setup::Setup;
 
 /// Clocks that are further apart than this are worth a word, in milliseconds.
 const CLOCK_WARNS: u64 = 1000;
-/// Clocks that are further apart than this make an offer's time and that of a fencing no comparison, in milliseconds.
+/// Clocks that are further apart than this make an offer's time and that of a fencing no comparison, in
+/// milliseconds.
 const CLOCK_FAILS: u64 = 5000;
 
 /// Whether all have the same version of this program.

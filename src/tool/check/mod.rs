@@ -1,8 +1,8 @@
-//! `xen-handoff check`: is the cluster set up as handoffs need it? Keys, host keys, ways, guard, scheduler, hypervisors and clocks of every
-//! node; configuration, disks and timeouts of every domain. Changes nothing.
+//! `xen-handoff check`: is the cluster set up as handoffs need it? Keys, host keys, ways, guard, scheduler,
+//! hypervisors and clocks of every node; configuration, disks and timeouts of every domain. Changes nothing.
 //!
-//! The nodes are asked at once, and say how they are set up ([`crate::peer::setup`]); what follows from that is decided by
-//! functions that look at nothing else, a file a subject.
+//! The nodes are asked at once, and say how they are set up ([`crate::peer::setup`]); what follows from that
+//! is decided by functions that look at nothing else, a file a subject.
 
 use std::io::Write;
 
