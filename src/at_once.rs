@@ -1,7 +1,7 @@
 //! The same of several, at the same time.
 
-/// Does `each` with every one of `of`, all at once, and waits for all of them. What came of each, in their order; `None` where its thread
-/// ended without a word.
+/// Does `each` with every one of `of`, all at once, and waits for all of them. What came of each, in their
+/// order; `None` where its thread ended without a word.
 pub fn at_once<N: Send, T: Send>(
     of: impl IntoIterator<Item = N>,
     each: impl Fn(N) -> T + Sync,

@@ -1,5 +1,5 @@
-//! The command line of `xen-handoff`, the operators' tool. The agent's own (one action) is not here: `main` knows it by
-//! the name it was called by.
+//! The command line of `xen-handoff`, the operators' tool. The agent's own (one action) is not here: `main`
+//! knows it by the name it was called by.
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -57,8 +57,9 @@ pub enum Command {
     Keys(Keys),
     /// Check the set-up of all nodes: keys, ways, guard, scheduler, clocks, files, disks, timeouts
     ///
-    /// The first command after the installation. Exit status 0: all is well; 1: something is not, or could not be found out. With
-    /// --monitoring 0, 1, 2 and 3 as monitoring plugins have it: OK, WARNING, CRITICAL, UNKNOWN.
+    /// The first command after the installation. Exit status 0: all is well; 1: something is not, or could
+    /// not be found out. With --monitoring 0, 1, 2 and 3 as monitoring plugins have it: OK, WARNING,
+    /// CRITICAL, UNKNOWN.
     Check {
         /// As JSON
         #[arg(long)]
@@ -84,8 +85,8 @@ pub enum Command {
     },
     /// Check whether other nodes can take a domain, before anything moves
     ///
-    /// Exit status 0: every node that was asked can take it; 1: one of them cannot, or it could not be asked; 3: nobody knows the
-    /// name. Asked on the node where the domain runs.
+    /// Exit status 0: every node that was asked can take it; 1: one of them cannot, or it could not be asked;
+    /// 3: nobody knows the name. Asked on the node where the domain runs.
     Preflight {
         /// The domain, or the id of its resource
         name: String,
@@ -101,10 +102,11 @@ pub enum Command {
     },
     /// Take over the domains that ocf:heartbeat:Xen manages, while they run
     ///
-    /// For each of these resources, gives the commands that make it one of ocf:handoff:Xen without stopping it: unmanage,
-    /// change the provider, look anew, manage. A resource with a parameter that this agent does not carry out is left as it is,
-    /// with the reason; one that is not managed stays so; those that take their provider from one template are taken over together.
-    /// Where a command fails, what was changed is put back. Pacemaker only.
+    /// For each of these resources, gives the commands that make it one of ocf:handoff:Xen without stopping
+    /// it: unmanage, change the provider, look anew, manage. A resource with a parameter that this agent does
+    /// not carry out is left as it is, with the reason; one that is not managed stays so; those that take
+    /// their provider from one template are taken over together. Where a command fails, what was changed is
+    /// put back. Pacemaker only.
     Adopt {
         /// Print the commands, and give none
         #[arg(long)]
@@ -115,11 +117,12 @@ pub enum Command {
     },
     /// Empty a node: put it in standby, and watch its domains leave
     ///
-    /// First says what will become of each domain, and why: for one that is to move alive, all is tried that its stop will try. Where one
-    /// would not move alive, nothing is done without --force. At the end it says what became of each.
+    /// First says what will become of each domain, and why: for one that is to move alive, all is tried that
+    /// its stop will try. Where one would not move alive, nothing is done without --force. At the end it says
+    /// what became of each.
     ///
-    /// Exit status 0: no domain of ours runs there any more; 1: some still do at the end of --timeout, or nothing was done; 3: the
-    /// cluster has no such node. Pacemaker only.
+    /// Exit status 0: no domain of ours runs there any more; 1: some still do at the end of --timeout, or
+    /// nothing was done; 3: the cluster has no such node. Pacemaker only.
     Drain {
         /// The node's name in the cluster
         node: NodeName,
@@ -138,7 +141,8 @@ pub enum Command {
     },
     /// Show the moves that began at this node, in either direction, or those of all nodes
     ///
-    /// Exit status 0: they were shown, or there are none; 1: the log could not be read; 3: nobody knows the name.
+    /// Exit status 0: they were shown, or there are none; 1: the log could not be read; 3: nobody knows the
+    /// name.
     History {
         /// Only of this domain, or of this resource's
         domain: Option<String>,
@@ -151,7 +155,8 @@ pub enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
-        /// All of this node's, counted, and what is open now, as the textfile collector of node_exporter reads it
+        /// All of this node's, counted, and what is open now, as the textfile collector of node_exporter
+        /// reads it
         #[arg(long, conflicts_with_all = ["json", "last", "all", "domain"])]
         metrics: bool,
         /// With --metrics: into this file, whole, instead of stdout
@@ -160,8 +165,8 @@ pub enum Command {
     },
     /// Try whether another node answers over the transport, and can reach this one
     ///
-    /// Without other options, user, port and suffix are those of the cluster's resources. Exit status 0: both ways are open; 1: one is
-    /// not; 3: the cluster has no such node.
+    /// Without other options, user, port and suffix are those of the cluster's resources. Exit status 0: both
+    /// ways are open; 1: one is not; 3: the cluster has no such node.
     Reach {
         /// The other node's name in the cluster
         #[arg(required_unless_present = "all")]
@@ -206,8 +211,9 @@ pub enum Command {
     },
     /// Settle a transfer that broke off: show both ends, conclude, act
     ///
-    /// Where nothing broke off at this node, the others are asked. Exit status 0: settled, or nothing is to be done at any node; 1: it
-    /// could not be settled, is to be settled at another node, or a node does not answer; 3: nobody knows the name.
+    /// Where nothing broke off at this node, the others are asked. Exit status 0: settled, or nothing is to
+    /// be done at any node; 1: it could not be settled, is to be settled at another node, or a node does not
+    /// answer; 3: nobody knows the name.
     Recover {
         /// The domain, or the id of its resource
         domain: String,
@@ -313,7 +319,10 @@ pub enum Command {
 #[allow(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct Keys {
     /// Print what the other nodes need to know of this one, for --accept there
-    #[arg(long, conflicts_with_all = ["accept", "distribute", "rotate", "remove", "remove_shared", "authorized_line"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["accept", "distribute", "rotate", "remove", "remove_shared", "authorized_line"]
+    )]
     export: bool,
     /// Take from stdin what --export has printed on other nodes
     #[arg(long, conflicts_with_all = ["distribute", "rotate", "remove", "remove_shared", "authorized_line"])]

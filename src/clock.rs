@@ -14,7 +14,8 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
-/// The farthest that a deadline lies ahead: what is further away is nobody's wait, and a number from outside may be any.
+/// The farthest that a deadline lies ahead: what is further away is nobody's wait, and a number from outside
+/// may be any.
 const FARTHEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 impl Deadline {
@@ -76,8 +77,9 @@ static ACTION: OnceLock<Deadline> = OnceLock::new();
 /// What is asked at the very end of an action can still be answered.
 const AT_LEAST: Duration = Duration::from_secs(1);
 
-/// This process carries out an action of the cluster's, which must have answered by then. From now on no tool, no lock and no node of the
-/// ledger is waited for any longer ([`in_action`]). Said once; a second time changes nothing.
+/// This process carries out an action of the cluster's, which must have answered by then. From now on no
+/// tool, no lock and no node of the ledger is waited for any longer ([`in_action`]). Said once; a second time
+/// changes nothing.
 pub fn action_ends(by: Deadline) {
     // A unit test's process carries out many of them.
     if cfg!(not(test)) {
@@ -85,13 +87,14 @@ pub fn action_ends(by: Deadline) {
     }
 }
 
-/// `limit`; in an action of the cluster's not more than it has left, and a second at the very end. Workers, keepers and servers, which are
-/// no actions, have limits of their own.
+/// `limit`; in an action of the cluster's not more than it has left, and a second at the very end. Workers,
+/// keepers and servers, which are no actions, have limits of their own.
 pub fn in_action(limit: Duration) -> Duration {
     share_of_action(limit, 1)
 }
 
-/// As [`in_action`], and not more than this part of what is left: for what an action can do without, so that it has the time to.
+/// As [`in_action`], and not more than this part of what is left: for what an action can do without, so that
+/// it has the time to.
 pub fn share_of_action(limit: Duration, parts: u32) -> Duration {
     ACTION.get().map_or(limit, |action| share(limit, action.left(), parts))
 }
@@ -100,8 +103,8 @@ fn share(limit: Duration, left: Duration, parts: u32) -> Duration {
     limit.min((left / parts.max(1)).max(AT_LEAST))
 }
 
-/// Wall-clock time in whole seconds since 1970 (UTC), as it goes into records and ledgers that two nodes compare.
-/// Two nodes' wall clocks are assumed to agree within seconds (NTP), as Corosync and TLS assume too.
+/// Wall-clock time in whole seconds since 1970 (UTC), as it goes into records and ledgers that two nodes
+/// compare. Two nodes' wall clocks are assumed to agree within seconds (NTP), as Corosync and TLS assume too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct UnixTime(pub u64);
@@ -139,7 +142,7 @@ impl UnixTime {
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         #[cfg(test)]
-        let since = since.saturating_add(jump::passed());
+        let since = jump::time_of_day(since);
         Self(since.as_secs())
     }
 
@@ -184,13 +187,15 @@ impl UnixTime {
     }
 }
 
-/// Time that has gone by since this host came up, suspended or not (`CLOCK_BOOTTIME`). Nobody sets that clock, and no other host has it.
+/// Time that has gone by since this host came up, suspended or not (`CLOCK_BOOTTIME`). Nobody sets that
+/// clock, and no other host has it.
 pub fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// RFC 3339, UTC, of these seconds since 1970, and thousandths if there are any; bare seconds for what is no time of people's.
+/// RFC 3339, UTC, of these seconds since 1970, and thousandths if there are any; bare seconds for what is no
+/// time of people's.
 pub(crate) fn rfc3339(seconds: u64, thousandths: Option<u64>) -> String {
     let at = i64::try_from(seconds).ok().and_then(|at| time::OffsetDateTime::from_unix_timestamp(at).ok());
     let Some(at) = at else { return seconds.to_string() };
@@ -219,6 +224,8 @@ pub mod jump {
     thread_local! {
         /// How much later it is on this thread; nothing where its clock does not jump.
         static LATER: Cell<Option<Duration>> = const { Cell::new(None) };
+        /// What the clock of the host shows instead of the time.
+        static WRONG: Cell<Option<Duration>> = const { Cell::new(None) };
         /// What happens meanwhile.
         static MEANWHILE: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
     }
@@ -241,8 +248,19 @@ pub mod jump {
     impl Drop for Jumps {
         fn drop(&mut self) {
             LATER.set(None);
+            WRONG.set(None);
             MEANWHILE.take();
         }
+    }
+
+    /// The time of day on this thread is wrong from now on: it is so long after the begin of 1970.
+    pub fn clock_shows(since_1970: Duration) {
+        WRONG.set(Some(since_1970));
+    }
+
+    /// The time of day, which is `now` by the machine's clock.
+    pub(super) fn time_of_day(now: Duration) -> Duration {
+        WRONG.get().unwrap_or(now).saturating_add(passed())
     }
 
     /// How much later it is than by the machine's clock.

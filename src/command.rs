@@ -1,14 +1,14 @@
 //! The only place that starts a process.
 //!
-//! Every foreign tool is found in a fixed list of folders below the [`Root`], never by the caller's `PATH`; it gets an
-//! argument list (there is no shell), an environment of its own (`LC_ALL=C`, our log's settings), and a time limit. The bench,
-//! a program of its own which operators run, makes two exceptions: the command that was typed ([`Tool::typed`]) and the operator's own
-//! ssh ([`Tool::for_operator`]).
+//! Every foreign tool is found in a fixed list of folders below the [`Root`], never by the caller's `PATH`;
+//! it gets an argument list (there is no shell), an environment of its own (`LC_ALL=C`, our log's settings),
+//! and a time limit. The bench, a program of its own which operators run, makes two exceptions: the command
+//! that was typed ([`Tool::typed`]) and the operator's own ssh ([`Tool::for_operator`]).
 //!
-//! **When the cluster kills us.** Pacemaker ends an action that ran too long by SIGKILL to its whole process group.
-//! [`run`] leaves its child in our group on purpose: a listing that hangs dies with the action that asked for it.
-//! What must outlive the action (xl's sender and receiver, the keeper of a deadline) is started by [`detach`], which
-//! goes through our own executable and begins a session of its own there.
+//! **When the cluster kills us.** Pacemaker ends an action that ran too long by SIGKILL to its whole process
+//! group. [`run`] leaves its child in our group on purpose: a listing that hangs dies with the action that
+//! asked for it. What must outlive the action (xl's sender and receiver, the keeper of a deadline) is started
+//! by [`detach`], which goes through our own executable and begins a session of its own there.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -28,13 +28,14 @@ use crate::host::Root;
 pub const TOOL_FOLDERS: [&str; 6] =
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
-/// The variable by which a process that the agent has started is known to be of one domain, for as long as it lives: its daemon keeps it
-/// (`/proc/PID/environ`), whatever becomes of names and files.
+/// The variable by which a process that the agent has started is known to be of one domain, for as long as it
+/// lives: its daemon keeps it (`/proc/PID/environ`), whatever becomes of names and files.
 pub const MARK: &str = "XEN_HANDOFF_DOMAIN";
 
 /// How much of a tool's stderr an error message repeats, in bytes (its end).
 const STDERR_TAIL: usize = 1024;
-/// The most that a tool may print, in bytes: the configuration of the largest cluster, several times. One that prints more is ended.
+/// The most that a tool may print, in bytes: the configuration of the largest cluster, several times. One
+/// that prints more is ended.
 const MOST_OUTPUT: usize = 64 << 20;
 /// How much of its stderr is kept, in bytes (its end).
 const STDERR_KEPT: usize = 64 << 10;
@@ -158,7 +159,8 @@ impl Tool {
             .ok_or_else(|| CommandError::Missing { name: name.to_owned() })
     }
 
-    /// This very executable, for what must run in a process of its own; or what has taken its place since this process began.
+    /// This very executable, for what must run in a process of its own; or what has taken its place since
+    /// this process began.
     ///
     /// # Errors
     /// If the kernel cannot say where it lies.
@@ -174,8 +176,8 @@ impl Tool {
         Ok(Self { path, root: root.clone(), surroundings: Surroundings::Ours, mark: None })
     }
 
-    /// A command that the operator typed on our command line: it is theirs, so it is looked up and surrounded as their shell
-    /// would have done it. For the bench alone; the agent has no such thing.
+    /// A command that the operator typed on our command line: it is theirs, so it is looked up and surrounded
+    /// as their shell would have done it. For the bench alone; the agent has no such thing.
     pub fn typed(word: &str) -> Self {
         Self { path: word.into(), root: Root::default(), surroundings: Surroundings::Typed, mark: None }
     }
@@ -185,7 +187,8 @@ impl Tool {
         Self { path: path.to_owned(), root: Root::default(), surroundings: Surroundings::Callers, mark: None }
     }
 
-    /// The same tool with the caller's environment, for what acts with the operator's own rights and keys (ssh).
+    /// The same tool with the caller's environment, for what acts with the operator's own rights and keys
+    /// (ssh).
     #[must_use]
     pub fn for_operator(self) -> Self {
         Self { surroundings: Surroundings::Callers, ..self }
@@ -243,12 +246,13 @@ impl fmt::Display for CommandLine<'_> {
     }
 }
 
-/// Runs `tool` to its end, at most for `limit`, and in an action of the cluster's not beyond that. `input` is written to its stdin (of at most a few hundred KiB that the
-/// tool reads before it answers); without it, stdin is empty.
+/// Runs `tool` to its end, at most for `limit`, and in an action of the cluster's not beyond that. `input` is
+/// written to its stdin (of at most a few hundred KiB that the tool reads before it answers); without it,
+/// stdin is empty.
 ///
 /// # Errors
-/// [`CommandError::Spawn`] or [`CommandError::TimedOut`]. An exit status other than 0 is not an error here: see
-/// [`Output::success`].
+/// [`CommandError::Spawn`] or [`CommandError::TimedOut`]. An exit status other than 0 is not an error here:
+/// see [`Output::success`].
 pub fn run<S: AsRef<OsStr>>(
     tool: &Tool,
     args: &[S],
@@ -270,13 +274,9 @@ pub fn run<S: AsRef<OsStr>>(
             Stdio::from(file)
         }
     };
-    let mut child = tool
-        .command(&args)
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+    let mut command = tool.command(&args);
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = begin(&mut command).map_err(failed)?;
     log::trace!("ran {line}");
     let collected = collect(&mut child, deadline).map_err(|error| {
         // Nothing changes by the answers: the caller learns what was wrong with its output.
@@ -296,7 +296,8 @@ pub fn run<S: AsRef<OsStr>>(
     Ok(Output { command: line, status, stdout: text(stdout), stderr: text(stderr) })
 }
 
-/// Reads both outputs until they end or the child has ended (a daemon that it left behind may hold them open).
+/// Reads both outputs until they end or the child has ended (a daemon that it left behind may hold them
+/// open).
 fn collect(child: &mut Child, deadline: Deadline) -> std::io::Result<(Vec<u8>, Vec<u8>, bool)> {
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let (mut out_bytes, mut err_bytes) = (Vec::new(), Vec::new());
@@ -348,7 +349,8 @@ fn drain<R: Read>(stream: &mut Option<R>, into: &mut Vec<u8>) -> std::io::Result
     Ok(())
 }
 
-/// Waits for a child that is to end by itself; one that has not by `deadline` is killed. `what` is said of it then.
+/// Waits for a child that is to end by itself; one that has not by `deadline` is killed. `what` is said of it
+/// then.
 ///
 /// # Errors
 /// What the system says.
@@ -366,7 +368,8 @@ fn exit_by(child: &mut Child, deadline: Deadline) -> std::io::Result<Option<Exit
     SystemClock.wait_until(deadline, Duration::from_millis(1), || child.try_wait().transpose()).transpose()
 }
 
-/// Starts `tool` with these three streams and does not wait for it. The caller owns the child and its streams.
+/// Starts `tool` with these three streams and does not wait for it. The caller owns the child and its
+/// streams.
 ///
 /// # Errors
 /// [`CommandError::Spawn`].
@@ -380,12 +383,21 @@ pub fn spawn<S: AsRef<OsStr>>(
     let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
     let line = CommandLine(tool, &args).to_string();
     log::debug!("starting {line}");
-    tool.command(&args)
-        .stdin(stdin)
-        .stdout(stdout)
-        .stderr(stderr)
-        .spawn()
-        .map_err(|source| CommandError::Spawn { command: line, source })
+    let mut command = tool.command(&args);
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
+    begin(&mut command).map_err(|source| CommandError::Spawn { command: line, source })
+}
+
+/// Between its fork and its exec a child has copies of all that is open here, locks too. Tests are threads of
+/// one process: none of them looks at a lock meanwhile.
+#[cfg(test)]
+pub(crate) static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
+/// Returns when the child has become what it is to run.
+fn begin(command: &mut Command) -> std::io::Result<Child> {
+    #[cfg(test)]
+    let _forking = FORKING.read();
+    command.spawn()
 }
 
 /// Becomes `tool`, and dies with `parent`, however that dies. Returns only if that cannot be.
@@ -403,8 +415,9 @@ pub fn become_bound<S: AsRef<OsStr>>(tool: &Tool, args: &[S], parent: Pid) -> st
     tool.command(&args).exec()
 }
 
-/// Starts one of our own hidden subcommands out of the cluster's kill range: the child begins a session of its own
-/// ([`begin_session`]) as its first act. Its stdout is ours to read for as long as we live; it does not need us.
+/// Starts one of our own hidden subcommands out of the cluster's kill range: the child begins a session of
+/// its own ([`begin_session`]) as its first act. Its stdout is ours to read for as long as we live; it does
+/// not need us.
 ///
 /// # Errors
 /// [`CommandError::Spawn`].
@@ -420,8 +433,8 @@ pub fn detach<S: AsRef<OsStr>>(root: &Root, args: &[S]) -> Result<(Child, ChildS
     Ok((child, stdout))
 }
 
-/// Leaves the process group and session that we were started in, so that a kill of the cluster's action (or a hang-up
-/// of an ssh connection) does not reach us.
+/// Leaves the process group and session that we were started in, so that a kill of the cluster's action (or a
+/// hang-up of an ssh connection) does not reach us.
 pub fn begin_session() {
     // EPERM: we lead a process group already, as below sshd; then we are out of anybody else's group as well.
     if let Err(errno) = rustix::process::setsid() {

@@ -1,7 +1,8 @@
 //! Descriptors that cross an `exec`: how a connection that one process opened becomes another one's stream.
 //!
-//! One of three places with unsafe code (the others are `toolstack::libxl` and `toolstack::glance`). A descriptor is left open by [`bequeath`] in the parent, its number goes over the
-//! child's command line, and the child calls [`adopt`] once for each number.
+//! One of three places with unsafe code (the others are `toolstack::libxl` and `toolstack::glance`). A
+//! descriptor is left open by [`bequeath`] in the parent, its number goes over the child's command line, and
+//! the child calls [`adopt`] once for each number.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -26,8 +27,8 @@ pub fn adopt(number: RawFd) -> std::io::Result<OwnedFd> {
     if number <= 2 || std::fs::read_link(format!("/proc/self/fd/{number}")).is_err() {
         return Err(std::io::Error::other(format!("descriptor {number} was not left open for us")));
     }
-    // SAFETY: the number is open (seen just above), was left open for this process alone (`bequeath`), and comes from
-    // our own command line, which names each number once; nothing else in this process owns it.
+    // SAFETY: the number is open (seen just above), was left open for this process alone (`bequeath`), and
+    // comes from our own command line, which names each number once; nothing else in this process owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
     Ok(fd)

@@ -1,8 +1,9 @@
 //! A Xen domain: its name, its id, and what one listing can say of it.
 //!
-//! xl keeps two suffixes for itself: while a domain arrives it is called `NAME--incoming` on the target, and from the
-//! moment that the target may start it, it is called `NAME--migratedaway` on the source (`tools/xl/xl_migrate.c`).
-//! All three names are looked at together, always: a domain that is absent under its own name may still be there.
+//! xl keeps two suffixes for itself: while a domain arrives it is called `NAME--incoming` on the target, and
+//! from the moment that the target may start it, it is called `NAME--migratedaway` on the source
+//! (`tools/xl/xl_migrate.c`). All three names are looked at together, always: a domain that is absent under
+//! its own name may still be there.
 
 use std::fmt;
 
@@ -109,7 +110,8 @@ impl fmt::Display for DomainId {
     }
 }
 
-/// The State column of `xl list`, read whole (`xl(1)`, "list"; the second letter of a shut down domain is the reason).
+/// The State column of `xl list`, read whole (`xl(1)`, "list"; the second letter of a shut down domain is the
+/// reason).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
@@ -182,7 +184,8 @@ pub enum Presence {
 }
 
 impl Sighting {
-    /// The one word for it. A copy under the domain's own name decides; then one given away; then one arriving.
+    /// The one word for it. A copy under the domain's own name decides; then one given away; then one
+    /// arriving.
     pub fn presence(&self) -> Presence {
         if let Some(copy) = self.own {
             return match copy.state {
@@ -299,8 +302,8 @@ pub struct DomainConfig {
     pub passthrough: Vec<String>,
     /// Whether the configuration forbids to migrate it (`nomigrate`).
     pub may_not_migrate: bool,
-    /// Whether it has virtual NUMA nodes (`vnuma`). Other nodes are not told: it counts where the domain runs, and an older build
-    /// refuses a field that it does not know.
+    /// Whether it has virtual NUMA nodes (`vnuma`). Other nodes are not told: it counts where the domain
+    /// runs, and an older build refuses a field that it does not know.
     #[serde(skip)]
     pub has_vnuma: bool,
 }

@@ -1,8 +1,9 @@
-//! How a room names its readers of text from outside (what a tool, a file or another node can say to this program), for `make fuzz`,
-//! which gives each of them what nobody ever wrote. No other part of the program uses that.
+//! How a room names its readers of text from outside (what a tool, a file or another node can say to this
+//! program), for `make fuzz`, which gives each of them what nobody ever wrote. No other part of the program
+//! uses that.
 //!
-//! Each such room has a list `FOREIGN`, and `tests/fuzz` has all lists. What is public itself (frames of a stream, files below a root) it
-//! calls as it is.
+//! Each such room has a list `FOREIGN`, and `tests/fuzz` has all lists. What is public itself (frames of a
+//! stream, files below a root) it calls as it is.
 
 use crate::domain::DomainName;
 use crate::host::NodeName;

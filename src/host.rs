@@ -1,8 +1,9 @@
 //! This host as the agent sees it: the root folder of its world, where its own files lie, and its name.
 //!
-//! `XEN_HANDOFF_ROOT` (documented in `xen-handoff(8)`, "Test mode") moves the whole world below another folder:
-//! tools are then looked up in `ROOT/usr/sbin` and so on, and the state lies in `ROOT/run/xen-handoff`. It is meant
-//! for tests and for trying the agent against a stand-in toolstack; a cluster never sets it.
+//! `XEN_HANDOFF_ROOT` (documented in `xen-handoff(8)`, "Test mode") moves the whole world below another
+//! folder: tools are then looked up in `ROOT/usr/sbin` and so on, and the state lies in
+//! `ROOT/run/xen-handoff`. It is meant for tests and for trying the agent against a stand-in toolstack; a
+//! cluster never sets it.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -46,8 +47,8 @@ impl Root {
         self.join("/var/lib/xen-handoff")
     }
 
-    /// Which life of the host this is: the kernel's own mark, another one after every restart (`random(4)`). `None` where it
-    /// cannot be read.
+    /// Which life of the host this is: the kernel's own mark, another one after every restart (`random(4)`).
+    /// `None` where it cannot be read.
     pub fn boot_id(&self) -> Option<String> {
         let below = std::fs::read_to_string(self.join(BOOT_ID));
         let id = below.or_else(|_| std::fs::read_to_string(BOOT_ID)).ok()?;
@@ -141,8 +142,8 @@ impl NodeName {
         &self.0
     }
 
-    /// This node's name on a dedicated migration network: `suffix` goes before the first period of a qualified name,
-    /// otherwise to the end, as `ocf:heartbeat:VirtualDomain` does it.
+    /// This node's name on a dedicated migration network: `suffix` goes before the first period of a
+    /// qualified name, otherwise to the end, as `ocf:heartbeat:VirtualDomain` does it.
     ///
     /// # Errors
     /// [`NotAHost`] if the suffix has characters that no host name has.

@@ -1,13 +1,13 @@
 //! `ocf:handoff:Xen`: an OCF resource agent for Xen domains whose stop and start are one live migration.
 //!
 //! **The safety promise.** At no instant do two nodes run the same domain, and a domain is booted from its
-//! configuration only with evidence that nobody else can be running it. Where the agent cannot tell, it fails with
-//! a reason; it never guesses "not running".
+//! configuration only with evidence that nobody else can be running it. Where the agent cannot tell, it fails
+//! with a reason; it never guesses "not running".
 //!
 //! # The house
 //!
-//! Upper rooms use lower ones, never the other way, and no two use each other; within a room, no two files do. `tests/house.rs` reads the
-//! `use` lines and keeps it so. From the top:
+//! Upper rooms use lower ones, never the other way, and no two use each other; within a room, no two files
+//! do. `tests/house.rs` reads the `use` lines and keeps it so. From the top:
 //!
 //! | room | what is in it |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! One executable, three callers: Pacemaker calls it as the agent `Xen`, classic Heartbeat as a script in `resource.d`,
-//! operators call it `xen-handoff`.
+//! One executable, three callers: Pacemaker calls it as the agent `Xen`, classic Heartbeat as a script in
+//! `resource.d`, operators call it `xen-handoff`.
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode as ProcessExitCode;
@@ -107,7 +107,8 @@ fn operate(command: Command, environment: &Environment, here: &Here) -> ProcessE
     judge(done.map(|()| true))
 }
 
-/// One line, and the exit status that monitoring expects: all that goes wrong with the check itself is "unknown" there.
+/// One line, and the exit status that monitoring expects: all that goes wrong with the check itself is
+/// "unknown" there.
 fn monitor(here: &Here, ignore: &[String]) -> ProcessExitCode {
     /// As monitoring plugins have it.
     const UNKNOWN: u8 = 3;
@@ -162,8 +163,9 @@ fn serve_operator(command: Command, here: &Here) -> anyhow::Result<bool> {
     done.map(|()| true)
 }
 
-/// The exit status of what a person has typed: 0 if all is well, 1 if it is not or could not be found out, 3 for a name that nobody
-/// knows. What is wrong is said to that person, and is no event of this host for its log.
+/// The exit status of what a person has typed: 0 if all is well, 1 if it is not or could not be found out, 3
+/// for a name that nobody knows. What is wrong is said to that person, and is no event of this host for its
+/// log.
 fn answer(done: anyhow::Result<bool>) -> ProcessExitCode {
     let error = match done {
         Ok(true) => return ProcessExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-//! What stands in the way of something that is tried again: said when it is another thing than before, and kept for the end.
+//! What stands in the way of something that is tried again: said when it is another thing than before, and
+//! kept for the end.
 
 use std::fmt;
 

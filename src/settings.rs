@@ -1,5 +1,6 @@
-//! Settings of this host, not of one resource: `/etc/sysconfig/xen-handoff`, on Debian `/etc/default/xen-handoff`, lines of `name=value`.
-//! The far end of a connection has neither a cluster manager's environment nor a resource's parameters, so they are read where they lie.
+//! Settings of this host, not of one resource: `/etc/sysconfig/xen-handoff`, on Debian
+//! `/etc/default/xen-handoff`, lines of `name=value`. The far end of a connection has neither a cluster
+//! manager's environment nor a resource's parameters, so they are read where they lie.
 
 use crate::foreign::Foreign;
 use crate::host::Root;
@@ -11,8 +12,9 @@ pub const MOVES: [&str; 2] = ["max_outgoing_migrations", "max_incoming_migration
 /// How many that are where the setting is not set.
 pub const DEFAULT_MOVES: usize = 2;
 
-/// Where they may be: where the RPM and `make install` have them, and where Debian's package has them. One executable is in all three,
-/// and systemd reads the same files in the same order for the guard, so the last line that sets something counts, whichever it is in.
+/// Where they may be: where the RPM and `make install` have them, and where Debian's package has them. One
+/// executable is in all three, and systemd reads the same files in the same order for the guard, so the last
+/// line that sets something counts, whichever it is in.
 pub const FILES: [&str; 2] = ["/etc/sysconfig/xen-handoff", "/etc/default/xen-handoff"];
 
 /// Who reads a setting.

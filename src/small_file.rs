@@ -1,9 +1,10 @@
-//! Small files that are replaced as a whole: whoever reads one finds the old text or the new one, never half of either, and
-//! so does whoever comes after a crash.
+//! Small files that are replaced as a whole: whoever reads one finds the old text or the new one, never half
+//! of either, and so does whoever comes after a crash.
 //!
-//! What is kept ([`keep`]) ends with its checksum, so that a text that has changed since says nothing ([`kept`]). The checksum is a
-//! line of 64 blanks, a space for each bit that is not set and a tab for each that is: a version that knows of no checksum takes blanks
-//! at the end for nothing, so that two versions can read and write the same file, whichever of them comes later.
+//! What is kept ([`keep`]) ends with its checksum, so that a text that has changed since says nothing
+//! ([`kept`]). The checksum is a line of 64 blanks, a space for each bit that is not set and a tab for each
+//! that is: a version that knows of no checksum takes blanks at the end for nothing, so that two versions can
+//! read and write the same file, whichever of them comes later.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Write};
@@ -40,7 +41,8 @@ pub fn count(folder: &Path, is_one: impl Fn(&str) -> bool) -> std::io::Result<us
     Ok(entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&is_one)).count())
 }
 
-/// Puts `text` in the place of the file at `path`: written beside it, synced, renamed. Its folder is made if need be.
+/// Puts `text` in the place of the file at `path`: written beside it, synced, renamed. Its folder is made if
+/// need be.
 ///
 /// # Errors
 /// What the system says; the old file then stands.
@@ -77,8 +79,8 @@ pub fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
     replace(path, &sealed(text))
 }
 
-/// [`keep`] where there is no room for a second file: the same blocks are written once more. Whoever reads meanwhile finds what does not
-/// fit its checksum. Not for a file that has to outlive a crash.
+/// [`keep`] where there is no room for a second file: the same blocks are written once more. Whoever reads
+/// meanwhile finds what does not fit its checksum. Not for a file that has to outlive a crash.
 ///
 /// # Errors
 /// What the system says; if the blocks do not hold so much. The old file then stands.
@@ -167,8 +169,8 @@ pub fn kept_json<T: DeserializeOwned>(path: &Path) -> std::io::Result<Option<T>>
     Ok(kept.transpose()?)
 }
 
-/// Opens a regular file or a block device for reading. It is looked at before it is opened, since to open some devices (a watchdog, a
-/// tape) is to use them, and opened so that nothing can make us wait.
+/// Opens a regular file or a block device for reading. It is looked at before it is opened, since to open
+/// some devices (a watchdog, a tape) is to use them, and opened so that nothing can make us wait.
 ///
 /// # Errors
 /// If it is anything else, or what the system says.

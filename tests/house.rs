@@ -206,3 +206,28 @@ fn no_two_files_of_the_bench_use_each_other() {
     let faults = loops(&uses(&Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/src")));
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
+
+/// Comments that are longer than a line of code; tables and what is drawn or set in by three columns may be.
+fn too_long(text: &str) -> impl Iterator<Item = usize> + '_ {
+    let is_too_long = |line: &str| {
+        let comment = line.trim_start().strip_prefix("//").map(|rest| rest.trim_start_matches(['/', '!']));
+        let is_drawn = |comment: &str| comment.starts_with(" |") || comment.starts_with("   ");
+        line.chars().count() > 110 && comment.is_some_and(|comment| !is_drawn(comment))
+    };
+    text.lines().enumerate().filter(move |(_, line)| is_too_long(line)).map(|(at, _)| at + 1)
+}
+
+#[test]
+fn comments_end_at_110_columns() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut faults = Vec::new();
+    for file in rust_files(&sources) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        faults.extend(too_long(&text).map(|line| format!("{}:{line}", file.display())));
+    }
+    assert!(faults.is_empty(), "{} lines:\n{}", faults.len(), faults.join("\n"));
+    let (long, short) = ("x ".repeat(60), "x ".repeat(50));
+    let text =
+        [format!("/// {long}"), format!("//! {short}"), format!("//! | {long} |"), format!("//!   {long}")];
+    assert_eq!(too_long(&text.join("\n")).collect::<Vec<_>>(), [1]);
+}

@@ -1,8 +1,8 @@
-//! Accounting for a copy that the cluster's own migration sent away: no stop and no start says anything before it is
-//! known what became of it.
+//! Accounting for a copy that the cluster's own migration sent away: no stop and no start says anything
+//! before it is known what became of it.
 //!
-//! Pacemaker 2.1.5 can forget the target of a migration that was interrupted after `migrate_to`: it then stops and starts
-//! the domain on the source alone, and a second copy goes on over there.
+//! Pacemaker 2.1.5 can forget the target of a migration that was interrupted after `migrate_to`: it then
+//! stops and starts the domain on the source alone, and a second copy goes on over there.
 
 use super::context::{Agent, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock};
@@ -26,8 +26,8 @@ impl Agent {
         self.weigh(&ledger, &peers, None).map(drop).map_err(|doubt| doubt.to_string())
     }
 
-    /// Accounts for the copy that went to `transfer.target`, for a stop that finds none here. What still runs over there
-    /// stays on record, so that a start here asks for it.
+    /// Accounts for the copy that went to `transfer.target`, for a stop that finds none here. What still runs
+    /// over there stays on record, so that a start here asks for it.
     ///
     /// # Errors
     /// If the cluster does not plan to have it there and that node does not answer.
@@ -35,8 +35,8 @@ impl Agent {
         let target = &transfer.target;
         let planned = self.cluster.plan_after_stop(&self.resource, &self.node, self.deadline.left() / 3);
         if planned.is_ok_and(|plan| plan.destination == Destination::Node(target.clone())) {
-            // The stop that follows every migration that went well. The ledger still says where it went, until the target
-            // has said that it runs there.
+            // The stop that follows every migration that went well. The ledger still says where it went,
+            // until the target has said that it runs there.
             return self.accounted();
         }
         match self.ask_the_target(transfer)? {
@@ -55,8 +55,8 @@ impl Agent {
         }
     }
 
-    /// What the target says of the domain; `None` if it was fenced since. A stop that fails has this node fenced, so a connection that
-    /// is lost, or an answer that comes late, is not the last word.
+    /// What the target says of the domain; `None` if it was fenced since. A stop that fails has this node
+    /// fenced, so a connection that is lost, or an answer that comes late, is not the last word.
     ///
     /// # Errors
     /// If it stays silent, or answers something else.
@@ -101,9 +101,9 @@ impl Agent {
         Ok(())
     }
 
-    /// For a stop that finds none here while the ledger has a push to here: it shall not arrive any more. The migration
-    /// that began it has failed, or the cluster would not stop it here; but its worker may still be on its way. True if there
-    /// was any.
+    /// For a stop that finds none here while the ledger has a push to here: it shall not arrive any more. The
+    /// migration that began it has failed, or the cluster would not stop it here; but its worker may still be
+    /// on its way. True if there was any.
     ///
     /// # Errors
     /// If that cannot be put on record.

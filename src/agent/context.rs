@@ -21,7 +21,8 @@ use crate::peer::Transport;
 use crate::toolstack::{LIST_LIMIT, Toolstack};
 use crate::transfer::{leftover, settle};
 
-/// How long an action may take to put right what a broken transfer left, before it does or reports something else.
+/// How long an action may take to put right what a broken transfer left, before it does or reports something
+/// else.
 pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// What holds after a failure that comes before anything was done.
 pub(super) const NOTHING_CHANGED: &str = "nothing was changed";
@@ -108,7 +109,8 @@ impl Agent {
         Ok(self.record()?.state)
     }
 
-    /// One step of the protocol, put on disk. Effects on the ledger are carried out here; the others are the caller's.
+    /// One step of the protocol, put on disk. Effects on the ledger are carried out here; the others are the
+    /// caller's.
     pub(super) fn advance(&self, by: &str, event: Event) -> Result<Vec<Effect>, RecordError> {
         let effects = self.here.store.advance(&self.domain, by, event)?;
         self.cluster.clear_up(&self.domain, &effects);
@@ -119,8 +121,8 @@ impl Agent {
         self.toolstack.presence(&self.domain, self.list_limit())
     }
 
-    /// What could not be found out by the toolstack, if it is certain all the same that none is here. Not for a start, which needs the
-    /// toolstack.
+    /// What could not be found out by the toolstack, if it is certain all the same that none is here. Not for
+    /// a start, which needs the toolstack.
     pub(super) fn or_certainly_none(&self, presence: Presence) -> Presence {
         let Presence::Unknown(why) = &presence else { return presence };
         let Some(evidence) = self.toolstack.none_without_tool(&self.domain) else { return presence };
@@ -144,7 +146,8 @@ impl Agent {
         Some(name).filter(|name| !identity::is_anothers(self.root(), &self.resource, name))
     }
 
-    /// Gives the domain its name back, if somebody has renamed it by hand: there is nothing else that an action could do with it.
+    /// Gives the domain its name back, if somebody has renamed it by hand: there is nothing else that an
+    /// action could do with it.
     pub(super) fn is_given_its_name_back(&self) -> bool {
         let Some(name) = self.renamed() else { return false };
         log::warn!("domain={} somebody has renamed it to {name}: giving it its name back", self.domain);
@@ -161,8 +164,8 @@ impl Agent {
         self.deadline.left().min(LIST_LIMIT).max(Duration::from_secs(1))
     }
 
-    /// The limit of a question whose missing answer has a price: `handoff_peer_timeout`, or a quarter of what the action has left where
-    /// that is more.
+    /// The limit of a question whose missing answer has a price: `handoff_peer_timeout`, or a quarter of what
+    /// the action has left where that is more.
     pub(super) fn long_enough(&self) -> Deadline {
         self.deadline.within(self.parameters.peer_timeout.max(self.deadline.left() / 4))
     }
@@ -184,7 +187,8 @@ impl Agent {
         Ok(Some(path))
     }
 
-    /// Waits until no transfer of the domain is under way at this node, then puts an end to what a killed one left.
+    /// Waits until no transfer of the domain is under way at this node, then puts an end to what a killed one
+    /// left.
     ///
     /// # Errors
     /// If the transfer outlives `deadline`.

@@ -1,6 +1,6 @@
-//! `migration_detach_pci`: devices of the host that a domain has for itself are detached before it moves, since Xen does not
-//! migrate a domain with any, and those that its configuration names are attached where it runs then, also where that is
-//! here again.
+//! `migration_detach_pci`: devices of the host that a domain has for itself are detached before it moves,
+//! since Xen does not migrate a domain with any, and those that its configuration names are attached where it
+//! runs then, also where that is here again.
 
 use super::context::{Agent, TRY_AGAIN};
 use crate::clock::{Clock, SystemClock};
@@ -14,7 +14,7 @@ use crate::preflight::{Hinders, Report};
 use crate::toolstack::LIST_LIMIT;
 
 impl Agent {
-    /// Looked at before a toolstack moves it by itself, which would find out late.
+    /// Whether it could move as it runs now.
     ///
     /// # Errors
     /// Why it cannot move while it runs, wherever to.

@@ -13,8 +13,8 @@ use crate::wire::read_line;
 use crate::worker::{LEEWAY, Order, Outcome, Word, failed};
 
 impl Agent {
-    /// Has a worker do it, which breaks off what has not come to the point of no return just before `until`, and waits for its word as
-    /// long as this action may.
+    /// Has a worker do it, which breaks off what has not come to the point of no return just before `until`,
+    /// and waits for its word as long as this action may.
     pub(super) fn employ(
         &self,
         job: &str,
@@ -58,7 +58,8 @@ impl Agent {
         word
     }
 
-    /// What is to be said when the worker's word did not come. Only its own record says how far the transfer is.
+    /// What is to be said when the worker's word did not come. Only its own record says how far the transfer
+    /// is.
     fn why_no_word(&self, error: &std::io::Error) -> String {
         if error.kind() != std::io::ErrorKind::TimedOut {
             return format!("the answer of the process of the move could not be read: {error}");

@@ -7,6 +7,7 @@ use super::{Action, Agent};
 use crate::domain::DomainConfig;
 use crate::here::fake::{World, node, x0};
 use crate::ocf::environment::Environment;
+use crate::worker::{Outcome, Word};
 
 /// What the cluster gives the action, in seconds.
 pub(super) const TIMEOUT: u64 = 120;
@@ -33,4 +34,16 @@ pub(super) fn called(world: &World, action: Action, file: &str, more: &[(&str, &
         ..Environment::default()
     };
     Agent::new(action, &environment, &world.here).unwrap()
+}
+
+/// The worker that is started says this, and whether it was.
+pub(super) fn worker_says(world: &World, outcome: &Outcome) {
+    let word = serde_json::to_string(&Word { end: outcome.clone() }).unwrap();
+    let asked = world.here.root.join("/asked").display().to_string();
+    world.plant("xen-handoff", &format!("echo $1 >> {asked}\necho '{word}'"));
+}
+
+/// How many workers were started.
+pub(super) fn workers(world: &World) -> usize {
+    std::fs::read_to_string(world.here.root.join("/asked")).unwrap_or_default().lines().count()
 }

@@ -1,7 +1,7 @@
 //! Whether this host's toolstack can do what the resource's parameters ask for.
 //!
-//! What it cannot do is refused before anything is begun, by the parameter's name. A monitor still looks, and a stop still ends what
-//! is here: neither may depend on how a resource is set up.
+//! What it cannot do is refused before anything is begun, by the parameter's name. A monitor still looks, and
+//! a stop still ends what is here: neither may depend on how a resource is set up.
 
 use super::context::Agent;
 use crate::ocf::exit_code::{ExitCode, Failure};
@@ -26,17 +26,25 @@ pub(super) fn asserted(kind: Kind, parameters: &Parameters) -> Result<(), String
 /// # Errors
 /// The first parameter that it cannot follow, and why.
 pub(super) fn fits(kind: Kind, parameters: &Parameters) -> Result<(), String> {
-    if kind.streams() {
-        return Ok(());
-    }
-    let terms = parameters.terms;
+    let (movement, terms) = (kind.movement(), parameters.terms);
     let only_xe = kind == Kind::Xe;
+    let shares = parameters.share_memory && !movement.shares_memory();
+    let detaches = parameters.detach_pci && !movement.detaches_devices();
+    let own_terms = |is_asked: bool| is_asked && !movement.keeps_terms();
     let asked = [
-        ("allow_mem_management", parameters.share_memory, "it cannot share out memory"),
-        ("migration_detach_pci", parameters.detach_pci, "it cannot detach and attach devices of the host"),
-        ("migration_rate", terms.rate.is_some(), "its moves are its own and cannot be limited"),
-        ("migration_compression", terms.compression != Default::default(), "its moves are its own"),
-        ("migration_deadline", terms.deadline.is_some(), "its moves are its own and cannot be broken off"),
+        ("allow_mem_management", shares, "it cannot share out memory"),
+        ("migration_detach_pci", detaches, "it cannot detach and attach devices of the host"),
+        ("migration_rate", own_terms(terms.rate.is_some()), "its moves are its own and cannot be limited"),
+        (
+            "migration_compression",
+            own_terms(terms.compression != Default::default()),
+            "its moves are its own",
+        ),
+        (
+            "migration_deadline",
+            own_terms(terms.deadline.is_some()),
+            "its moves are its own and cannot be broken off",
+        ),
         ("snapshot", only_xe && parameters.snapshot.is_some(), "it cannot save a domain to a file"),
         (
             "shutdown_acpi",
@@ -53,7 +61,8 @@ pub(super) fn fits(kind: Kind, parameters: &Parameters) -> Result<(), String> {
 }
 
 impl Agent {
-    /// This agent, if the node's toolstack is what the parameters take it for, and can do what they ask for. Another node's may be.
+    /// This agent, if the node's toolstack is what the parameters take it for, and can do what they ask for.
+    /// Another node's may be.
     ///
     /// # Errors
     /// `NotInstalled`.
@@ -65,8 +74,9 @@ impl Agent {
         }
     }
 
-    /// What a monitor has seen, in the light of what the parameters take the node's toolstack for. A probe that finds nothing says
-    /// "not installed", so that nothing is planned here; a guest that runs is left alone, and the recurring monitor says why.
+    /// What a monitor has seen, in the light of what the parameters take the node's toolstack for. A probe
+    /// that finds nothing says "not installed", so that nothing is planned here; a guest that runs is left
+    /// alone, and the recurring monitor says why.
     pub(super) fn as_asserted(&self, seen: Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
         let Err(what) = asserted(self.toolstack.kind(), &self.parameters) else { return seen };
         match seen {

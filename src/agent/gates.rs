@@ -12,11 +12,11 @@ use crate::host::NodeName;
 use crate::obstacle::Obstacle;
 use crate::parameters::HandoffMode;
 use crate::preflight::{Check, Hinders, Report};
-use crate::toolstack::Kind;
+use crate::toolstack::NoStream;
 use crate::wire::ssh;
 
-/// Limit of the question to the scheduler: it takes tens of milliseconds, a few seconds on a host under load, and has taken more than
-/// half a minute on an emulated one (seen on real Xen).
+/// Limit of the question to the scheduler: it takes tens of milliseconds, a few seconds on a host under load,
+/// and has taken more than half a minute on an emulated one (seen on real Xen).
 const PLAN_LIMIT: Duration = Duration::from_secs(30);
 /// For how long it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ pub enum Refusal {
     /// `handoff=never`.
     SwitchedOff,
     /// The toolstack has no stream that could be fetched.
-    Toolstack(Kind),
+    Toolstack(NoStream),
     /// The cluster did not name this node or this resource: called by hand, or in a shutdown without a DC.
     NotTheClustersStop,
     /// A clone's instance.
@@ -38,7 +38,8 @@ pub enum Refusal {
     Unwell(String),
     /// It has devices of this host that cannot be detached before it moves.
     Devices(String),
-    /// The clock of this host is years behind: what it would date could not be compared with what others date.
+    /// The clock of this host is years behind: what it would date could not be compared with what others
+    /// date.
     Clock(UnixTime),
     /// There is no key for the transport on this node.
     NoKey(NodeName),
@@ -62,7 +63,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SwitchedOff => f.write_str("handoff=never"),
-            Self::Toolstack(kind) => f.write_str(&kind.no_stream()),
+            Self::Toolstack(none) => none.fmt(f),
             Self::NotTheClustersStop => {
                 f.write_str("the cluster did not name resource and node for this stop")
             }
@@ -99,10 +100,7 @@ pub(super) fn before_asking(agent: &Agent, presence: &Presence) -> Result<(), Re
     if agent.parameters.handoff == HandoffMode::Never {
         return Err(Refusal::SwitchedOff);
     }
-    let kind = agent.toolstack.kind();
-    if !kind.streams() {
-        return Err(Refusal::Toolstack(kind));
-    }
+    agent.movement().can_be_pulled().map_err(Refusal::Toolstack)?;
     if !agent.environment.is_called_by_a_cluster() || agent.environment.resource.is_none() {
         return Err(Refusal::NotTheClustersStop);
     }
@@ -130,14 +128,15 @@ pub(super) fn limit(agent: &Agent) -> Duration {
     limit_of(agent.deadline.left())
 }
 
-/// A third of what is left, which is not more than [`PLAN_LIMIT`] unless the action has very much time: a scheduler that is late on a host
-/// under load is worth waiting for, since without its answer the guest is ended.
+/// A third of what is left, which is not more than [`PLAN_LIMIT`] unless the action has very much time: a
+/// scheduler that is late on a host under load is worth waiting for, since without its answer the guest is
+/// ended.
 fn limit_of(left: Duration) -> Duration {
     (left / 3).min(PLAN_LIMIT.max(left / 8))
 }
 
-/// What the cluster's scheduler says. It is asked again for a little while, of a newer state of the cluster each time: just
-/// after the fencing of a migration's target it aborts on what it finds (seen with 2.1.5).
+/// What the cluster's scheduler says. It is asked again for a little while, of a newer state of the cluster
+/// each time: just after the fencing of a migration's target it aborts on what it finds (seen with 2.1.5).
 ///
 /// # Errors
 /// The first gate that is shut.
@@ -160,8 +159,9 @@ pub(super) fn plan(agent: &Agent, phase: &Phase) -> Result<(NodeName, Plan), Ref
 }
 
 fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan), Refusal> {
-    // It came by a transfer that no action has confirmed: what failed is the action that was killed while it was on its way,
-    // a failed move and no failed guest; and a start that follows on this very node finds it as it left it.
+    // It came by a transfer that no action has confirmed: what failed is the action that was killed while it
+    // was on its way, a failed move and no failed guest; and a start that follows on this very node finds it
+    // as it left it.
     let never_confirmed = matches!(phase, Phase::Target(TargetPhase::Arrived { .. }));
     let target = match &plan.destination {
         Destination::Node(node) if node != here || never_confirmed => node.clone(),
@@ -176,9 +176,9 @@ fn judge(plan: Plan, here: &NodeName, phase: &Phase) -> Result<(NodeName, Plan),
     Ok((target, plan))
 }
 
-/// What the planned target's preflight comes to. What speaks against the move alone ends the guest in order, to be booted there;
-/// what speaks against a boot there just as well is no reason to end it: a start there fails at once, and it runs on here. Those
-/// objections are given.
+/// What the planned target's preflight comes to. What speaks against the move alone ends the guest in order,
+/// to be booted there; what speaks against a boot there just as well is no reason to end it: a start there
+/// fails at once, and it runs on here. Those objections are given.
 ///
 /// # Errors
 /// That it cannot move.

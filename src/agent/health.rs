@@ -1,7 +1,7 @@
 //! `monitor_scripts`: what the operator's own checks say of the guest.
 //!
-//! All of them run at the same time, each within what is left of the action: a script that hangs is one that failed, and
-//! holds up none of the others.
+//! All of them run at the same time, each within what is left of the action: a script that hangs is one that
+//! failed, and holds up none of the others.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,12 +1,15 @@
-//! Which domain a resource manages: the parameter `name`, or the name that xl reads from the configuration file.
+//! Which domain a resource manages: the parameter `name`, or the name that xl reads from the configuration
+//! file.
 //!
-//! Reading the file costs a process, and the file may be out of reach just when a stop needs to know. So the answer is
-//! kept in `/run/xen-handoff/RESOURCE.identity`, with the file's size and time, and used for as long as these are the
-//! same, or the file cannot be seen. Under a toolstack without files (`xe`) only the parameter says it.
+//! Reading the file costs a process, and the file may be out of reach just when a stop needs to know. So the
+//! answer is kept in `/run/xen-handoff/RESOURCE.identity`, with the file's size and time, and used for as
+//! long as these are the same, or the file cannot be seen. Under a toolstack without files (`xe`) only the
+//! parameter says it.
 //!
-//! **Another name than before.** The file or the parameter can get another name while the domain runs under the old one: two names, one disk.
-//! So a name that was kept here, and those that other nodes speak of (they say so in the cluster's memory,
-//! [`Ledger::note_name`](crate::handoff::ledger::Ledger::note_name)), are accounted for before another one is taken:
+//! **Another name than before.** The file or the parameter can get another name while the domain runs under
+//! the old one: two names, one disk. So a name that was kept here, and those that other nodes speak of (they
+//! say so in the cluster's memory, [`Ledger::note_name`](crate::handoff::ledger::Ledger::note_name)), are
+//! accounted for before another one is taken:
 //!
 //! | a name of before | then |
 //! |---|---|
@@ -14,12 +17,13 @@
 //! | is on offer by another node, and this is a start | the same: it is fetched |
 //! | anything else | the new name is spoken of; a start asks all others about the old one too ([`Agent::former_elsewhere`]), and keeps the new one only then |
 //!
-//! **What is kept is checked.** It says nothing if it does not fit its checksum ([`crate::small_file`]), or if its domain is not that of its
-//! configuration.
+//! **What is kept is checked.** It says nothing if it does not fit its checksum ([`crate::small_file`]), or
+//! if its domain is not that of its configuration.
 //!
-//! **No name at all.** An exit code is an answer about a domain, and without a name there is none: a probe says 5 and a stop fails, with what
-//! to do, unless another node knows the name, or it is seen that no domain is here that could be the one ([`nobody`]). A stop that fails may
-//! have the node fenced; so all of that is tried before.
+//! **No name at all.** An exit code is an answer about a domain, and without a name there is none: a probe
+//! says 5 and a stop fails, with what to do, unless another node knows the name, or it is seen that no domain
+//! is here that could be the one ([`nobody`]). A stop that fails may have the node fenced; so all of that is
+//! tried before.
 
 use std::path::Path;
 use std::time::Duration;
@@ -84,8 +88,9 @@ impl Asker<'_> {
     /// The domain of the resource.
     ///
     /// # Errors
-    /// With what stands in the way. Also, with the codes of success and of *not running*, where no name is known, and it is seen that no
-    /// domain is here that could be the one: a stop and a probe need to know no more.
+    /// With what stands in the way. Also, with the codes of success and of *not running*, where no name is
+    /// known, and it is seen that no domain is here that could be the one: a stop and a probe need to know no
+    /// more.
     pub(super) fn resolve(&self) -> Result<Named, Failure> {
         let path = kept_at(&self.environment.root, self.resource);
         let kept = read(&path);
@@ -132,15 +137,16 @@ impl Asker<'_> {
             (Ok(config), _) => {
                 Ok(Now::Is(Box::new(Identity::new(config.name.clone(), Some(seen), Some(config)))))
             }
-            // A file that was changed into something that xl refuses must not make a running domain invisible.
+            // A file that was changed into something that xl refuses must not make a running domain
+            // invisible.
             (Err(error), Some(kept)) if ends_or_looks => {
                 log::warn!("the configuration cannot be read any more, using the name of before: {error}");
                 Ok(Now::AsKept(kept.domain.clone()))
             }
             (Err(error), None) if ends_or_looks => Ok(Now::Unnamed(error.to_string())),
             (Err(error), _) => {
-                // A file of this node's: what is wrong with it may be wrong here alone. For a migration that is no reason to keep it
-                // away from this node.
+                // A file of this node's: what is wrong with it may be wrong here alone. For a migration that
+                // is no reason to keep it away from this node.
                 let is_here_alone = error.is_missing()
                     || (self.action == Action::Start && matches!(error, ToolstackError::Config { .. }));
                 let code = if is_here_alone { ExitCode::NotInstalled } else { ExitCode::Generic };
@@ -253,7 +259,8 @@ impl Asker<'_> {
     }
 }
 
-/// Evidence that the domain of `resource`, whatever it is called, is not on this host: every domain here is another resource's.
+/// Evidence that the domain of `resource`, whatever it is called, is not on this host: every domain here is
+/// another resource's.
 ///
 /// # Errors
 /// Why that is not so, or not known.
@@ -311,7 +318,8 @@ impl Agent {
         self.cluster.ledger().note_name(&self.resource, &self.domain);
     }
 
-    /// Whether the configuration, read once more, still names this domain; `Err` with why not, or why that is not known.
+    /// Whether the configuration, read once more, still names this domain; `Err` with why not, or why that is
+    /// not known.
     pub(super) fn is_still_named(&self, file: Option<&Path>) -> Result<(), String> {
         let Some(file) = file.filter(|_| self.parameters.name.is_none()) else { return Ok(()) };
         match self.toolstack.read_config(file, LIST_LIMIT) {

@@ -1,9 +1,9 @@
-//! A mistake stays where it was made (P8): what an action does with a parameter that cannot be used, or on a host without hypervisor.
-//! The whole table is `doc/design/mistakes.md`.
+//! A mistake stays where it was made (P8): what an action does with a parameter that cannot be used, or on a
+//! host without hypervisor. The whole table is `doc/design/mistakes.md`.
 //!
-//! "Configured" forbids a resource on every node: its guest would be stopped wherever it runs. So it is said where a boot is refused,
-//! and by `validate-all`; every other action works with the safe default. A guest that runs already, here or on offer, is no less
-//! healthy for a mistyped word.
+//! "Configured" forbids a resource on every node: its guest would be stopped wherever it runs. So it is said
+//! where a boot is refused, and by `validate-all`; every other action works with the safe default. A guest
+//! that runs already, here or on offer, is no less healthy for a mistyped word.
 
 use super::action::Action;
 use super::context::Agent;
@@ -14,10 +14,12 @@ use crate::parameters::{BadParameter, PARAMETERS, Parameters};
 use crate::toolstack::bare::{NoHypervisor, without_hypervisor};
 use crate::toolstack::{Kind, kind_of};
 
-/// Parameters that are not ours and yet no mistake: resource-agents' own tracing, and what some versions pass along.
+/// Parameters that are not ours and yet no mistake: resource-agents' own tracing, and what some versions pass
+/// along.
 const OF_OTHERS: [&str; 4] = ["trace_ra", "trace_file", "trace_dir", "OCF_CHECK_LEVEL"];
 
-/// Reads the parameters of `environment`, and warns of those that cannot be used; a recurring monitor has its reason for that.
+/// Reads the parameters of `environment`, and warns of those that cannot be used; a recurring monitor has its
+/// reason for that.
 pub(super) fn parameters(environment: &Environment) -> (Parameters, Vec<BadParameter>) {
     let (parameters, mistakes) = Parameters::judge(&environment.parameters);
     if !environment.is_probe() {
@@ -60,8 +62,9 @@ pub(super) fn says_which_guest(
     Err(Failure::new(ExitCode::Configured, format!("{what}; nothing was changed")))
 }
 
-/// `reload-agent`: the parameters have changed, and none of those that the running guest depends on. Every action reads them anew, so
-/// they are only looked at. Never an error: the cluster would stop the guest for it.
+/// `reload-agent`: the parameters have changed, and none of those that the running guest depends on. Every
+/// action reads them anew, so they are only looked at. Never an error: the cluster would stop the guest for
+/// it.
 pub(super) fn reload(environment: &Environment) -> ExitCode {
     let (parameters, _) = parameters(environment);
     let resource = environment.resource.as_deref().unwrap_or("(unnamed)");
@@ -131,8 +134,8 @@ impl Agent {
         }
     }
 
-    /// What a recurring monitor says of a guest that runs well, with a parameter that cannot be used: `pcs status` shows the reason, and
-    /// nothing is done about it.
+    /// What a recurring monitor says of a guest that runs well, with a parameter that cannot be used:
+    /// `pcs status` shows the reason, and nothing is done about it.
     ///
     /// # Errors
     /// `Degraded`.

@@ -14,7 +14,6 @@ use crate::peer::Transport;
 
 mod accounting;
 mod action;
-mod carries;
 mod context;
 mod devices;
 mod employ;
@@ -29,6 +28,7 @@ pub mod migrate_from;
 pub mod migrate_to;
 mod mistakes;
 pub mod monitor;
+mod movement;
 mod room;
 mod snapshot;
 pub mod start;
@@ -42,7 +42,8 @@ pub use action::Action;
 pub use context::Agent;
 pub use utilization::FOREIGN as UTILIZATION;
 
-/// Carries out `action`. The exit code of an action that succeeded or, for monitor, that found the domain stopped.
+/// Carries out `action`. The exit code of an action that succeeded or, for monitor, that found the domain
+/// stopped.
 ///
 /// # Errors
 /// A [`Failure`] whose reason names the resource or domain, this node, what failed, and what holds now.

@@ -22,9 +22,10 @@
 //!
 //! A transfer that broke off here is settled first, as by a start or stop.
 //!
-//! A domain that simply runs is seen at a glance ([`crate::toolstack::glance`]), without any process; what a glance does not
-//! say, and all but "runs", is read from one listing of xl's. So in every state that lasts, monitor starts one process at the most,
-//! and those that `monitor_scripts` names. Only a state that is about to change is looked at again.
+//! A domain that simply runs is seen at a glance ([`crate::toolstack::glance`]), without any process; what a
+//! glance does not say, and all but "runs", is read from one listing of xl's. So in every state that lasts,
+//! monitor starts one process at the most, and those that `monitor_scripts` names. Only a state that is about
+//! to change is looked at again.
 
 use std::time::Duration;
 
@@ -66,8 +67,8 @@ impl Agent {
     /// Says whether the domain runs here, as the cluster is to see it.
     ///
     /// # Errors
-    /// `Generic` whenever it neither runs in good health nor is cleanly stopped; `Degraded` for a paused domain, and for one that runs with
-    /// a parameter that cannot be used.
+    /// `Generic` whenever it neither runs in good health nor is cleanly stopped; `Degraded` for a paused
+    /// domain, and for one that runs with a parameter that cannot be used.
     pub(super) fn monitor(&self) -> Result<ExitCode, Failure> {
         let (mut last, mut unsettled) = (Obstacle::default(), Obstacle::default());
         let verdict = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || match self.look(&mut unsettled) {
@@ -95,8 +96,8 @@ impl Agent {
         }
     }
 
-    /// A probe that fails is taken for a second copy: the cluster would stop the one that runs elsewhere. Where a node says that it
-    /// has it, there is none here, and nothing should be started here.
+    /// A probe that fails is taken for a second copy: the cluster would stop the one that runs elsewhere.
+    /// Where a node says that it has it, there is none here, and nothing should be started here.
     fn unknown(&self, why: &str) -> Failure {
         let runs_at = || {
             let reports = self.ask(&self.known_peers().ok()?, Vec::new(), self.parameters.peer_timeout);
@@ -153,8 +154,8 @@ impl Agent {
     }
 }
 
-/// Judges one look, as the table above says. `in_transfer`: whether somebody holds the transfer lock; `attended`: whether
-/// xl's daemon for the domain lives.
+/// Judges one look, as the table above says. `in_transfer`: whether somebody holds the transfer lock;
+/// `attended`: whether xl's daemon for the domain lives.
 pub fn judge(
     presence: &Presence,
     phase: &Phase,
@@ -215,11 +216,19 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixTime;
-    use crate::domain::{DomainId, DomainName};
-    use crate::handoff::SourcePhase;
-    use crate::handoff::{Epoch, Offer, Transfer};
+    use crate::agent::Action;
+    use crate::agent::fake::agent;
+    use crate::clock::{Deadline, UnixTime, jump};
+    use crate::cluster::fake::Fake as Cluster;
+    use crate::domain::{DomainId, DomainName, RunState, Sighting};
+    use crate::handoff::evidence::Recorded;
+    use crate::handoff::ledger::{Entries, Entry};
+    use crate::handoff::{Epoch, Event, Offer, Push, SourcePhase, Transfer};
+    use crate::here::fake::{World, offer_of, seen, to_n2, x0};
     use crate::host::NodeName;
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
+    use crate::wire::message::Answer;
 
     const ID: DomainId = DomainId(4);
 
@@ -321,5 +330,283 @@ mod tests {
         assert!(matches!(given, Verdict::Failed(_)), "it will run");
         let arriving = Phase::Target(TargetPhase::Arriving { transfer: transfer() });
         assert!(matches!(judge(&Presence::Incoming(ID), &arriving, || true, || true), Verdict::LookAgain(_)));
+    }
+
+    /// As the cluster asks again and again.
+    fn recurring(world: &World, more: &[(&str, &str)]) -> Agent {
+        let mut agent = agent(world, Action::Monitor, more);
+        agent.environment.interval = Some(Duration::from_secs(10));
+        agent.deadline = Deadline::after(Duration::from_secs(20));
+        agent
+    }
+
+    type Said = Result<ExitCode, (ExitCode, String)>;
+
+    fn said(done: Result<ExitCode, Failure>) -> Said {
+        done.map_err(|failure| (failure.code, failure.to_string()))
+    }
+
+    fn monitors(world: &World) -> Said {
+        said(recurring(world, &[]).monitor())
+    }
+
+    fn probes(world: &World) -> Said {
+        said(agent(world, Action::Monitor, &[]).monitor())
+    }
+
+    /// The code and words of what is no answer of "runs" or "not running".
+    fn fails(world: &World, code: ExitCode, words: &str) {
+        let (with, why) = monitors(world).unwrap_err();
+        assert!(with == code && why.contains(words), "{with:?}: {why}");
+        assert!(world.deeds().is_empty(), "it only looks: {:?}", world.deeds());
+    }
+
+    /// After so many listings it shows this.
+    fn turns(world: &World, after: usize, to: Sighting) {
+        let mut looks = 0;
+        world.xl.when("list", move |fake| {
+            looks += 1;
+            if looks == after {
+                fake.shows(Ok(to));
+            }
+        });
+    }
+
+    fn in_state(state: RunState) -> World {
+        World::listing([seen::own(state)])
+    }
+
+    /// Held by a worker.
+    fn under_way(world: &World) -> std::fs::File {
+        world.here.store.begin_transfer(&x0()).unwrap().unwrap()
+    }
+
+    /// The cluster's own migration sends it to n2.
+    fn is_pushed_away(world: &World) {
+        let push = Push { domain: x0(), transfer: to_n2(), made_at: UnixTime::now() };
+        let entries = Entries { pushes: vec![push.clone()], ..Entries::default() };
+        let there = Recorded::observe(&Entry::Push(push), &entries).unwrap();
+        world.record([Event::Pushed(to_n2(), there)]);
+    }
+
+    #[test]
+    fn what_simply_runs_costs_no_process() {
+        let glance = Fake { glance: Some(ID), ..Fake::showing([Err("cut short".to_owned())]) };
+        let world = World::of(glance);
+        assert_eq!(monitors(&world), Ok(ExitCode::Success));
+        assert_eq!(probes(&world), Ok(ExitCode::Success));
+        assert!(world.xl.calls.borrow().is_empty(), "{:?}", world.xl.calls);
+        let world = World::listing([seen::running()]);
+        assert_eq!(monitors(&world), Ok(ExitCode::Success));
+        assert_eq!(world.xl.calls.borrow().len(), 1, "one listing");
+    }
+
+    #[test]
+    fn p3_what_is_offered_is_not_running_whatever_it_does_meanwhile() {
+        for state in [RunState::Running, RunState::Paused, RunState::Frozen] {
+            let world = in_state(state);
+            world.is_offered(&offer_of("n1"));
+            assert_eq!(monitors(&world), Ok(ExitCode::NotRunning), "{state:?}");
+        }
+        let world = in_state(RunState::Frozen);
+        world.is_settling();
+        let _worker = under_way(&world);
+        assert_eq!(monitors(&world), Ok(ExitCode::NotRunning));
+        let renamed = Fake { renamed: Some("x9".to_owned()), ..Fake::showing([Ok(seen::absent())]) };
+        let world = World::of(renamed);
+        world.is_offered(&offer_of("n1"));
+        assert_eq!(monitors(&world), Ok(ExitCode::NotRunning), "the cluster was told so");
+    }
+
+    #[test]
+    fn p2_what_the_clusters_own_migration_sends_runs_until_its_end_is_known() {
+        let world = in_state(RunState::Frozen);
+        is_pushed_away(&world);
+        let _worker = under_way(&world);
+        assert_eq!(monitors(&world), Ok(ExitCode::Success));
+        let world = World::listing([seen::migrated_away()]);
+        is_pushed_away(&world);
+        let _worker = under_way(&world);
+        turns(&world, 5, seen::absent());
+        assert_eq!(monitors(&world), Ok(ExitCode::NotRunning));
+        assert!(world.xl.calls.borrow().len() >= 5, "it was looked at until it had gone");
+        // Without a record, where the toolstack itself moves it.
+        let moving = || Fake { kind: Some(Kind::Xm), ..Fake::showing([Ok(seen::migrated_away())]) };
+        let world = World::of(moving());
+        world.xl.moving.set(true);
+        fails(&world, ExitCode::Generic, "while a transfer ends, and that did not change in time");
+        turns(&world, 5, seen::absent());
+        assert_eq!(monitors(&world), Ok(ExitCode::NotRunning));
+        fails(&World::of(moving()), ExitCode::Generic, "no transfer is under way");
+    }
+
+    #[test]
+    fn p1_what_is_being_fetched_is_waited_for_and_never_not_running() {
+        for sighting in [seen::absent(), seen::incoming(), seen::own(RunState::Paused)] {
+            let world = World::listing([sighting]);
+            world.is_receiving();
+            let _worker = under_way(&world);
+            turns(&world, 7, seen::running());
+            assert_eq!(monitors(&world), Ok(ExitCode::Success), "{sighting:?}");
+        }
+        let world = World::listing([seen::absent()]);
+        world.is_receiving();
+        let _worker = under_way(&world);
+        fails(&world, ExitCode::Generic, "it is being fetched to this node, and that did not change in time");
+    }
+
+    #[test]
+    fn p4_what_a_killed_process_left_is_settled_before_it_is_judged() {
+        let world = World::listing([seen::absent()]);
+        world.is_receiving();
+        assert_eq!((monitors(&world), world.phase()), (Ok(ExitCode::NotRunning), Phase::Idle));
+
+        let world = World::listing([seen::incoming()]);
+        world.is_arriving();
+        world.xl.after("unpause", seen::running());
+        assert_eq!(monitors(&world), Ok(ExitCode::Success));
+        assert!(matches!(world.phase(), Phase::Target(TargetPhase::Arrived { .. })));
+
+        let world = World::listing([seen::incoming()]);
+        world.is_arriving();
+        world.xl.fails("rename", usize::MAX);
+        let (code, why) = monitors(&world).unwrap_err();
+        assert!(
+            code == ExitCode::Generic && why.contains("was given to this node, and does not run"),
+            "{why}"
+        );
+
+        // What cannot be put on record is judged as it stands.
+        let world = World::listing([seen::absent()]);
+        world.is_receiving();
+        world.file("run/xen-handoff/x0.ended/full", "");
+        assert_eq!(monitors(&world), Ok(ExitCode::NotRunning));
+        assert!(world.phase().is_in_transfer());
+    }
+
+    #[test]
+    fn p1_a_record_that_cannot_be_read_is_no_answer() {
+        let world = World::listing([seen::absent()]);
+        world.file("run/xen-handoff/x0.json", "rotten");
+        assert_eq!(monitors(&world).unwrap_err().0, ExitCode::Generic);
+    }
+
+    #[test]
+    fn what_a_person_has_to_look_at_says_what_it_is() {
+        fails(&in_state(RunState::Paused), ExitCode::Degraded, "unpause lets it run");
+        fails(&in_state(RunState::Crashed), ExitCode::Generic, "and kept so");
+        fails(&in_state(RunState::ShutDown), ExitCode::Generic, "on_poweroff keeps it so");
+        fails(
+            &in_state(RunState::Frozen),
+            ExitCode::Generic,
+            "that was interrupted; a stop or start settles it",
+        );
+        let world = World::listing([seen::migrated_away()]);
+        fails(&world, ExitCode::Generic, "no transfer is under way: a stop or start settles it");
+        fails(&in_state(RunState::Rebooting), ExitCode::Generic, "would create it anew is gone");
+        let renamed = Fake { renamed: Some("x9".to_owned()), ..Fake::showing([Ok(seen::absent())]) };
+        fails(&World::of(renamed), ExitCode::Degraded, "somebody has renamed it to x9: xl rename x9 x0");
+    }
+
+    #[test]
+    fn what_is_about_to_change_is_looked_at_until_it_has() {
+        let attended = [seen::absent(), seen::incoming(), seen::own(RunState::ShutDown)];
+        for sighting in attended.into_iter().chain([seen::own(RunState::Rebooting)]) {
+            let world = World::attended([sighting]);
+            turns(&world, 9, seen::running());
+            assert_eq!(monitors(&world), Ok(ExitCode::Success), "{sighting:?}");
+        }
+        for state in [RunState::Building, RunState::Dying] {
+            let world = in_state(state);
+            turns(&world, 9, seen::absent());
+            assert_eq!(monitors(&world), Ok(ExitCode::NotRunning), "{state:?}");
+        }
+        let world = World::attended([seen::absent()]);
+        fails(&world, ExitCode::Generic, RESTARTS);
+        assert!(jump::passed().as_secs() >= 19, "not before its time is up");
+        fails(&World::attended([seen::incoming()]), ExitCode::Generic, "and xl receives it");
+        fails(&in_state(RunState::Dying), ExitCode::Generic, "and that did not change in time");
+    }
+
+    #[test]
+    fn p1_nobody_here_is_not_running_and_a_copy_that_never_ran_is_nobody() {
+        for sighting in [seen::absent(), seen::incoming()] {
+            let world = World::listing([sighting]);
+            assert_eq!(monitors(&world), Ok(ExitCode::NotRunning));
+            assert_eq!(probes(&world), Ok(ExitCode::NotRunning));
+            assert!(world.deeds().is_empty(), "the next start or stop destroys it");
+        }
+    }
+
+    /// A toolstack that answers nothing.
+    fn mute(fake: Fake) -> World {
+        World::of(Fake { sightings: Fake::showing([Err("cut short".to_owned())]).sightings, ..fake })
+    }
+
+    #[test]
+    fn p1_a_toolstack_that_does_not_answer_is_an_error_unless_it_is_certain_that_none_is_here() {
+        let world = mute(Fake::default());
+        fails(&world, ExitCode::Generic, "whether it runs could not be found out: xl list answered");
+        let certain =
+            || mute(Fake { none_here: Some("no disk of it is open".to_owned()), ..Fake::default() });
+        assert_eq!(monitors(&certain()), Ok(ExitCode::NotRunning));
+        let (code, why) = probes(&certain()).unwrap_err();
+        assert!(code == ExitCode::NotInstalled, "nothing is to be started here");
+        assert!(why.contains("none is here, and nothing is started here before a refresh"), "{why}");
+        let world = mute(Fake { none_here: Some("none".to_owned()), attended: true, ..Fake::default() });
+        let (code, why) = probes(&world).unwrap_err();
+        assert!(code == ExitCode::Generic && why.contains(RESTARTS), "{why}");
+    }
+
+    #[test]
+    fn p1_a_probe_that_cannot_look_asks_whether_another_node_runs_it() {
+        let with = |says: Option<Presence>| {
+            let world = mute(Fake::default());
+            world.cluster.peers.are(Ok(vec![Cluster::member("n2")]));
+            if let Some(presence) = says {
+                world.peers.answer("n2", move |_| {
+                    Some(Answer::Stands { presence: presence.clone(), phase: Phase::Idle, ended: None })
+                });
+            }
+            world
+        };
+        let (code, why) = probes(&with(Some(Presence::Running(ID)))).unwrap_err();
+        assert!(code == ExitCode::NotInstalled && why.contains("it runs on n2: nothing is started"), "{why}");
+        for not_there in [None, Some(Presence::Absent), Some(Presence::Paused(ID))] {
+            assert_eq!(probes(&with(not_there)).unwrap_err().0, ExitCode::Generic);
+        }
+        let world = with(Some(Presence::Running(ID)));
+        world.cluster.peers.are(Err("the CIB is gone"));
+        assert_eq!(probes(&world).unwrap_err().0, ExitCode::Generic);
+        // Nobody is asked where that would not change anything.
+        let world = with(Some(Presence::Running(ID)));
+        assert_eq!(monitors(&world).unwrap_err().0, ExitCode::Generic);
+        let mut by_hand = agent(&world, Action::Monitor, &[]);
+        by_hand.environment.on_node = None;
+        assert_eq!(by_hand.monitor().unwrap_err().code, ExitCode::Generic);
+        assert!(world.peers.asked().is_empty());
+    }
+
+    #[test]
+    fn p8_a_guest_that_runs_is_well_by_its_scripts_and_a_mistyped_word_only_degrades_it() {
+        let world = World::listing([seen::running()]);
+        world.plant("sick", "echo the database is down; exit 1");
+        let sick = world.here.root.join("/usr/sbin/sick").display().to_string();
+        let scripts = [("monitor_scripts", sick.as_str())];
+        let (code, why) = said(recurring(&world, &scripts).monitor()).unwrap_err();
+        assert!(code == ExitCode::Generic && why.ends_with("the database is down"), "{why}");
+        let probe = agent(&world, Action::Monitor, &scripts);
+        assert_eq!(said(probe.monitor()), Ok(ExitCode::Success), "it asks where, not how");
+
+        let mistyped = [("handoff_timeout", "never")];
+        let (code, why) = said(recurring(&world, &mistyped).monitor()).unwrap_err();
+        assert!(
+            code == ExitCode::Degraded && why.contains("it runs; but parameter handoff_timeout="),
+            "{why}"
+        );
+        let probe = agent(&world, Action::Monitor, &mistyped);
+        assert_eq!(said(probe.monitor()), Ok(ExitCode::Success));
+        let world = World::listing([seen::absent()]);
+        assert_eq!(said(recurring(&world, &mistyped).monitor()), Ok(ExitCode::NotRunning));
     }
 }

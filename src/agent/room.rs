@@ -9,11 +9,12 @@ impl Agent {
     fn host_memory(&self) -> Option<Memory<'_>> {
         let dom0_keeps_mib = self.parameters.dom0_keeps_mib;
         // Refused where it is to begin; a monitor and a stop go on without.
-        let shares = self.parameters.share_memory && self.toolstack.kind().streams();
+        let shares = self.parameters.share_memory && self.movement().shares_memory();
         shares.then(|| Memory { host: self.here.host(), dom0_keeps_mib })
     }
 
-    /// Makes room for the domain here; nothing where it is not asked for, or where nobody knows how much it needs.
+    /// Makes room for the domain here; nothing where it is not asked for, or where nobody knows how much it
+    /// needs.
     ///
     /// # Errors
     /// Why there is none.
@@ -30,7 +31,8 @@ impl Agent {
         made.map(Some).map_err(|why| format!("there is not enough memory for it: {why}"))
     }
 
-    /// It runs here: from now on others may take of its memory, and it gets back what was taken while there is room.
+    /// It runs here: from now on others may take of its memory, and it gets back what was taken while there
+    /// is room.
     pub(super) fn share_memory(&self) {
         let Some(memory) = self.host_memory() else { return };
         // Reading the file may cost a process, and a monitor has none to spare: once is enough.
@@ -54,5 +56,25 @@ impl Agent {
         let Some(memory) = self.host_memory() else { return };
         memory.forget(&self.domain);
         memory.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::agent::Action;
+    use crate::agent::fake::agent;
+    use crate::here::fake::{World, seen};
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
+
+    #[test]
+    fn memory_is_shared_where_that_is_asked_for_and_the_toolstack_can() {
+        for (kind, asked, shares) in
+            [(Kind::Xl, "true", true), (Kind::Xl, "false", false), (Kind::Xm, "true", false)]
+        {
+            let world = World::of(Fake { kind: Some(kind), ..Fake::showing([Ok(seen::running())]) });
+            let agent = agent(&world, Action::Monitor, &[("allow_mem_management", asked)]);
+            assert_eq!(agent.host_memory().is_some(), shares, "{kind}, {asked}");
+        }
     }
 }

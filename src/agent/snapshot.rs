@@ -1,5 +1,5 @@
-//! `snapshot`: a real stop saves the domain's memory, and the next start restores it, if nobody can have run the domain
-//! since. See [`crate::node::snapshot`] for what binds the two.
+//! `snapshot`: a real stop saves the domain's memory, and the next start restores it, if nobody can have run
+//! the domain since. See [`crate::node::snapshot`] for what binds the two.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::wire::client::Unanswered;
 const RESUME_LIMIT: Duration = Duration::from_secs(10);
 
 impl Agent {
-    /// Saves the domain's memory instead of shutting it down, where that is asked for and makes sense. `None`, with the reason in
-    /// the log, where the ordinary shutdown follows.
+    /// Saves the domain's memory instead of shutting it down, where that is asked for and makes sense.
+    /// `None`, with the reason in the log, where the ordinary shutdown follows.
     pub(super) fn save(&self, presence: &Presence) -> Option<Absence> {
         let path = self.parameters.snapshot.as_deref()?;
         self.try_to_save(&Folder::new(path, &self.domain), presence)
@@ -62,8 +62,9 @@ impl Agent {
         }
     }
 
-    /// A snapshot is for a domain that stays down. One that starts elsewhere would find a disk as after a power cut; one that is
-    /// started anew here is to read its configuration anew; one that is ill would be ill again.
+    /// A snapshot is for a domain that stays down. One that starts elsewhere would find a disk as after a
+    /// power cut; one that is started anew here is to read its configuration anew; one that is ill would be
+    /// ill again.
     fn nobody_wants_it_now(&self) -> Result<(), String> {
         if !self.environment.is_called_by_a_cluster() {
             return Ok(());
@@ -118,8 +119,8 @@ impl Agent {
         }
     }
 
-    /// Restores the domain from its snapshot, under the transfer lock and with the evidence of a boot. True if it was; false if
-    /// there is none that may be used, and it is to be booted.
+    /// Restores the domain from its snapshot, under the transfer lock and with the evidence of a boot. True
+    /// if it was; false if there is none that may be used, and it is to be booted.
     ///
     /// # Errors
     /// If neither may be done.

@@ -1,8 +1,9 @@
-//! `start`: the domain runs here already; or this node's own offer is reclaimed; or another node's offer is claimed and
-//! the running domain pulled over; or, with evidence that nobody else can be running it, it is booted.
+//! `start`: the domain runs here already; or this node's own offer is reclaimed; or another node's offer is
+//! claimed and the running domain pulled over; or, with evidence that nobody else can be running it, it is
+//! booted.
 //!
-//! Everything that may yet change is tried again until the action's deadline, since to the cluster a failed start is
-//! final. Then start fails, and says what stood in the way.
+//! Everything that may yet change is tried again until the action's deadline, since to the cluster a failed
+//! start is final. Then start fails, and says what stood in the way.
 
 use std::fmt;
 use std::time::Duration;
@@ -76,7 +77,8 @@ struct Silence {
 /// What one round came to.
 enum Round {
     Done(Started),
-    /// Not yet, and nothing else is worth a try in this round: it runs elsewhere, on offer, and there is no slot for its move.
+    /// Not yet, and nothing else is worth a try in this round: it runs elsewhere, on offer, and there is no
+    /// slot for its move.
     NoSlot(String),
     /// Not yet; the text says what stands in the way.
     Again(String),
@@ -101,13 +103,15 @@ impl Agent {
     /// Makes the domain run here.
     ///
     /// # Errors
-    /// `Generic` with what stood in the way at the deadline; `NotInstalled` or `Configured` for what no waiting cures.
+    /// `Generic` with what stood in the way at the deadline; `NotInstalled` or `Configured` for what no
+    /// waiting cures.
     pub(super) fn start(&self) -> Result<ExitCode, Failure> {
         self.config_file()?;
         let mut obstacle = Obstacle::default();
         let mut silence = Silence::default();
         let mut tries = Tries::default();
-        // A round that could not reach anybody for lack of time would hide what the round before it found out.
+        // A round that could not reach anybody for lack of time would hide what the round before it found
+        // out.
         let last_round = self.deadline.less(self.last_round());
         let started =
             SystemClock.wait_until(self.deadline, TRY_AGAIN, || match self.round(&mut silence, &mut tries) {
@@ -250,10 +254,10 @@ impl Agent {
 
     /// Weighs all that can be known, and boots the domain if nobody else can be running it.
     ///
-    /// The order counts. The transfer lock comes first: two starts that ask each other both hear "about to begin". Then what
-    /// the cluster knows of the others, then the ledger: an offer is in it before its stop tells the cluster anything. Then
-    /// the others themselves; and, where a push is open, once more, since a copy may have gone from one to the other
-    /// between two answers.
+    /// The order counts. The transfer lock comes first: two starts that ask each other both hear "about to
+    /// begin". Then what the cluster knows of the others, then the ledger: an offer is in it before its stop
+    /// tells the cluster anything. Then the others themselves; and, where a push is open, once more, since a
+    /// copy may have gone from one to the other between two answers.
     fn prove(
         &self,
         heard: Vec<PeerReport>,
@@ -327,9 +331,9 @@ impl Agent {
         }
     }
 
-    /// Has a silent source fenced: with `handoff_unreachable=fence` when it has been silent for long enough, and always when
-    /// the cluster has lost it and is about to fence it anyway, which it does not before this start has ended. Whether
-    /// that is proof is weighed in the next round.
+    /// Has a silent source fenced: with `handoff_unreachable=fence` when it has been silent for long enough,
+    /// and always when the cluster has lost it and is about to fence it anyway, which it does not before this
+    /// start has ended. Whether that is proof is weighed in the next round.
     fn about_a_silent_source(&self, source: Option<&SilentSource>, silence: &mut Silence) {
         let Some(SilentSource { node: source, lost }) = source else { return silence.of = None };
         if silence.of.as_ref().is_none_or(|(node, _)| node != source) {
@@ -372,8 +376,8 @@ impl Agent {
         others
     }
 
-    /// How long after it was made an offer's domain can still be running at its source: the offer's life, a transfer that
-    /// began at its end, and the shutdown after that.
+    /// How long after it was made an offer's domain can still be running at its source: the offer's life, a
+    /// transfer that began at its end, and the shutdown after that.
     pub(super) fn longest_offer(&self) -> Duration {
         let action = self.environment.timeout.unwrap_or(Duration::from_secs(300));
         let grace = self.parameters.shutdown_timeout.unwrap_or(action);
@@ -437,7 +441,8 @@ impl Agent {
                 "its phase here does not allow to fetch it: see xen-handoff status".to_owned(),
             ));
         }
-        // Not beyond the offer's own end, after which there is nothing to fetch; with enough left of the action to say why.
+        // Not beyond the offer's own end, after which there is nothing to fetch; with enough left of the
+        // action to say why.
         let (until, in_time) =
             (self.streams_until(tries), self.parameters.reach.connect_timeout.saturating_add(SLOT_LEAVES));
         let enough = self.deadline.less(in_time).min(until);
@@ -508,8 +513,8 @@ impl Agent {
         }
     }
 
-    /// How long the next question may take: twice as long for each round in which a node was silent. A host under load that
-    /// takes longer than `handoff_peer_timeout` would be silent for ever.
+    /// How long the next question may take: twice as long for each round in which a node was silent. A host
+    /// under load that takes longer than `handoff_peer_timeout` would be silent for ever.
     fn patience(&self, silent_rounds: u32) -> Duration {
         let first = self.parameters.peer_timeout;
         (first * (1 << silent_rounds.min(8))).min(self.deadline.left() / 3).max(first)
@@ -544,7 +549,8 @@ impl Agent {
         heard.into_iter().chain(asked).collect()
     }
 
-    /// What is here of it after a boot that failed: a toolstack that was not waited for any longer may have made it all the same.
+    /// What is here of it after a boot that failed: a toolstack that was not waited for any longer may have
+    /// made it all the same.
     fn is_what(&self) -> String {
         match self.presence() {
             Presence::Absent if self.toolstack.is_attended(&self.domain) => RESTARTS.to_owned(),
@@ -574,7 +580,8 @@ impl Agent {
         if let Err(why) = self.is_still_named(file) {
             return Ok(Round::Again(why));
         }
-        // Of a pool's book, if there is one. After all the nodes' own words: it may forbid what they allow, and never the other way.
+        // Of a pool's book, if there is one. After all the nodes' own words: it may forbid what they allow,
+        // and never the other way.
         match self.toolstack.runs_elsewhere(&self.domain, LIST_LIMIT) {
             Ok(None) => {}
             Ok(Some(host)) => return Ok(Round::Again(format!("the pool says that host {host} has it"))),
@@ -617,7 +624,7 @@ impl Agent {
 mod tests {
     use super::*;
     use crate::agent::Action;
-    use crate::agent::fake::{agent, called};
+    use crate::agent::fake::{agent, called, worker_says, workers};
     use crate::clock::jump;
     use crate::cluster::Peer;
     use crate::cluster::fake::{DOWN, Fake as Cluster};
@@ -663,17 +670,6 @@ mod tests {
         members(world, &["n2"]);
         let entries = Entries { offers: vec![offer_of("n2")], ..Entries::default() };
         world.cluster.entries.are(Ok(entries));
-    }
-
-    /// The worker that is started says this, and whether it was.
-    fn worker_says(world: &World, outcome: &Outcome) {
-        let word = serde_json::to_string(&crate::worker::Word { end: outcome.clone() }).unwrap();
-        let asked = world.here.root.join("/asked").display().to_string();
-        world.plant("xen-handoff", &format!("echo $1 >> {asked}\necho '{word}'"));
-    }
-
-    fn workers(world: &World) -> usize {
-        std::fs::read_to_string(world.here.root.join("/asked")).unwrap_or_default().lines().count()
     }
 
     #[test]

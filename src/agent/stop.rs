@@ -1,4 +1,5 @@
-//! `stop`: hands the running domain over where the cluster will start it elsewhere, and otherwise ends it, verified.
+//! `stop`: hands the running domain over where the cluster will start it elsewhere, and otherwise ends it,
+//! verified.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,8 @@ use crate::wire::message::PREFLIGHT;
 
 /// Time for an orderly shutdown where neither parameter nor timeout say one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(60);
-/// How long one question may take that the handoff does without in the end: a sixth of the time, at most this.
+/// How long one question may take that the handoff does without in the end: a sixth of the time, at most
+/// this.
 const PREFLIGHT_LIMIT: Duration = Duration::from_secs(15);
 
 /// What a stop did.
@@ -94,9 +96,7 @@ impl Agent {
                 transfer.source, transfer.target
             )));
         }
-        if !self.toolstack.kind().streams() {
-            self.account_for_carries()?;
-        }
+        self.account_for_open_moves()?;
         let presence = self.look_past_leftovers(&phase);
         if let Some(absence) = self.absence(&presence) {
             if let Phase::Source(SourcePhase::Left { transfer }) = &phase {
@@ -122,8 +122,8 @@ impl Agent {
         self.end(&presence)
     }
 
-    /// A stream to this node broke off before GO, and left nothing. Where that cannot be put on record (a full disk), the record
-    /// goes on saying so, and a stop need not fail for it.
+    /// A stream to this node broke off before GO, and left nothing. Where that cannot be put on record (a
+    /// full disk), the record goes on saying so, and a stop need not fail for it.
     fn was_never_given(&self) -> Result<bool, Failure> {
         if self.here.store.is_transferring(&self.domain)
             || !matches!(self.phase()?, Phase::Target(TargetPhase::Receiving { .. }))
@@ -144,8 +144,9 @@ impl Agent {
         Ok(Stopped::AlreadyAbsent)
     }
 
-    /// A listing that says something, if one comes before half of the time is gone. No glance: where the toolstack does not work, the
-    /// domain can neither be fetched nor be shut down, and a stop that offers it all the same would be a success that nobody can use.
+    /// A listing that says something, if one comes before half of the time is gone. No glance: where the
+    /// toolstack does not work, the domain can neither be fetched nor be shut down, and a stop that offers it
+    /// all the same would be a success that nobody can use.
     fn first_sure_look(&self) -> Presence {
         let enough = Deadline::after(self.deadline.left() / 2);
         let mut obstacle = Obstacle::default();
@@ -161,8 +162,8 @@ impl Agent {
         sure.unwrap_or_else(|| Presence::Unknown("the toolstack did not answer".to_owned()))
     }
 
-    /// The same when what an unknown migration has left here was destroyed, and what somebody sends here by hand has arrived or has
-    /// come to nothing.
+    /// The same when what an unknown migration has left here was destroyed, and what somebody sends here by
+    /// hand has arrived or has come to nothing.
     fn look_past_leftovers(&self, phase: &Phase) -> Presence {
         let mut last = self.first_sure_look();
         let passed = SystemClock.wait_until(self.deadline, LOOK_AGAIN, || {
@@ -219,16 +220,16 @@ impl Agent {
         Ok(Stopped::Ended(how))
     }
 
-    /// Offers the domain to the node that the cluster will start it on. That may be this one, where an action was killed while
-    /// the domain was on its way here: the start that follows then reclaims it.
+    /// Offers the domain to the node that the cluster will start it on. That may be this one, where an action
+    /// was killed while the domain was on its way here: the start that follows then reclaims it.
     fn hand_over(&self, presence: &Presence, phase: &Phase) -> Result<NodeName, Refusal> {
         gates::before_asking(self, presence)?;
         let (target, plan) = gates::plan(self, phase)?;
         if let Phase::Source(SourcePhase::Offered { offer }) = phase
             && offer.deadline > UnixTime::now()
         {
-            // A second stop of what is on offer already. The first one may have been killed before it had a keeper; a
-            // keeper that is one too many stands by.
+            // A second stop of what is on offer already. The first one may have been killed before it had a
+            // keeper; a keeper that is one too many stands by.
             self.arm_deadline().map_err(|error| Refusal::NotRecorded(error.to_string()))?;
             return Ok(target);
         }
@@ -249,9 +250,9 @@ impl Agent {
         Ok(target)
     }
 
-    /// Finds out, before anything is promised, whether the domain can move while it runs, and asks the target all that the cluster's own
-    /// migration asks, on the connection that the offer needs anyway. What is not known changes nothing. With the connection comes what
-    /// speaks against a boot there, if anything does.
+    /// Finds out, before anything is promised, whether the domain can move while it runs, and asks the target
+    /// all that the cluster's own migration asks, on the connection that the offer needs anyway. What is not
+    /// known changes nothing. With the connection comes what speaks against a boot there, if anything does.
     pub(super) fn ask_target(&self, target: &NodeName) -> Result<(Connection, Option<String>), Refusal> {
         let began = Instant::now();
         let limit = || (self.deadline.left() / 6).min(PREFLIGHT_LIMIT);
@@ -286,8 +287,9 @@ impl Agent {
         Ok((connection, weighed?))
     }
 
-    /// Makes sure, while we still can do something else, that the target will be able to come. It is tried again for a little while: a
-    /// connection that is lost just then, or a daemon that restarts, is no reason to end a guest.
+    /// Makes sure, while we still can do something else, that the target will be able to come. It is tried
+    /// again for a little while: a connection that is lost just then, or a daemon that restarts, is no reason
+    /// to end a guest.
     fn reach(&self, target: &NodeName) -> Result<Connection, Refusal> {
         let once =
             self.parameters.reach.connect_timeout.saturating_mul(2).saturating_add(Duration::from_secs(5));
@@ -410,7 +412,8 @@ mod tests {
     use crate::handoff::{Push, Transfer};
     use crate::here::fake::{EPOCH, World, from_n2, node, offer_of, seen, to_n2, x0};
     use crate::preflight::facts::{Facts, HostFacts};
-    use crate::toolstack::XenVersion;
+    use crate::toolstack::fake::Fake;
+    use crate::toolstack::{Kind, XenVersion};
     use crate::wire::message::{Answer, Request};
 
     fn to(destination: Destination) -> Plan {
@@ -438,7 +441,10 @@ mod tests {
 
     /// The same where all is well for a handoff to n2.
     fn can_go() -> World {
-        let world = runs();
+        well(runs())
+    }
+
+    fn well(world: World) -> World {
         world.file("etc/xen-handoff/id_ed25519", "");
         world.plant("xen-handoff", &format!("echo $* >> {}", world.here.root.join("/keepers").display()));
         world.cluster.plan.are(Ok(planned_to_n2()));
@@ -516,9 +522,19 @@ mod tests {
             ends_in_order(&world, &[], why);
         }
         ends_in_order(&can_go(), &[("handoff", "never")], "handoff=never");
+        for kind in [Kind::Xm, Kind::Xe] {
+            let fake = Fake { kind: Some(kind), ..Fake::showing([Ok(seen::running())]) };
+            let world = well(World::of(fake));
+            world.xl.after("shutdown", seen::absent());
+            ends_in_order(&world, &[], kind.name());
+            assert!(world.told().is_empty(), "{kind} moves it by itself: nobody could fetch it");
+        }
         let world = can_go();
         std::fs::remove_file(world.here.root.join("/etc/xen-handoff/id_ed25519")).unwrap();
         ends_in_order(&world, &[], "no key");
+        let world = can_go();
+        jump::clock_shows(Duration::from_secs(3600));
+        ends_in_order(&world, &[], "its clock was never set");
         let world = can_go();
         let mut agent = agent(&world, Action::Stop, &[]);
         agent.environment.on_node = None;
@@ -620,10 +636,7 @@ mod tests {
         let world = World::attended([seen::absent()]);
         assert!(stops(&world).unwrap_err().to_string().contains("about to create it anew"));
         // A listing that fails once is asked again.
-        let world = World::of(crate::toolstack::fake::Fake::showing([
-            Err("cut short".to_owned()),
-            Ok(seen::absent()),
-        ]));
+        let world = World::of(Fake::showing([Err("cut short".to_owned()), Ok(seen::absent())]));
         assert_eq!(stops(&world).unwrap(), ExitCode::Success);
     }
 
@@ -727,10 +740,7 @@ mod tests {
 
     #[test]
     fn p7_a_guest_that_a_person_has_paused_is_woken_for_its_shutdown_if_nobody_else_can_run_it() {
-        let paused = || crate::toolstack::fake::Fake {
-            has_run: true,
-            ..crate::toolstack::fake::Fake::showing([Ok(seen::own(RunState::Paused))])
-        };
+        let paused = || Fake { has_run: true, ..Fake::showing([Ok(seen::own(RunState::Paused))]) };
         let world = World::of(paused());
         world.xl.after("unpause", seen::running());
         world.xl.after("shutdown", seen::absent());

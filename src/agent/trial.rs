@@ -1,5 +1,5 @@
-//! A trial: all that a stop would try before it offers the domain, for whoever plans ([`crate::worker::trial`] has it done). Nothing is
-//! promised and nothing is changed.
+//! A trial: all that a stop would try before it offers the domain, for whoever plans
+//! ([`crate::worker::trial`] has it done). Nothing is promised and nothing is changed.
 
 use std::io::Write;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use crate::wire::message::Tried;
 /// How long it may take, in all.
 const LIMIT: Duration = Duration::from_secs(45);
 
-/// `xen-handoff trial`: prints what would come of a stop of this resource on this node, if the cluster then started it on `target`; or, if
-/// it `migrates`, of the cluster's own migration there. By the parameters that the cluster has for it.
+/// `xen-handoff trial`: prints what would come of a stop of this resource on this node, if the cluster then
+/// started it on `target`; or, if it `migrates`, of the cluster's own migration there. By the parameters that
+/// the cluster has for it.
 ///
 /// # Errors
 /// If stdout is closed.
@@ -62,7 +63,7 @@ fn tried(here: &Here, managed: &ManagedDomain, node: &NodeName, target: &NodeNam
 /// # Errors
 /// The first gate that is shut.
 fn try_all(agent: &Agent, target: &NodeName, migrates: bool) -> Result<Option<String>, Refusal> {
-    if migrates && !agent.toolstack.kind().streams() {
+    if migrates && !agent.movement().can_be_tried() {
         // It moves its domains by itself, and says only then whether it can.
         return Ok(None);
     }
@@ -73,4 +74,34 @@ fn try_all(agent: &Agent, target: &NodeName, migrates: bool) -> Result<Option<St
     }
     agent.devices_to_detach().map_err(Refusal::Devices)?;
     Ok(agent.ask_target(target)?.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::here::fake::{World, node, seen};
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
+
+    fn tries(kind: Kind, migrates: bool) -> Tried {
+        let world = World::of(Fake { kind: Some(kind), ..Fake::showing([Ok(seen::running())]) });
+        let parameters = [("name".to_owned(), "x0".to_owned()), ("handoff".to_owned(), "never".to_owned())];
+        let (resource, parameters) = ("x0".to_owned(), parameters.into());
+        let managed = ManagedDomain { resource, parameters, ..Default::default() };
+        let tried = tried(&world.here, &managed, &node("n1"), &node("n2"), migrates);
+        assert!(world.deeds().is_empty() && world.told().is_empty(), "nothing is promised");
+        tried
+    }
+
+    #[test]
+    fn a_trial_of_the_clusters_migration_asks_nobody_where_the_toolstack_says_only_then_whether_it_can() {
+        for kind in [Kind::Xm, Kind::Xe] {
+            assert_eq!(tries(kind, true), Tried::Moves);
+        }
+        let tried = tries(Kind::Xl, true);
+        assert!(matches!(&tried, Tried::Refused { why } if why.starts_with("no key on n1")), "{tried:?}");
+        for kind in [Kind::Xl, Kind::Xm] {
+            assert_eq!(tries(kind, false), Tried::Refused { why: "handoff=never".to_owned() }, "of a stop");
+        }
+    }
 }

@@ -1,7 +1,8 @@
-//! `autoset_utilization_cpu`, `autoset_utilization_hv_memory`: how large the domain is, told to the cluster's scheduler.
+//! `autoset_utilization_cpu`, `autoset_utilization_hv_memory`: how large the domain is, told to the cluster's
+//! scheduler.
 //!
-//! A change of the cluster's configuration aborts the transition that is going on. So the value is only written when the
-//! domain's size differs from what this node has told last, and from what the cluster has.
+//! A change of the cluster's configuration aborts the transition that is going on. So the value is only
+//! written when the domain's size differs from what this node has told last, and from what the cluster has.
 
 use std::path::PathBuf;
 

@@ -1,9 +1,11 @@
-//! What a start does about an offer that it cannot fetch: it has the source end it, and boots the domain here.
+//! What a start does about an offer that it cannot fetch: it has the source end it, and boots the domain
+//! here.
 //!
-//! A stop that hands over has promised the cluster that the start succeeds. Where the domain cannot be moved, for a reason that will last
-//! or again and again, or where no time is left for another try, the start asks the source to *yield*: the offer is withdrawn, the
-//! guest is shut down there in order, the source says that it has none, and this very start boots it. That is what an ordinary stop
-//! and start would have done. What could not be booted here either ends no guest: the start fails at once, and the offer stands.
+//! A stop that hands over has promised the cluster that the start succeeds. Where the domain cannot be moved,
+//! for a reason that will last or again and again, or where no time is left for another try, the start asks
+//! the source to *yield*: the offer is withdrawn, the guest is shut down there in order, the source says that
+//! it has none, and this very start boots it. That is what an ordinary stop and start would have done. What
+//! could not be booted here either ends no guest: the start fails at once, and the offer stands.
 
 use std::time::Duration;
 
@@ -72,8 +74,8 @@ impl Tries {
         self.could_not_run && !self.lasting
     }
 
-    /// Its source has refused a claim. A guest that somebody has paused since its stop cannot be moved: a pause that lasts is waited for no
-    /// longer than streams that come to nothing.
+    /// Its source has refused a claim. A guest that somebody has paused since its stop cannot be moved: a
+    /// pause that lasts is waited for no longer than streams that come to nothing.
     pub(super) fn was_refused(&mut self, presence: &Presence, phase: &Phase) {
         let is_paused =
             matches!((presence, phase), (Presence::Paused(_), Phase::Source(SourcePhase::Offered { .. })));
@@ -98,8 +100,8 @@ impl Tries {
         self.yielded == Some(offer.epoch)
     }
 
-    /// Why no further stream is to be tried; `None` if one is. `left` of the action, of which `reserved` is for an end in order and a
-    /// boot.
+    /// Why no further stream is to be tried; `None` if one is. `left` of the action, of which `reserved` is
+    /// for an end in order and a boot.
     pub(super) fn are_over(&self, left: Duration, reserved: Duration) -> Option<String> {
         let why = || self.why.clone().unwrap_or_else(|| "it could not be fetched".to_owned());
         if self.older {
@@ -122,8 +124,8 @@ impl Agent {
         if tries.older { Duration::ZERO } else { Kept::by(&self.parameters).of(self.timeout) }
     }
 
-    /// With less than this a guest that is ended would not be booted by this action: it is left where it runs. So it always is by a start
-    /// that keeps nothing for both.
+    /// With less than this a guest that is ended would not be booted by this action: it is left where it
+    /// runs. So it always is by a start that keeps nothing for both.
     fn least_for_both(&self, tries: &Tries) -> Duration {
         let kept = self.reserved(tries);
         if kept.is_zero() { Duration::MAX } else { kept / 2 }
@@ -131,9 +133,8 @@ impl Agent {
 
     /// Whether the domain could run here, and come here.
     pub(super) fn lack(&self) -> Option<Lack> {
-        let kind = self.toolstack.kind();
-        if !kind.streams() {
-            return Some(Lack::ToMove(kind.no_stream()));
+        if let Err(none) = self.movement().can_be_pulled() {
+            return Some(Lack::ToMove(none.to_string()));
         }
         let config = self.configured()?;
         let missing = troubles(self.root(), config);
@@ -238,9 +239,14 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::Action;
+    use crate::agent::fake::agent;
     use crate::clock::UnixTime;
     use crate::domain::{DomainId, DomainName};
+    use crate::here::fake::{World, seen};
     use crate::host::NodeName;
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
 
     const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -295,5 +301,17 @@ mod tests {
             (&paused, &offered)
         ]));
         assert!(!is_over(&[(&paused, &Phase::Idle); 3]), "not on offer");
+    }
+
+    #[test]
+    fn p7_what_no_stream_can_bring_is_ended_at_its_source_and_booted_here() {
+        for kind in [Kind::Xm, Kind::Xe] {
+            let world = World::of(Fake { kind: Some(kind), ..Fake::showing([Ok(seen::absent())]) });
+            let lack = agent(&world, Action::Start, &[]).lack();
+            assert!(matches!(&lack, Some(Lack::ToMove(why)) if why.contains(kind.name())), "{lack:?}");
+        }
+        let world = World::listing([seen::absent()]);
+        let lack = agent(&world, Action::Start, &[]).lack();
+        assert!(!matches!(&lack, Some(Lack::ToMove(_))), "{lack:?}");
     }
 }

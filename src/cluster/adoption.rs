@@ -1,10 +1,11 @@
-//! What would have to change for resources of `ocf:heartbeat:Xen` to be of our agent: looked up as a whole before anything is changed.
+//! What would have to change for resources of `ocf:heartbeat:Xen` to be of our agent: looked up as a whole
+//! before anything is changed.
 
 use super::managed::{self, ManagedDomain};
 use super::xml::Element;
 
-/// One place of the configuration that says the provider, and the resources that have theirs from there: a resource itself, or a
-/// template for all that refer to it (such a resource cannot say another).
+/// One place of the configuration that says the provider, and the resources that have theirs from there: a
+/// resource itself, or a template for all that refer to it (such a resource cannot say another).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adoption {
     /// `primitive` or `template`.

@@ -1,5 +1,5 @@
-//! What is to blame when a domain cannot be moved alive, and the command that would change it. Pure functions over the CIB and
-//! the scheduler's state; they name what the configuration says, and decide nothing.
+//! What is to blame when a domain cannot be moved alive, and the command that would change it. Pure functions
+//! over the CIB and the scheduler's state; they name what the configuration says, and decide nothing.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ pub(super) struct Blame {
     pub(super) advice: String,
 }
 
-/// The ordering or group by which `resource` depends on one of `losing`. It is looked for in the forms that are most used; that
-/// there is one has been the scheduler's word.
+/// The ordering or group by which `resource` depends on one of `losing`. It is looked for in the forms that
+/// are most used; that there is one has been the scheduler's word.
 pub(super) fn of_losing(cib: &Element, resource: &str, losing: &[Loss]) -> Blame {
     let words: Vec<String> = losing.iter().map(ToString::to_string).collect();
     let because = format!("it depends on {}, which leaves this node in the same plan", words.join(", "));
@@ -51,7 +51,8 @@ fn by_group(cib: &Element, resource: &str, lost: &[&str]) -> Option<String> {
     Some(format!("pcs resource group remove {group} {resource}"))
 }
 
-/// The ids under which orderings may speak of this primitive: its own, and those of the groups and clones around it.
+/// The ids under which orderings may speak of this primitive: its own, and those of the groups and clones
+/// around it.
 fn with_enclosing(resources: &Element, id: &str) -> BTreeSet<String> {
     resources
         .all()

@@ -10,8 +10,8 @@ use crate::address::Reach;
 use crate::handoff::evidence::Outlook;
 use crate::host::Root;
 
-/// The cluster manager of this node: the one that is installed, the one that runs (or has run since the host came up) where
-/// both are, or none.
+/// The cluster manager of this node: the one that is installed, the one that runs (or has run since the host
+/// came up) where both are, or none.
 pub fn detect(root: &Root) -> Rc<dyn ClusterView> {
     detect_reached(root, &Reach::default())
 }

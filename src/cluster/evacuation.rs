@@ -1,5 +1,5 @@
-//! What the cluster's scheduler would do with our domains if a node went into standby. Pure functions over the CIB's text and
-//! what the scheduler makes of it.
+//! What the cluster's scheduler would do with our domains if a node went into standby. Pure functions over
+//! the CIB's text and what the scheduler makes of it.
 
 use super::blame;
 use super::graph::Graph;
@@ -58,8 +58,8 @@ pub(super) fn with_standby(cib: &str, node: &NodeName) -> Option<String> {
     })
 }
 
-/// The resources of `managed` that are active on `node`, in the order in which the scheduler's transition touches them. `state`: the
-/// cluster as it is.
+/// The resources of `managed` that are active on `node`, in the order in which the scheduler's transition
+/// touches them. `state`: the cluster as it is.
 pub(super) fn leaving<'a>(
     state: &Element,
     graph: &Graph,
@@ -98,8 +98,8 @@ fn active_on(state: &Element, resource: &str) -> Vec<NodeName> {
         .collect()
 }
 
-/// What becomes of a domain of ours (`ours`) or of the stock agent's, by the plan that follows its stop on `node`; `status` is the
-/// cluster before it.
+/// What becomes of a domain of ours (`ours`) or of the stock agent's, by the plan that follows its stop on
+/// `node`; `status` is the cluster before it.
 pub(super) fn judge(
     managed: &ManagedDomain,
     ours: bool,

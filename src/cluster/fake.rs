@@ -22,6 +22,13 @@ impl<T> Says<T> {
     }
 }
 
+impl<T: Clone> Says<T> {
+    /// What it would say now.
+    pub fn now(&self) -> Result<T, &'static str> {
+        self.0.borrow().clone()
+    }
+}
+
 /// The cluster is down on this node.
 pub const DOWN: &str = "down";
 

@@ -1,8 +1,9 @@
-//! The scheduler's transition graph (`crm_simulate --save-graph`; the same document that the controller carries out, the same
-//! form since Pacemaker 1.0): what the cluster is about to do, and what waits for what. Pure functions over text.
+//! The scheduler's transition graph (`crm_simulate --save-graph`; the same document that the controller
+//! carries out, the same form since Pacemaker 1.0): what the cluster is about to do, and what waits for what.
+//! Pure functions over text.
 //!
-//! What a resource depends on is read here and nowhere else: the scheduler has already made actions out of every constraint,
-//! group, set, tag, template and clone, in every form that its version knows.
+//! What a resource depends on is read here and nowhere else: the scheduler has already made actions out of
+//! every constraint, group, set, tag, template and clone, in every form that its version knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -52,7 +53,8 @@ impl Graph {
     /// Reads a graph.
     ///
     /// # Errors
-    /// What is wrong with it, in words. A graph that is not wholly understood is an error: what is left out might be what matters.
+    /// What is wrong with it, in words. A graph that is not wholly understood is an error: what is left out
+    /// might be what matters.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let document = Element::parse(text)?;
         if document.name != "transition_graph" {
@@ -105,8 +107,9 @@ impl Graph {
         self.actions.iter().position(|(_, action)| action.resource == resource)
     }
 
-    /// What `resource` depends on and loses on `node`: all that is stopped, demoted or moved there and waits, directly or not, for
-    /// the stop (or the migration) of `resource` there. What waits for its start elsewhere comes after it has gone, and does not count.
+    /// What `resource` depends on and loses on `node`: all that is stopped, demoted or moved there and waits,
+    /// directly or not, for the stop (or the migration) of `resource` there. What waits for its start
+    /// elsewhere comes after it has gone, and does not count.
     pub(super) fn lost_after(&self, resource: &str, node: &NodeName) -> Vec<Loss> {
         let is_own = |action: &Action| action.resource == resource;
         let leaves = |action: &Action| {

@@ -1,8 +1,9 @@
 //! Classic Heartbeat (3.0.6 is what was read and run), resources from `haresources`.
 //!
-//! It knows stop and start and nothing between them, and no "disable": a stop is the first half of a move whenever another
-//! node is alive. Asked through `cl_status`, which answers during a shutdown too; who the nodes are stands in `ha.cf`; what a
-//! domain stands on, in its line of `haresources`. Whom it has fenced it tells once, to [`Fencings`].
+//! It knows stop and start and nothing between them, and no "disable": a stop is the first half of a move
+//! whenever another node is alive. Asked through `cl_status`, which answers during a shutdown too; who the
+//! nodes are stands in `ha.cf`; what a domain stands on, in its line of `haresources`. Whom it has fenced it
+//! tells once, to [`Fencings`].
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -27,7 +28,8 @@ use crate::small_file;
 const HARESOURCES: &str = "/etc/ha.d/haresources";
 /// Limit of one question. It answers in some hundred milliseconds at most.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Scripts that a domain does not stand on: an address or a message more or less is nothing to a running guest.
+/// Scripts that a domain does not stand on: an address or a message more or less is nothing to a running
+/// guest.
 const HARMLESS: [&str; 5] = ["IPaddr", "IPaddr2", "IPsrcaddr", "MailTo", "AudibleAlarm"];
 /// The title of Heartbeat's process that stops all resources because the node leaves.
 const LEAVING: &str = "hb_signal_giveup_resources";
@@ -126,9 +128,9 @@ impl ClusterView for Heartbeat {
         Ok(Destination::Node(self.own_name()))
     }
 
-    /// Only a fencing speaks for a node that does not answer. That Heartbeat has a fencing device does not: a node that is lost
-    /// while it gives up what it runs is taken over without, since it has announced that it has nothing before it has
-    /// begun to stop anything.
+    /// Only a fencing speaks for a node that does not answer. That Heartbeat has a fencing device does not: a
+    /// node that is lost while it gives up what it runs is taken over without, since it has announced that it
+    /// has nothing before it has begun to stop anything.
     fn peers(&self, me: &NodeName, _resource: &str) -> Result<Vec<Peer>, ClusterError> {
         let fencings = Fencings::of(&self.root);
         let others = nodes(&self.read(HA_CF)?).into_iter().filter(|node| node != me).collect();
@@ -171,7 +173,8 @@ impl ClusterView for Heartbeat {
         Ok(on_lines(&self.read(HARESOURCES)?))
     }
 
-    /// Whether it is giving up its resources on this host, or has been told to (`heartbeat -k`, as its init script calls it).
+    /// Whether it is giving up its resources on this host, or has been told to (`heartbeat -k`, as its init
+    /// script calls it).
     fn is_leaving(&self) -> bool {
         any_process(|comm, command_line| {
             let told_to = comm == "heartbeat" && command_line.split('\0').any(|word| word == "-k");
@@ -186,9 +189,10 @@ impl ClusterView for Heartbeat {
 
 /// Whom Heartbeat has fenced, as it told this node: `/run/xen-handoff/fenced/NODE`, with the time.
 ///
-/// A note counts until its node can have come back. Whoever is to run a domain anew has all others asked first, or this node
-/// told of the offer that he fetches: so all notes go when another node calls ([`Self::forget_all`]). They also go
-/// when the node is seen alive, and when it is lost again and not fenced.
+/// A note counts until its node can have come back. Whoever is to run a domain anew has all others asked
+/// first, or this node told of the offer that he fetches: so all notes go when another node calls
+/// ([`Self::forget_all`]). They also go when the node is seen alive, and when it is lost again and not
+/// fenced.
 #[derive(Debug)]
 pub struct Fencings {
     folder: PathBuf,
@@ -235,8 +239,8 @@ fn gone_is_fine(removed: std::io::Result<()>) -> std::io::Result<()> {
     removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// What is started before the domain on its line, and so is stopped after it: it would be taken away under a running guest.
-/// A line may go on on the next one, after a backslash.
+/// What is started before the domain on its line, and so is stopped after it: it would be taken away under a
+/// running guest. A line may go on on the next one, after a backslash.
 fn before_on_its_line(haresources: &str, domain: &str) -> Vec<String> {
     let joined = haresources.replace("\\\n", " ");
     directives(&joined)

@@ -1,5 +1,5 @@
-//! What the CIB's status section says of the past: which operations a node did on a resource, and whether it has come back
-//! since it was fenced. Pure functions over a parsed CIB.
+//! What the CIB's status section says of the past: which operations a node did on a resource, and whether it
+//! has come back since it was fenced. Pure functions over a parsed CIB.
 
 use super::xml::Element;
 use crate::host::NodeName;
@@ -24,11 +24,11 @@ fn is_pending(op: &Element) -> bool {
 /// What the cluster's history says of `resource` on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
-    /// It is not active there: its last operation there was a stop that succeeded, or a probe that found none; or the node is no member,
-    /// left in order (or was fenced), and has done nothing with it.
+    /// It is not active there: its last operation there was a stop that succeeded, or a probe that found
+    /// none; or the node is no member, left in order (or was fenced), and has done nothing with it.
     NotThere,
-    /// The cluster's executor has no such agent there, so nothing that it did there can have made it run; unless the agent has been taken
-    /// away since.
+    /// The cluster's executor has no such agent there, so nothing that it did there can have made it run;
+    /// unless the agent has been taken away since.
     NoAgent,
     /// Nothing was ever done with it there, not even a probe.
     Nothing,
@@ -41,8 +41,9 @@ const NOT_INSTALLED: &str = "7";
 
 /// Reads it. `online`: whether the node is a member.
 ///
-/// A probe counts with what it was asked: 7 is an answer about the domain, 5 is none (a file was missing, the name was not known). A history
-/// that was cleaned up says nothing of a member; nor does one of a node that was lost.
+/// A probe counts with what it was asked: 7 is an answer about the domain, 5 is none (a file was missing, the
+/// name was not known). A history that was cleaned up says nothing of a member; nor does one of a node that
+/// was lost.
 pub(super) fn word(cib: &Element, resource: &str, node: &NodeName, online: bool) -> Word {
     let Some(state) = state_of(cib, node) else { return Word::Nothing };
     let ops: Vec<&Element> =
@@ -67,7 +68,8 @@ pub(super) fn word(cib: &Element, resource: &str, node: &NodeName, online: bool)
     }
 }
 
-/// This CIB without any constraint; `None` if none of its constraints can keep a resource from being looked for.
+/// This CIB without any constraint; `None` if none of its constraints can keep a resource from being looked
+/// for.
 pub(super) fn without_constraints(cib: &str) -> Option<String> {
     let begin = cib.find("<constraints>")?;
     let end = begin + cib[begin..].find("</constraints>")?;
@@ -75,8 +77,8 @@ pub(super) fn without_constraints(cib: &str) -> Option<String> {
     speaks_of_it.then(|| format!("{}<constraints>{}", &cib[..begin], &cib[end..]))
 }
 
-/// All nodes that can run a domain: cluster nodes and remote nodes, whether they are configured, were seen, or are only a resource; never
-/// guest nodes, which are domains or containers themselves.
+/// All nodes that can run a domain: cluster nodes and remote nodes, whether they are configured, were seen,
+/// or are only a resource; never guest nodes, which are domains or containers themselves.
 pub(super) fn hosts(cib: &Element) -> Result<Vec<&str>, String> {
     let configuration = cib.child("configuration").ok_or("no configuration")?;
     let nodes = configuration.child("nodes").ok_or("no nodes")?;
@@ -106,8 +108,8 @@ pub(super) fn hosts(cib: &Element) -> Result<Vec<&str>, String> {
     Ok(hosts)
 }
 
-/// Whether a node of Pacemaker Remote is certainly a guest: a resource's `remote-node`, or an instance of a bundle; and no connection of its
-/// own is configured.
+/// Whether a node of Pacemaker Remote is certainly a guest: a resource's `remote-node`, or an instance of a
+/// bundle; and no connection of its own is configured.
 fn is_guest(configuration: &Element, name: &str) -> bool {
     let is_remote_node =
         |pair: &Element| pair.get("name") == Some("remote-node") && pair.get("value") == Some(name);
@@ -121,7 +123,8 @@ fn is_guest(configuration: &Element, name: &str) -> bool {
     guest && !has_its_own
 }
 
-/// Whether the node of this state is a member right now, with a controller that answers. One of Pacemaker Remote has none.
+/// Whether the node of this state is a member right now, with a controller that answers. One of Pacemaker
+/// Remote has none.
 pub(super) fn is_online(state: &Element) -> bool {
     let is_remote = state.get("remote_node") == Some("true");
     is_member(state.get("in_ccm")) && (is_remote || is_member(state.get("crmd")))
@@ -139,8 +142,9 @@ pub(super) fn is_expected(cib: &Element, node: &NodeName) -> bool {
     state_of(cib, node).is_some_and(|state| state.get("expected") == Some("member"))
 }
 
-/// Whether an operation that succeeded came after one that failed. A recurring monitor keeps its number, and its last failure is an entry
-/// of its own that stays: so the times of the two results decide, and the numbers where there are none or they are the same.
+/// Whether an operation that succeeded came after one that failed. A recurring monitor keeps its number, and
+/// its last failure is an entry of its own that stays: so the times of the two results decide, and the
+/// numbers where there are none or they are the same.
 fn came_after(success: &Element, failure: &Element) -> bool {
     let time = |op: &Element| op.get("last-rc-change").and_then(|time| time.parse::<i64>().ok());
     match (time(success), time(failure)) {
@@ -149,17 +153,18 @@ fn came_after(success: &Element, failure: &Element) -> bool {
     }
 }
 
-/// Whether `node` has not come back since it was fenced. A fencing erases the node's history of operations; a node that came
-/// back has one again (its probes), and keeps it when it then leaves in order.
+/// Whether `node` has not come back since it was fenced. A fencing erases the node's history of operations; a
+/// node that came back has one again (its probes), and keeps it when it then leaves in order.
 pub(super) fn stayed_away(cib: &Element, node: &NodeName) -> bool {
     state_of(cib, node).is_some_and(|state| state.every("lrm_resource").next().is_none())
 }
 
-/// Whether the last word of this node's history on the guest is a failed monitor or start: then the stop is the first
-/// half of a recovery. A failed migration is no failed guest.
+/// Whether the last word of this node's history on the guest is a failed monitor or start: then the stop is
+/// the first half of a recovery. A failed migration is no failed guest.
 pub(super) fn failed_guest(cib: &Element, resource: &str, node: &NodeName) -> Option<String> {
     let history = of_resource(state_of(cib, node)?, resource)?;
-    // The stop that asks has overwritten the start's entry; a recurring monitor that has succeeded since says the same.
+    // The stop that asks has overwritten the start's entry; a recurring monitor that has succeeded since says
+    // the same.
     let healthy: Vec<&Element> = history
         .every("lrm_rsc_op")
         .filter(|op| matches!(op.get("operation"), Some("start" | "migrate_from" | "monitor")))

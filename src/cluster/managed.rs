@@ -1,5 +1,5 @@
-//! The domains that the cluster manages by this agent, as its configuration has them. For the operators' tools: an action is
-//! told by its environment.
+//! The domains that the cluster manages by this agent, as its configuration has them. For the operators'
+//! tools: an action is told by its environment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub struct ManagedDomain {
     pub resource: String,
     /// Its parameters.
     pub parameters: BTreeMap<String, String>,
-    /// How long each operation may take: start, stop, migrate_to, ... Empty where the cluster manager has no limits.
-    /// One whose timeout Pacemaker cannot read is in `unreadable` instead.
+    /// How long each operation may take: start, stop, migrate_to, ... Empty where the cluster manager has no
+    /// limits. One whose timeout Pacemaker cannot read is in `unreadable` instead.
     pub timeouts: BTreeMap<String, Duration>,
     /// The operations whose timeout nobody can say, with what is written there.
     pub unreadable: BTreeMap<String, String>,
@@ -60,7 +60,8 @@ pub(super) fn read(cib: &Element, provider: &str) -> Vec<ManagedDomain> {
                 && says("type") == Some("Xen"))
             .then(|| {
                 let id = primitive.get("id").unwrap_or_default();
-                // What a group says counts for its members, and what is said for all for those who say nothing else.
+                // What a group says counts for its members, and what is said for all for those who say
+                // nothing else.
                 let around = resources.children.iter().filter(|parent| {
                     parent.name != "primitive"
                         && parent.every("primitive").any(|inside| inside.get("id") == Some(id))

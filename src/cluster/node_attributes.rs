@@ -1,10 +1,10 @@
 //! The ledger under Pacemaker: private node attributes, kept by attrd in the memory of every member.
 //!
-//! An entry is written under each *survivor's* name, since the attributes of a node that leaves are dropped, and private
-//! (`--private`), since a write to the CIB would abort the transition that runs. attrd loses all of them when the last
-//! member's attrd goes, and a node's own when that node leaves; therefore each node also notes under its own name when it
-//! first looked (`xen-handoff-since`). An offer that was made since then was written under this node's name too, and has
-//! not been lost; the note's age is the ledger's.
+//! An entry is written under each *survivor's* name, since the attributes of a node that leaves are dropped,
+//! and private (`--private`), since a write to the CIB would abort the transition that runs. attrd loses all
+//! of them when the last member's attrd goes, and a node's own when that node leaves; therefore each node
+//! also notes under its own name when it first looked (`xen-handoff-since`). An offer that was made since
+//! then was written under this node's name too, and has not been lost; the note's age is the ledger's.
 //!
 //! attrd cannot delete an attribute, only empty it: an empty value is no offer.
 
@@ -24,8 +24,8 @@ use crate::host::{NodeName, Root};
 
 /// Limit of one call of attrd_updater. It answers in tens of milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How often an entry is tried to be erased: attrd_updater may hang once where many ask attrd, and an entry that stays
-/// would be looked at until its deadline. The action's own deadline bounds them all.
+/// How often an entry is tried to be erased: attrd_updater may hang once where many ask attrd, and an entry
+/// that stays would be looked at until its deadline. The action's own deadline bounds them all.
 const WIPES: usize = 3;
 const SINCE: &str = "xen-handoff-since";
 
@@ -72,8 +72,8 @@ impl NodeAttributes {
         set(&self.root, node, name, value)
     }
 
-    /// Sets it for several nodes at the same time: one for which attrd does not answer must not hold up the others. Gives those for which it
-    /// was not set, and why.
+    /// Sets it for several nodes at the same time: one for which attrd does not answer must not hold up the
+    /// others. Gives those for which it was not set, and why.
     fn set_all(&self, nodes: &[NodeName], name: &str, value: &str) -> Vec<(NodeName, String)> {
         let root = &self.root;
         let set = at_once(nodes, |node| set(root, node, name, value)).into_iter().map(|set| match set {
@@ -83,13 +83,15 @@ impl NodeAttributes {
         nodes.iter().cloned().zip(set).filter_map(|(node, set)| Some((node, set.err()?))).collect()
     }
 
-    /// Whether the agent has left a note under this node's name: it has run there since the node joined, and each probe leaves one.
+    /// Whether the agent has left a note under this node's name: it has run there since the node joined, and
+    /// each probe leaves one.
     pub(super) fn has_noted(&self, node: &NodeName, resource: &str) -> Result<bool, NoAnswer> {
         let notes = [self.values(SINCE)?, self.values(&name_note(resource))?];
         Ok(notes.iter().flatten().any(|(noted, _)| noted == node))
     }
 
-    /// Empties an offer under every node's name. Gives where it stays (everywhere, if no node is named), and why.
+    /// Empties an offer under every node's name. Gives where it stays (everywhere, if no node is named), and
+    /// why.
     fn wipe(&self, domain: &DomainName, epoch: Epoch) -> Vec<(Option<NodeName>, String)> {
         let name = name_of(domain);
         let values = match self.values(&name) {
@@ -129,7 +131,8 @@ fn set(root: &Root, node: &NodeName, name: &str, value: &str) -> Result<(), Comm
     run(root, &["--private", "-N", node.as_str(), "-n", name, "-U", value])?.success().map(drop)
 }
 
-/// attrd_updater fails both when attrd does not answer and when nobody has ever set the attribute. Its words differ.
+/// attrd_updater fails both when attrd does not answer and when nobody has ever set the attribute. Its words
+/// differ.
 fn says_there_is_none(output: &command::Output) -> bool {
     if output.status.success() {
         return false;

@@ -1,8 +1,8 @@
 //! Pacemaker, through its own command line tools (README, "Support", has the versions that were run).
 //!
 //! Asked only through tools that work during a node's shutdown: `cibadmin`, `crm_simulate`, `crm_attribute`,
-//! `attrd_updater`, `stonith_admin`. Never `crm_mon` about the running cluster: it refuses to talk to a pacemakerd that is
-//! shutting down. About a CIB in a file it says what it means, whatever runs.
+//! `attrd_updater`, `stonith_admin`. Never `crm_mon` about the running cluster: it refuses to talk to a
+//! pacemakerd that is shutting down. About a CIB in a file it says what it means, whatever runs.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -81,7 +81,8 @@ impl Pacemaker {
             .map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
     }
 
-    /// What would become of the domains on `node`, of our agent and of the stock one, if it went into standby now; in the order in which they would leave.
+    /// What would become of the domains on `node`, of our agent and of the stock one, if it went into standby
+    /// now; in the order in which they would leave.
     ///
     /// # Errors
     /// If that could not be found out.
@@ -130,7 +131,8 @@ impl Pacemaker {
         self.run(tool, &args, None, ORDER_LIMIT).map(drop)
     }
 
-    /// Whether the agent has never run on this member since it joined, as far as its own notes go: it leaves one where it has run.
+    /// Whether the agent has never run on this member since it joined, as far as its own notes go: it leaves
+    /// one where it has run.
     fn never_had_our_agent(&self, peer: &Peer, resource: &str) -> bool {
         let noted = self.attributes().has_noted(&peer.node, resource);
         peer.online
@@ -143,13 +145,15 @@ impl Pacemaker {
             })
     }
 
-    /// Whether the cluster never looks for the resource on this node: its scheduler would, were it not for the constraints. They are not
-    /// read here: rules, patterns, sets and tags say which resources and nodes they are about, and a half of that proves nothing.
+    /// Whether the cluster never looks for the resource on this node: its scheduler would, were it not for
+    /// the constraints. They are not read here: rules, patterns, sets and tags say which resources and nodes
+    /// they are about, and a half of that proves nothing.
     fn is_never_looked_for(&self, cib: &str, resource: &str, peer: &Peer) -> bool {
         let Some(free) = history::without_constraints(cib) else { return false };
         let scheduler = Scheduler::new(&self.root, Deadline::after(LIMIT));
         let looks = |cib: &str| scheduler.looks_for(cib, resource, &peer.node, !peer.online);
-        // Where it would not look in any case (probes are switched off, a node that is pending), nothing was said.
+        // Where it would not look in any case (probes are switched off, a node that is pending), nothing was
+        // said.
         let asked = looks(cib).and_then(|looks_now| Ok(!looks_now && looks(&free)?));
         asked.unwrap_or_else(|error| {
             log::warn!(
@@ -178,7 +182,8 @@ impl ClusterView for Pacemaker {
         limit: Duration,
     ) -> Result<Plan, ClusterError> {
         let deadline = Deadline::after(limit);
-        // One snapshot for all questions, rather than crm_simulate's own look at a CIB that may have moved on.
+        // One snapshot for all questions, rather than crm_simulate's own look at a CIB that may have moved
+        // on.
         let text = self.cib(limit)?;
         let cib =
             Element::parse(&text).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })?;
@@ -309,7 +314,8 @@ impl ClusterView for Pacemaker {
     }
 }
 
-/// Every host but `me`, whether it is a member, and what the history says of the resource there. None is cleared yet.
+/// Every host but `me`, whether it is a member, and what the history says of the resource there. None is
+/// cleared yet.
 fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<(Peer, Word)>, String> {
     let status = cib.child("status").ok_or("no status")?;
     history::hosts(cib)?

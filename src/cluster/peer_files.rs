@@ -1,11 +1,13 @@
-//! The ledger where the cluster manager keeps none: small files on every node that is alive, written through the transport.
+//! The ledger where the cluster manager keeps none: small files on every node that is alive, written through
+//! the transport.
 //!
-//! `/run/xen-handoff/ledger/DOMAIN,SOURCE` holds one entry as a line of text; whoever is told to start the domain reads its own
-//! folder. The folder lies in `/run`: a node that restarts has an empty one, and a file made when it was first looked at
-//! says so, which makes it a young ledger.
+//! `/run/xen-handoff/ledger/DOMAIN,SOURCE` holds one entry as a line of text; whoever is told to start the
+//! domain reads its own folder. The folder lies in `/run`: a node that restarts has an empty one, and a file
+//! made when it was first looked at says so, which makes it a young ledger.
 //!
-//! An action reaches the others as its parameters say. What ends an offer without one (a keeper, the end of a transfer) goes by their
-//! names, as root, at ssh's port; where nobody answers there, an entry stays until the next start has asked its source.
+//! An action reaches the others as its parameters say. What ends an offer without one (a keeper, the end of a
+//! transfer) goes by their names, as root, at ssh's port; where nobody answers there, an entry stays until
+//! the next start has asked its source.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +27,8 @@ use crate::wire::{Connection, ssh};
 const SINCE: &str = "since";
 /// Limit of writing one entry to all nodes, which are told at the same time.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Which part of what an action has left it may take: a stop that cannot write its offer needs the rest for an ordinary end.
+/// Which part of what an action has left it may take: a stop that cannot write its offer needs the rest for
+/// an ordinary end.
 const PARTS: u32 = 3;
 
 /// How many entries of one node are kept: more than a host has domains.
@@ -85,7 +88,8 @@ impl PeerFiles {
         Ok(lines)
     }
 
-    /// Keeps an entry that another node has sent: of a node that Heartbeat knows, and so many of each that nobody fills `/run` with them.
+    /// Keeps an entry that another node has sent: of a node that Heartbeat knows, and so many of each that
+    /// nobody fills `/run` with them.
     ///
     /// # Errors
     /// Why it is not kept; what the system says.

@@ -1,12 +1,14 @@
-//! Makes a plan of what Pacemaker's own tools say: where the scheduler ends with the resource when it is told "this stop has
-//! succeeded", and what waits for that stop in the transition of which it is a part. Pure functions.
+//! Makes a plan of what Pacemaker's own tools say: where the scheduler ends with the resource when it is told
+//! "this stop has succeeded", and what waits for that stop in the transition of which it is a part. Pure
+//! functions.
 //!
-//! The scheduler's final place of a resource is reliable; its list of operations is not (it shows operations that never
-//! come, in the two stops after a failed migration). So the final place decides where the resource goes, and the list is
-//! only ever used to say *no*: what the list takes away below the domain is taken as lost.
+//! The scheduler's final place of a resource is reliable; its list of operations is not (it shows operations
+//! that never come, in the two stops after a failed migration). So the final place decides where the resource
+//! goes, and the list is only ever used to say *no*: what the list takes away below the domain is taken as
+//! lost.
 //!
-//! The stop that asks is under way, so the transition that it is a part of cannot be had from the CIB as it is. The scheduler
-//! makes it again when it is told that the resource has just been started here.
+//! The stop that asks is under way, so the transition that it is a part of cannot be had from the CIB as it
+//! is. The scheduler makes it again when it is told that the resource has just been started here.
 
 use super::graph::{Graph, Loss};
 use super::view::{Destination, Plan};
@@ -44,8 +46,9 @@ pub(super) fn read(said: &Said<'_>, resource: &str, node: &NodeName) -> Result<P
     })
 }
 
-/// Where the simulation ends with it. After a rejoin in the middle of a start (multiple-active=stop_unexpected) it can end with
-/// it on this node *and* on another: this node's part ends with the very stop that asks, so the other one counts.
+/// Where the simulation ends with it. After a rejoin in the middle of a start
+/// (multiple-active=stop_unexpected) it can end with it on this node *and* on another: this node's part ends
+/// with the very stop that asks, so the other one counts.
 pub(super) fn destination(
     resources: &Element,
     resource: &str,
@@ -82,8 +85,9 @@ pub(super) fn anywhere(resources: &Element, resource: &str) -> Result<Destinatio
     })
 }
 
-/// What `resource` depends on and loses on `node` by this plan. Where the scheduler does not stop it any more (the configuration
-/// has changed since the stop was ordered), what waits for the stop is not known: all that leaves this node counts then.
+/// What `resource` depends on and loses on `node` by this plan. Where the scheduler does not stop it any more
+/// (the configuration has changed since the stop was ordered), what waits for the stop is not known: all that
+/// leaves this node counts then.
 fn losing(before: &Graph, once_stopped: &Graph, resource: &str, node: &NodeName) -> Vec<Loss> {
     if before.stops(resource, node) || before.migrates(resource, node) {
         before.lost_after(resource, node)
@@ -181,8 +185,8 @@ mod tests {
         read(&said, "vm", &node(node_name)).unwrap()
     }
 
-    /// What each release says of what real Pacemaker was asked in the middle of a real stop of `vm`, and what we read from it:
-    /// `tests/captured/ask`.
+    /// What each release says of what real Pacemaker was asked in the middle of a real stop of `vm`, and what
+    /// we read from it: `tests/captured/ask`.
     #[test]
     fn real_plans_are_read_as_what_came_of_them() {
         let nowhere = Destination::Nowhere;

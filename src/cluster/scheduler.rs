@@ -1,10 +1,12 @@
-//! How Pacemaker's scheduler is asked, in the one way that every version from 1.1 on answers: `crm_simulate` reads the CIB from
-//! its stdin and writes what came of it to files (`--save-output`: the CIB once the plan is done; `--save-graph`: the plan
-//! itself), and `crm_mon` says what such a CIB means. What a version can do is seen by what it answers.
+//! How Pacemaker's scheduler is asked, in the one way that every version from 1.1 on answers: `crm_simulate`
+//! reads the CIB from its stdin and writes what came of it to files (`--save-output`: the CIB once the plan
+//! is done; `--save-graph`: the plan itself), and `crm_mon` says what such a CIB means. What a version can do
+//! is seen by what it answers.
 //!
-//! Not used: the XML that `crm_simulate` prints. Before 2.1.0 there is none (2.0.5 exits with 0 and prints nothing), and from
-//! 2.1.8 on it ends too early where something is injected (doc/design/crm_simulate.md). Its exit status counts, and so does each
-//! document being whole: 2.0.5 leaves the CIB *as it was* in the file when the scheduler aborts.
+//! Not used: the XML that `crm_simulate` prints. Before 2.1.0 there is none (2.0.5 exits with 0 and prints
+//! nothing), and from 2.1.8 on it ends too early where something is injected (doc/design/crm_simulate.md).
+//! Its exit status counts, and so does each document being whole: 2.0.5 leaves the CIB *as it was* in the
+//! file when the scheduler aborts.
 
 use std::path::Path;
 

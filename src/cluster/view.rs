@@ -54,8 +54,8 @@ impl fmt::Display for Destination {
 pub struct Plan {
     /// Where the resource ends up.
     pub destination: Destination,
-    /// What the resource depends on and that is stopped, demoted or moved away here by the same plan: the cluster would take it
-    /// away under a running guest.
+    /// What the resource depends on and that is stopped, demoted or moved away here by the same plan: the
+    /// cluster would take it away under a running guest.
     pub losing: Vec<Loss>,
     /// Why the guest counts as failed here, if it does: the plan is a recovery then.
     pub failed: Option<String>,
@@ -76,8 +76,8 @@ pub struct Peer {
     pub fenced_at: Option<UnixTime>,
     /// Whether the cluster's history says that the resource is not there.
     pub cleared: bool,
-    /// Whether it was lost: no member any more, and it did not leave in order. The cluster fences such a node as soon as
-    /// the actions that run have ended.
+    /// Whether it was lost: no member any more, and it did not leave in order. The cluster fences such a node
+    /// as soon as the actions that run have ended.
     pub lost: bool,
 }
 
@@ -90,11 +90,12 @@ pub trait ClusterView: fmt::Debug {
     fn plan_after_stop(&self, resource: &str, node: &NodeName, limit: Duration)
     -> Result<Plan, ClusterError>;
 
-    /// Where `resource` ends up as things are, its last stop having succeeded: *nowhere* only if every configured node is accounted
-    /// for, as a member, as fenced, or as one that left in order.
+    /// Where `resource` ends up as things are, its last stop having succeeded: *nowhere* only if every
+    /// configured node is accounted for, as a member, as fenced, or as one that left in order.
     ///
     /// # Errors
-    /// Whenever that could not be found out; [`ClusterError::NotRunning`] if no cluster manager runs on this node.
+    /// Whenever that could not be found out; [`ClusterError::NotRunning`] if no cluster manager runs on this
+    /// node.
     fn plan_as_it_is(&self, _resource: &str, _limit: Duration) -> Result<Destination, ClusterError> {
         let what = "it does not plan".to_owned();
         Err(ClusterError::Unreadable { tool: "the cluster manager", what })
@@ -106,7 +107,8 @@ pub trait ClusterView: fmt::Debug {
     /// [`ClusterError::NotRunning`] if there is no cluster here at all.
     fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError>;
 
-    /// The names of all nodes that can run a domain, this one and those that are not members just now included.
+    /// The names of all nodes that can run a domain, this one and those that are not members just now
+    /// included.
     ///
     /// # Errors
     /// [`ClusterError::NotRunning`] if there is no cluster here at all.
@@ -130,19 +132,21 @@ pub trait ClusterView: fmt::Debug {
     /// If that cannot be told.
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError>;
 
-    /// When the cluster last fenced `node`, if it has not come back since; `None` also where that cannot be told.
+    /// When the cluster last fenced `node`, if it has not come back since; `None` also where that cannot be
+    /// told.
     fn fenced_and_away(&self, node: &NodeName, me: &NodeName, resource: &str) -> Option<UnixTime> {
         let peers = self.peers(me, resource).ok()?;
         peers.into_iter().find(|peer| peer.node == *node && !peer.online)?.fenced_at
     }
 
-    /// Whether this node is leaving, and would be asked in vain to take anything over. A manager that plans (Pacemaker)
-    /// says so in its plans. Starts no process.
+    /// Whether this node is leaving, and would be asked in vain to take anything over. A manager that plans
+    /// (Pacemaker) says so in its plans. Starts no process.
     fn is_leaving(&self) -> bool {
         false
     }
 
-    /// Whether it ever migrates a domain by itself. One that knows only stop and start has nobody send a domain to this node.
+    /// Whether it ever migrates a domain by itself. One that knows only stop and start has nobody send a
+    /// domain to this node.
     fn migrates(&self) -> bool {
         false
     }

@@ -1,5 +1,5 @@
-//! A small element tree over quick-xml, for documents whose children come in any order and mixture (the CIB, and what
-//! Pacemaker's tools print with `--output-as=xml`).
+//! A small element tree over quick-xml, for documents whose children come in any order and mixture (the CIB,
+//! and what Pacemaker's tools print with `--output-as=xml`).
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};

@@ -50,7 +50,8 @@ pub enum Event {
     OfferExpired,
     /// Source, keeper: nobody is left who could fetch it.
     Deserted(NobodyToFetch),
-    /// Source, serve: the start that would fetch it asks for its end, since it cannot be moved there; that start boots it then.
+    /// Source, serve: the start that would fetch it asks for its end, since it cannot be moved there; that
+    /// start boots it then.
     Yielded(Transfer),
     /// Source, start: the cluster starts the domain here after all, where it still runs.
     Reclaimed,
@@ -60,7 +61,8 @@ pub enum Event {
     Claimed(Transfer),
     /// Source, migrate_to: the cluster's own migration begins, and the survivors can read that it has.
     Pushed(Transfer, Recorded),
-    /// Source, pipe: the receiver's *ready* is about to be let through to xl, which answers it with GO; and the copy here stands still.
+    /// Source, pipe: the receiver's *ready* is about to be let through to xl, which answers it with GO; and
+    /// the copy here stands still.
     ReadySeen(Suspended),
     /// Source: xl's sender has ended.
     SenderEnded(SenderEnd),

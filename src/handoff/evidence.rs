@@ -1,9 +1,10 @@
 //! Evidence: values that only an observation can make, and that every dangerous effect takes.
 //!
-//! None of these types has another constructor than those that look at what was observed, and the dangerous calls of
-//! [`Toolstack`](crate::toolstack::Toolstack) take them: create and restore [`NobodyElse`], unpause [`MayRun`], resume
-//! [`NoCopyElsewhere`], destroy [`MayEnd`]. So code that boots a domain or lets a copy run does not compile without having asked. What the
-//! types do not know is *when* it was asked: that the answer still holds is the caller's care.
+//! None of these types has another constructor than those that look at what was observed, and the dangerous
+//! calls of [`Toolstack`](crate::toolstack::Toolstack) take them: create and restore [`NobodyElse`], unpause
+//! [`MayRun`], resume [`NoCopyElsewhere`], destroy [`MayEnd`]. So code that boots a domain or lets a copy run
+//! does not compile without having asked. What the types do not know is *when* it was asked: that the answer
+//! still holds is the caller's care.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,20 +18,21 @@ use crate::clock::UnixTime;
 use crate::domain::Presence;
 use crate::host::NodeName;
 
-/// Evidence that no copy of the domain is on this node: a whole listing without any of its three names, while no
-/// daemon of the toolstack stood ready to create it anew.
+/// Evidence that no copy of the domain is on this node: a whole listing without any of its three names, while
+/// no daemon of the toolstack stood ready to create it anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence(());
 
 impl Absence {
-    /// Made from a listing and, only where that shows none, from whether a toolstack daemon attends the domain.
+    /// Made from a listing and, only where that shows none, from whether a toolstack daemon attends the
+    /// domain.
     pub fn observe(presence: &Presence, attended: impl FnOnce() -> bool) -> Option<Self> {
         (*presence == Presence::Absent && !attended()).then_some(Self(()))
     }
 }
 
-/// Evidence that the copy here stands still, as it does when xl's receiver has all of it: a receiver that says so of a domain that runs
-/// does not tell the truth.
+/// Evidence that the copy here stands still, as it does when xl's receiver has all of it: a receiver that
+/// says so of a domain that runs does not tell the truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspended(());
 
@@ -46,9 +48,9 @@ impl Suspended {
     }
 }
 
-/// Evidence that the source has suspended the domain and given it away for good: xl's GO message, seen on the wire.
-/// xl sends it only after it has renamed its own, suspended copy, and never resumes that copy unless the target says
-/// that it destroyed its own.
+/// Evidence that the source has suspended the domain and given it away for good: xl's GO message, seen on the
+/// wire. xl sends it only after it has renamed its own, suspended copy, and never resumes that copy unless
+/// the target says that it destroyed its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceQuiet(());
 
@@ -66,13 +68,14 @@ impl SourceQuiet {
     }
 }
 
-/// Evidence that the suspended copy at the source is stale: the domain has run at the target, or the target was lost when it
-/// may have. Its disks have gone on without this memory.
+/// Evidence that the suspended copy at the source is stale: the domain has run at the target, or the target
+/// was lost when it may have. Its disks have gone on without this memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale(());
 
 impl Stale {
-    /// Made from the target's own answer, from its fencing since the transfer began, or from its restart since then.
+    /// Made from the target's own answer, from its fencing since the transfer began, or from its restart
+    /// since then.
     pub fn observe(target: &PeerSays, transfer: &Transfer) -> Option<Self> {
         let stale = match target {
             PeerSays::Stands { presence: Presence::Running(_), .. } | PeerSays::Restarted { .. } => true,
@@ -86,8 +89,8 @@ impl Stale {
     }
 }
 
-/// Evidence that the target has no copy that runs or could be let run, so that the suspended one at the source is the
-/// only one.
+/// Evidence that the target has no copy that runs or could be let run, so that the suspended one at the
+/// source is the only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoCopyElsewhere(());
 
@@ -97,14 +100,15 @@ impl NoCopyElsewhere {
         matches!(phase, Phase::Source(SourcePhase::Sending { .. })).then_some(Self(()))
     }
 
-    /// A save to a file that was broken off: no stream of the domain is on this node's record, so no copy was ever sent.
+    /// A save to a file that was broken off: no stream of the domain is on this node's record, so no copy was
+    /// ever sent.
     pub fn never_sent(phase: &Phase) -> Option<Self> {
         (!phase.is_in_transfer()).then_some(Self(()))
     }
 
-    /// Made from the target's own answer: it has no copy, and the one that came with this very transfer never ran. That
-    /// it has none *now* is not enough, nor is its fencing: if its copy ran for a moment, it wrote to the disks, and the one
-    /// here is an old memory on top of them.
+    /// Made from the target's own answer: it has no copy, and the one that came with this very transfer never
+    /// ran. That it has none *now* is not enough, nor is its fencing: if its copy ran for a moment, it wrote
+    /// to the disks, and the one here is an old memory on top of them.
     ///
     /// # Errors
     /// Why it does not prove that.
@@ -149,8 +153,9 @@ impl Recorded {
     }
 }
 
-/// Evidence that the cluster's own migration is to bring a domain to this node: the push stands in this node's ledger, which only
-/// members of the cluster write. That somebody holds the key to the transport and says so is none.
+/// Evidence that the cluster's own migration is to bring a domain to this node: the push stands in this
+/// node's ledger, which only members of the cluster write. That somebody holds the key to the transport and
+/// says so is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushedHere(());
 
@@ -218,9 +223,10 @@ impl fmt::Display for Outlook {
 pub struct NobodyToFetch(());
 
 impl NobodyToFetch {
-    /// Made from the word of the source's own cluster manager; and, where none runs there any more, from the last word of each
-    /// node that could read the offer. One that has a cluster manager speaks for all nodes; those without one for themselves
-    /// alone, so that all of them must have said so. An unknown is not "nobody".
+    /// Made from the word of the source's own cluster manager; and, where none runs there any more, from the
+    /// last word of each node that could read the offer. One that has a cluster manager speaks for all nodes;
+    /// those without one for themselves alone, so that all of them must have said so. An unknown is not
+    /// "nobody".
     pub fn conclude(survivors: &[Outlook], here: &Outlook) -> Option<Self> {
         let deserted = match here {
             Outlook::Nobody => true,
@@ -250,7 +256,8 @@ pub enum PeerSays {
         /// How the last stream that it received came to its end, if it said so.
         ended: Option<Ended>,
     },
-    /// It answered, but its host has restarted since the transfer in question began: what had arrived there is gone.
+    /// It answered, but its host has restarted since the transfer in question began: what had arrived there
+    /// is gone.
     Restarted {
         /// What its listing shows now.
         presence: Presence,
@@ -263,7 +270,8 @@ pub enum PeerSays {
     Silent(String),
 }
 
-/// Evidence that a copy on its way in is nobody's domain: it was never given GO, so it never ran, and nobody will give it any more.
+/// Evidence that a copy on its way in is nobody's domain: it was never given GO, so it never ran, and nobody
+/// will give it any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeverGiven(());
 
@@ -274,7 +282,8 @@ impl NeverGiven {
         (receiving && matches!(presence, Presence::Incoming(_))).then_some(Self(()))
     }
 
-    /// A copy that no record knows: none speaks of a transfer, nobody holds the transfer lock, and no process of xl's receives it.
+    /// A copy that no record knows: none speaks of a transfer, nobody holds the transfer lock, and no process
+    /// of xl's receives it.
     pub fn unrecorded(
         phase: &Phase,
         presence: &Presence,
@@ -292,13 +301,14 @@ impl NeverGiven {
     }
 }
 
-/// Evidence that the paused copy here is the domain itself: it has had processor time here, and whoever ends it has no doubt about
-/// copies elsewhere.
+/// Evidence that the paused copy here is the domain itself: it has had processor time here, and whoever ends
+/// it has no doubt about copies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnlyPaused(());
 
 impl OnlyPaused {
-    /// Made from the hypervisor's count of its processor time and, only where that shows some, from the caller's own doubt.
+    /// Made from the hypervisor's count of its processor time and, only where that shows some, from the
+    /// caller's own doubt.
     ///
     /// # Errors
     /// The doubt.
@@ -326,8 +336,9 @@ pub enum MayEnd<'a> {
     Stale(&'a Stale),
     /// It never ran.
     NeverGiven(&'a NeverGiven),
-    /// The domain itself is to end here: a stop, or the end of its offer, after the guest had its time. This is an order and no
-    /// evidence; whether it may be given is the record's to say ([`step`](fn@super::step)).
+    /// The domain itself is to end here: a stop, or the end of its offer, after the guest had its time. This
+    /// is an order and no evidence; whether it may be given is the record's to say
+    /// ([`step`](fn@super::step)).
     Ordered,
 }
 
@@ -338,8 +349,8 @@ pub struct PeerReport {
     pub node: NodeName,
     /// Its word.
     pub says: PeerSays,
-    /// Whether the cluster's own history says that the domain is not there: its last operation there was a stop that
-    /// succeeded or a probe that found none, or the node left in order and never had one.
+    /// Whether the cluster's own history says that the domain is not there: its last operation there was a
+    /// stop that succeeded or a probe that found none, or the node left in order and never had one.
     pub cleared: bool,
 }
 
@@ -354,7 +365,8 @@ pub struct Inquiry<'a> {
     pub longest_offer: Duration,
     /// Every other node of the cluster.
     pub peers: &'a [PeerReport],
-    /// Where this node's own record says that the domain was last sent, if nobody has accounted for that copy.
+    /// Where this node's own record says that the domain was last sent, if nobody has accounted for that
+    /// copy.
     pub sent_to: Option<&'a NodeName>,
 }
 
@@ -390,11 +402,11 @@ pub enum Doubt {
 impl NobodyElse {
     /// Weighs what was observed.
     ///
-    /// A copy anywhere forbids the boot. Every other node must be accounted for: it answered "none here", or it was
-    /// fenced, or the cluster's own history clears it. That history is not enough for the source of an open offer, for
-    /// either end of a push that nobody has accounted for, and for the node that the domain was last sent to. In a ledger
-    /// that is younger than the longest offer, or that cannot be read whole, an entry may be missing: then it is enough
-    /// for nobody.
+    /// A copy anywhere forbids the boot. Every other node must be accounted for: it answered "none here", or
+    /// it was fenced, or the cluster's own history clears it. That history is not enough for the source of an
+    /// open offer, for either end of a push that nobody has accounted for, and for the node that the domain
+    /// was last sent to. In a ledger that is younger than the longest offer, or that cannot be read whole, an
+    /// entry may be missing: then it is enough for nobody.
     ///
     /// # Errors
     /// The first [`Doubt`].

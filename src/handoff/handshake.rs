@@ -1,8 +1,8 @@
-//! The fixed messages of xl's migration handshake (`tools/xl/xl.h`, unchanged from Xen 4.1 to 4.20), and a reader that
-//! finds them in the receiver's side of the stream.
+//! The fixed messages of xl's migration handshake (`tools/xl/xl.h`, unchanged from Xen 4.1 to 4.20), and a
+//! reader that finds them in the receiver's side of the stream.
 //!
-//! The receiver says: banner, *ready*, report and one byte (0: it runs), and, if that byte is not 0, GO back to the
-//! sender. The sender says: the stream, and, after *ready*, GO. All but the banner end in a NUL.
+//! The receiver says: banner, *ready*, report and one byte (0: it runs), and, if that byte is not 0, GO back
+//! to the sender. The sender says: the stream, and, after *ready*, GO. All but the banner end in a NUL.
 
 use std::fmt;
 
@@ -40,8 +40,8 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Reads the receiver's side as it passes. What comes before *ready* and is neither (nothing, for a plain migration)
-/// is let through unread.
+/// Reads the receiver's side as it passes. What comes before *ready* and is neither (nothing, for a plain
+/// migration) is let through unread.
 #[derive(Debug)]
 pub struct Reader {
     stage: Stage,
@@ -60,8 +60,8 @@ impl Reader {
         self.stage
     }
 
-    /// Takes the next bytes, which may be part of a message. True if they contain the end of *ready*: they must not
-    /// be passed on before that has been put on record.
+    /// Takes the next bytes, which may be part of a message. True if they contain the end of *ready*: they
+    /// must not be passed on before that has been put on record.
     pub fn take(&mut self, bytes: &[u8]) -> bool {
         let before = self.stage;
         self.seen.extend_from_slice(bytes);

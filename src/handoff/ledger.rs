@@ -1,8 +1,9 @@
 //! The ledger: where an offer or a push lies so that it outlives its source.
 //!
-//! Written by the source for every survivor, read by whoever is told to start the domain. An entry that is still there
-//! although what it says has ended does no harm: the source refuses its claim, and both ends of a push answer. An entry
-//! that is missing is the danger, and therefore a ledger knows its own age ([`LedgerSays`]).
+//! Written by the source for every survivor, read by whoever is told to start the domain. An entry that is
+//! still there although what it says has ended does no harm: the source refuses its claim, and both ends of a
+//! push answer. An entry that is missing is the danger, and therefore a ledger knows its own age
+//! ([`LedgerSays`]).
 
 use std::time::Duration;
 
@@ -145,10 +146,12 @@ pub trait Ledger: std::fmt::Debug {
         }
     }
 
-    /// Tells the other nodes what this one calls the domain of `resource`. Where that fails, or there is no place for it, they do not know.
+    /// Tells the other nodes what this one calls the domain of `resource`. Where that fails, or there is no
+    /// place for it, they do not know.
     fn note_name(&self, _resource: &str, _domain: &DomainName) {}
 
-    /// What nodes have said that the domain of `resource` is called, each once. They may all have forgotten: none is no proof.
+    /// What nodes have said that the domain of `resource` is called, each once. They may all have forgotten:
+    /// none is no proof.
     ///
     /// # Errors
     /// As [`Self::entries`].
@@ -174,9 +177,9 @@ pub fn to_text(entry: &Entry) -> String {
     }
 }
 
-/// When a node first looked into its ledger, as it notes it for itself. By the clock of this life of its host, which nobody sets: a host that
-/// comes up in 1970 and hears the time later has no old ledger by that. No other node reads it: what crosses nodes is an entry, whose
-/// own time is compared with a fencing's alone.
+/// When a node first looked into its ledger, as it notes it for itself. By the clock of this life of its
+/// host, which nobody sets: a host that comes up in 1970 and hears the time later has no old ledger by that.
+/// No other node reads it: what crosses nodes is an entry, whose own time is compared with a fencing's alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Since {
     /// Which life of the host.
@@ -191,9 +194,9 @@ impl Since {
         Self { boot: boot.unwrap_or_default().to_owned(), at: seconds(up) }
     }
 
-    /// How old a ledger is whose node has noted this. `None` if it was noted in another life of the host, or nobody can say when: then it
-    /// is as if it had never been looked at. What a version before this one has noted (a time of day, `wall`) counts for no more than
-    /// the host has been up.
+    /// How old a ledger is whose node has noted this. `None` if it was noted in another life of the host, or
+    /// nobody can say when: then it is as if it had never been looked at. What a version before this one has
+    /// noted (a time of day, `wall`) counts for no more than the host has been up.
     pub fn age(noted: &str, boot: Option<&str>, up: Duration, wall: UnixTime) -> Option<Duration> {
         if let Ok(at) = noted.parse::<u64>() {
             return Some(Duration::from_secs(wall.0.saturating_sub(at)).min(up));

@@ -23,8 +23,9 @@
 //!                                                    Idle
 //! ```
 //!
-//! The cluster's own migration is the same with `Pushed` in place of the first four edges of the source, and ends in
-//! `Left` there, until the stop that follows a migration has accounted for the copy that went away (`LeftAccounted`).
+//! The cluster's own migration is the same with `Pushed` in place of the first four edges of the source, and
+//! ends in `Left` there, until the stop that follows a migration has accounted for the copy that went away
+//! (`LeftAccounted`).
 //!
 //! # With failures
 //!
@@ -47,18 +48,20 @@
 //!   Arriving    -- ReceiverEnded(Undecided) ----> Arriving      what xl's receiver began is finished (`resolve`)
 //! ```
 //!
-//! The source enters `Settling` just before it lets the receiver's *ready* through to xl, which answers with GO at once:
-//! if that cannot be written down, xl never sees *ready* and keeps the domain, at no cost. The target enters `Arriving`
-//! just before it delivers GO: if that cannot be written down, the receiver sees its stream end and destroys its copy.
+//! The source enters `Settling` just before it lets the receiver's *ready* through to xl, which answers with
+//! GO at once: if that cannot be written down, xl never sees *ready* and keeps the domain, at no cost. The
+//! target enters `Arriving` just before it delivers GO: if that cannot be written down, the receiver sees its
+//! stream end and destroys its copy.
 //!
-//! `Settling` and `Arriving` are the only phases in which a node does not know by itself whether it owns the domain:
-//! around xl's GO, the point of no return, to its report. Nothing runs, boots, or is destroyed on such a node before the
-//! other one has answered. xl itself gives up there ("Domain state is now undefined"); [`resolve`] does not.
+//! `Settling` and `Arriving` are the only phases in which a node does not know by itself whether it owns the
+//! domain: around xl's GO, the point of no return, to its report. Nothing runs, boots, or is destroyed on
+//! such a node before the other one has answered. xl itself gives up there ("Domain state is now undefined");
+//! [`resolve`] does not.
 //!
 //! # How the words map onto xl's
 //!
-//! *transfer*: from xl's banner to its *ready* message. *settle*: from GO to the report byte. xl renames the source's
-//! copy to `--migratedaway` just before GO, and the target's copy from `--incoming` just after.
+//! *transfer*: from xl's banner to its *ready* message. *settle*: from GO to the report byte. xl renames the
+//! source's copy to `--migratedaway` just before GO, and the target's copy from `--incoming` just after.
 
 // A new phase or event must fail to compile until every place in here has an answer.
 #![warn(clippy::wildcard_enum_match_arm)]

@@ -9,8 +9,8 @@ use crate::domain::DomainName;
 use crate::host::NodeName;
 use crate::small_file;
 
-/// Tells one offer or transfer of a domain from every other: the moment it was made, in milliseconds since 1970.
-/// A later one of the same source is larger.
+/// Tells one offer or transfer of a domain from every other: the moment it was made, in milliseconds since
+/// 1970. A later one of the same source is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Epoch(pub u64);
@@ -32,7 +32,8 @@ impl From<Epoch> for u64 {
 const DIGITS: usize = 13;
 
 impl Epoch {
-    /// One that was kept. Without a checksum it must have all its digits: a part of a number is a number, too.
+    /// One that was kept. Without a checksum it must have all its digits: a part of a number is a number,
+    /// too.
     ///
     /// # Errors
     /// If it is no epoch, or not whole.
@@ -70,7 +71,8 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// The source's promise: "this domain runs here; whoever is told to start it may fetch it, until the deadline".
+/// The source's promise: "this domain runs here; whoever is told to start it may fetch it, until the
+/// deadline".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
@@ -86,7 +88,8 @@ pub struct Offer {
     pub deadline: UnixTime,
 }
 
-/// The cluster's own migration, as the survivors can read it: for as long as it stands, a copy may be at either end.
+/// The cluster's own migration, as the survivors can read it: for as long as it stands, a copy may be at
+/// either end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Push {
@@ -110,15 +113,15 @@ pub struct Transfer {
     pub target: NodeName,
 }
 
-/// How the last stream that a node received came to its end. Kept after the record has gone, so that a source that was
-/// killed can be told.
+/// How the last stream that a node received came to its end. Kept after the record has gone, so that a source
+/// that was killed can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ended {
     /// Which stream.
     pub epoch: Epoch,
-    /// Whether the copy that arrived has run, if only for a moment: its source's copy is stale then, whatever has become of
-    /// this one.
+    /// Whether the copy that arrived has run, if only for a moment: its source's copy is stale then, whatever
+    /// has become of this one.
     pub ran: Ran,
 }
 
@@ -151,7 +154,8 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SourcePhase {
-    /// The offer is being written to where the survivors can read it. Not yet claimable; stop has not returned.
+    /// The offer is being written to where the survivors can read it. Not yet claimable; stop has not
+    /// returned.
     Offering {
         /// What will be offered.
         offer: Offer,
@@ -173,8 +177,8 @@ pub enum SourcePhase {
         /// The offer that was claimed; `None` if the cluster's own migration pushes.
         offer: Option<Offer>,
     },
-    /// xl was shown the receiver's *ready* and may have given GO. This node must not run the domain until it is known that the target
-    /// does not.
+    /// xl was shown the receiver's *ready* and may have given GO. This node must not run the domain until it
+    /// is known that the target does not.
     Settling {
         /// From where to where.
         transfer: Transfer,

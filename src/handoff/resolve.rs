@@ -1,8 +1,10 @@
-//! What became of a transfer that broke off: decided by where the copies *are*, on both ends, and never by a guess.
+//! What became of a transfer that broke off: decided by where the copies *are*, on both ends, and never by a
+//! guess.
 //!
-//! xl's own last word there is "Domain state is now undefined! Please CHECK AT BOTH ENDS". This is that check. The rules
-//! rest on two facts of xl: a receiver that was not given GO destroys its copy and never runs it, and a sender that may
-//! have given GO never resumes its own copy unless the target said that it destroyed its.
+//! xl's own last word there is "Domain state is now undefined! Please CHECK AT BOTH ENDS". This is that
+//! check. The rules rest on two facts of xl: a receiver that was not given GO destroys its copy and never
+//! runs it, and a sender that may have given GO never resumes its own copy unless the target said that it
+//! destroyed its.
 //!
 //! | at the source: phase, copy | the target says | then |
 //! |---|---|---|
@@ -61,8 +63,8 @@ pub enum AtTarget {
     Wait(String),
 }
 
-/// How long after the end of its offer a copy that may have been given away can still be resumed. Less than any start waits
-/// before it trusts a ledger that has lost the offer.
+/// How long after the end of its offer a copy that may have been given away can still be resumed. Less than
+/// any start waits before it trusts a ledger that has lost the offer.
 const RESUMED_BEFORE: Duration = Duration::from_secs(60);
 
 /// Decides for the source, at this time by its clock. `target` is what the target said, if it was asked.

@@ -1,6 +1,7 @@
-//! The one function that decides: [`step`]. Pure, exhaustive over phases and events, and the same code that the model
-//! of the tests runs. It touches nothing; the caller puts the new phase on disk and then carries out the effects, in
-//! order. A crash between the two leaves a phase from which the effects can be found again.
+//! The one function that decides: [`step`]. Pure, exhaustive over phases and events, and the same code that
+//! the model of the tests runs. It touches nothing; the caller puts the new phase on disk and then carries
+//! out the effects, in order. A crash between the two leaves a phase from which the effects can be found
+//! again.
 
 use super::event::{Effect, Event, OutOfOrder, ReceiverEnd, SenderEnd};
 use super::evidence::{NobodyElse, SourceQuiet};
@@ -116,8 +117,9 @@ fn offer_over(phase: &Phase) -> Next {
         Phase::Source(SourcePhase::Offered { offer } | SourcePhase::Withdrawing { offer }) => {
             Ok(withdraw(offer))
         }
-        // Offering: the stop that was killed never reported success, so the domain is still the cluster's. Sending, Settling: a
-        // transfer has a deadline of its own, and proves that somebody is left; the keeper asks again when it has ended.
+        // Offering: the stop that was killed never reported success, so the domain is still the cluster's.
+        // Sending, Settling: a transfer has a deadline of its own, and proves that somebody is left; the
+        // keeper asks again when it has ended.
         Phase::Source(
             SourcePhase::Offering { .. }
             | SourcePhase::Sending { .. }
@@ -266,7 +268,8 @@ fn domain_gone(phase: &Phase) -> Next {
 
 fn left_accounted(phase: &Phase) -> Next {
     match phase {
-        // The ledger keeps the push until somebody has heard its target: `Confirmed` there, or who accounts for it here.
+        // The ledger keeps the push until somebody has heard its target: `Confirmed` there, or who accounts
+        // for it here.
         Phase::Source(SourcePhase::Left { .. }) => Ok((Phase::Idle, vec![])),
         Phase::Source(
             SourcePhase::Offering { .. }
@@ -341,7 +344,8 @@ fn confirmed(phase: &Phase) -> Next {
         Phase::Target(TargetPhase::Arrived { transfer }) => {
             Ok((Phase::Idle, vec![Effect::EraseLedger(transfer.epoch), Effect::ReportRunning]))
         }
-        // Left: it came back by a way that this node did not record (by hand, say); it runs here, so it has left no more.
+        // Left: it came back by a way that this node did not record (by hand, say); it runs here, so it has
+        // left no more.
         Phase::Idle
         | Phase::Source(SourcePhase::Left { .. })
         | Phase::Target(TargetPhase::Claiming { .. }) => Ok((Phase::Idle, vec![Effect::ReportRunning])),
@@ -363,8 +367,8 @@ fn boot_proven(phase: &Phase, nobody: &NobodyElse) -> Next {
     }
 }
 
-/// The ledger keeps the offer until the domain is gone (`DomainGone`): as long as the guest runs, a start elsewhere must
-/// find out that it has to ask here.
+/// The ledger keeps the offer until the domain is gone (`DomainGone`): as long as the guest runs, a start
+/// elsewhere must find out that it has to ask here.
 fn withdraw(offer: &Offer) -> (Phase, Vec<Effect>) {
     (SourcePhase::Withdrawing { offer: offer.clone() }.into(), vec![Effect::ShutDown])
 }
@@ -373,7 +377,8 @@ fn send(transfer: &Transfer, offer: Option<Offer>) -> (Phase, Vec<Effect>) {
     (SourcePhase::Sending { transfer: transfer.clone(), offer }.into(), vec![Effect::Send(transfer.clone())])
 }
 
-/// A claimed domain is the claimant's, who reports it; a pushed one is remembered until it has been accounted for.
+/// A claimed domain is the claimant's, who reports it; a pushed one is remembered until it has been accounted
+/// for.
 fn moved(transfer: &Transfer, offer: Option<&Offer>) -> (Phase, Vec<Effect>) {
     match offer {
         Some(offer) => (Phase::Idle, vec![Effect::EraseLedger(offer.epoch)]),

@@ -1,15 +1,20 @@
-//! Classic Heartbeat's way to call us: a script in `resource.d` that gets its arguments first and its action last.
+//! Classic Heartbeat's way to call us: a script in `resource.d` that gets its arguments first and its action
+//! last.
 //!
-//! A line of `haresources` says `node1 xen-handoff::x0::/etc/xen/x0.cfg::handoff_timeout=600`; Heartbeat splits it at `::` and
-//! runs `/etc/ha.d/resource.d/xen-handoff x0 /etc/xen/x0.cfg handoff_timeout=600 start`. What follows is the same agent with the
-//! same parameters; only where they are read, and how the answer to `status` is given, differs.
+//! A line of `haresources` says `node1 xen-handoff::x0::/etc/xen/x0.cfg::handoff_timeout=600`; Heartbeat
+//! splits it at `::` and runs
+//! `/etc/ha.d/resource.d/xen-handoff x0 /etc/xen/x0.cfg handoff_timeout=600 start`. What follows is the same
+//! agent with the same parameters; only where they are read, and how the answer to `status` is given,
+//! differs.
 //!
-//! Heartbeat's wrapper for OCF agents (`OCF::Xen::x0`) calls the agent itself, which knows it by its environment. And Heartbeat
-//! tells what came of the fencing of a node that it has lost, to a script that is named after the message: `rc.d/stonith`.
+//! Heartbeat's wrapper for OCF agents (`OCF::Xen::x0`) calls the agent itself, which knows it by its
+//! environment. And Heartbeat tells what came of the fencing of a node that it has lost, to a script that is
+//! named after the message: `rc.d/stonith`.
 //!
-//! Heartbeat judges `status` by its text, not by its exit status: whatever holds `running` runs, unless it says `not running`.
-//! Before every start it asks for the status and skips the start of what runs. So "I cannot tell" must not read as running
-//! there (nothing would be started, and nobody would know), and a start that follows is careful by itself.
+//! Heartbeat judges `status` by its text, not by its exit status: whatever holds `running` runs, unless it
+//! says `not running`. Before every start it asks for the status and skips the start of what runs. So "I
+//! cannot tell" must not read as running there (nothing would be started, and nobody would know), and a start
+//! that follows is careful by itself.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -77,8 +82,9 @@ pub fn run_wrapped(action: &str, environment: &Environment, here: &Here) -> Resu
     agent::run(action, environment, here)
 }
 
-/// Notes what Heartbeat says of the fencing of a node. It says so after every loss of a node, before it has us start anything,
-/// and also that it saw no need: a node that was lost while it gave its resources up has said before that it has none.
+/// Notes what Heartbeat says of the fencing of a node. It says so after every loss of a node, before it has
+/// us start anything, and also that it saw no need: a node that was lost while it gave its resources up has
+/// said before that it has none.
 ///
 /// # Errors
 /// If that cannot be noted; a start then waits in vain for the fencing, and says so.
@@ -95,8 +101,8 @@ pub fn note_fencing(environment: &Environment) -> anyhow::Result<()> {
     .with_context(|| format!("noting that the fencing of {node} came to {result:?}"))
 }
 
-/// Heartbeat asks every node for the status of every line before the node joins: from then on its ledger is kept without a
-/// gap, and a takeover that comes later can rely on it.
+/// Heartbeat asks every node for the status of every line before the node joins: from then on its ledger is
+/// kept without a gap, and a takeover that comes later can rely on it.
 fn keep_a_ledger(environment: &Environment) {
     if let Err(why) = PeerFiles::new(&environment.root).age() {
         log::warn!("this node keeps no ledger: {why}");
@@ -119,7 +125,8 @@ fn status(environment: &Environment, here: &Here) -> u8 {
     status
 }
 
-/// The action, the environment that the agent would find under an OCF caller, and what is wrong with the other arguments.
+/// The action, the environment that the agent would find under an OCF caller, and what is wrong with the
+/// other arguments.
 fn read(
     arguments: &[String],
     environment: &Environment,

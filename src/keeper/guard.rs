@@ -1,18 +1,19 @@
 //! `xen-handoff guard`: what `xen-handoff-guard.service` runs.
 //!
-//! While the host is up it is the second pair of eyes: an offer whose keeper was killed gets a new one, and what a killed
-//! process left of a transfer is settled. When the host goes down, `guard --hold` (the unit's `ExecStop`) holds the shutdown
-//! while domains are on offer or on their way, up to the end of their offers. The unit is stopped after the cluster
-//! manager, whose stops make the offers, and before all that a transfer needs.
+//! While the host is up it is the second pair of eyes: an offer whose keeper was killed gets a new one, and
+//! what a killed process left of a transfer is settled. When the host goes down, `guard --hold` (the unit's
+//! `ExecStop`) holds the shutdown while domains are on offer or on their way, up to the end of their offers.
+//! The unit is stopped after the cluster manager, whose stops make the offers, and before all that a transfer
+//! needs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::process::Child;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::keep::epoch_on_offer;
-use crate::clock::{Clock, Deadline, SystemClock};
+use crate::clock::{Clock, Deadline, Moment, SystemClock};
 use crate::command::{self, Tool};
 use crate::domain::DomainName;
 use crate::handoff::{Epoch, Phase, SourcePhase, TargetPhase};
@@ -25,8 +26,8 @@ use crate::transfer::settle;
 
 /// How often the records are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long an offer may be without a keeper before it gets one from here: its stop has just begun one, which on a slow host needs a
-/// moment to come up.
+/// How long an offer may be without a keeper before it gets one from here: its stop has just begun one, which
+/// on a slow host needs a moment to come up.
 const KEEPER_COMES: Duration = Duration::from_secs(5);
 /// How often a line that has not changed but for its numbers is said again.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
@@ -50,8 +51,8 @@ pub fn watch(here: &Here) -> anyhow::Result<()> {
     }
 }
 
-/// Holds the shutdown of this host until no offer and no transfer is open here any more. Returns at once if the host does
-/// not go down.
+/// Holds the shutdown of this host until no offer and no transfer is open here any more. Returns at once if
+/// the host does not go down.
 ///
 /// # Errors
 /// If the folder of records cannot be read or stdout is closed.
@@ -60,14 +61,20 @@ pub fn hold(here: &Here) -> anyhow::Result<()> {
         log::info!("this host is not shutting down: nothing is held up");
         return Ok(());
     }
+    // To the journal and, as the unit says, to the console.
+    held(here, &mut std::io::stdout())
+}
+
+/// Until nothing is open here any more; what it waits for is written to `console`.
+fn held(here: &Here, console: &mut impl Write) -> anyhow::Result<()> {
     let mut watch = Watch::new(here);
-    let mut said: HashMap<DomainName, (String, Instant)> = HashMap::new();
+    let mut said: HashMap<DomainName, (String, Moment)> = HashMap::new();
     loop {
         watch.tend()?;
         let open = watch.open()?;
         if open.is_empty() {
             if !said.is_empty() {
-                say("no domain is on offer or on its way any more; the shutdown goes on")?;
+                writeln!(console, "no domain is on offer or on its way any more; the shutdown goes on")?;
             }
             return Ok(());
         }
@@ -76,17 +83,12 @@ pub fn hold(here: &Here) -> anyhow::Result<()> {
             let due =
                 said.get(domain).is_none_or(|(before, at)| *before != kind || at.elapsed() >= SAY_AGAIN);
             if due {
-                say(&line)?;
-                said.insert(domain.clone(), (kind, Instant::now()));
+                writeln!(console, "{line}")?;
+                said.insert(domain.clone(), (kind, Moment::now()));
             }
         }
         SystemClock.pass(LOOK);
     }
-}
-
-/// To the journal and, as the unit says, to the console.
-fn say(line: &str) -> std::io::Result<()> {
-    writeln!(std::io::stdout(), "{line}")
 }
 
 /// What it waits for, in a word or two and in a line.
@@ -131,7 +133,7 @@ struct Watch<'a> {
     here: &'a Here,
     keepers: Vec<Child>,
     /// The offers that have no keeper, and since when.
-    unkept: BTreeMap<DomainName, (Epoch, Instant)>,
+    unkept: BTreeMap<DomainName, (Epoch, Moment)>,
     settling: BTreeMap<DomainName, JoinHandle<()>>,
     /// What has been said of the records that cannot be read.
     unreadable: BTreeMap<DomainName, Obstacle>,
@@ -198,15 +200,15 @@ impl<'a> Watch<'a> {
                 return Ok(false);
             }
         };
-        let (of, since) = self.unkept.entry(domain.clone()).or_insert((epoch, Instant::now()));
+        let (of, since) = self.unkept.entry(domain.clone()).or_insert((epoch, Moment::now()));
         if *of != epoch {
-            (*of, *since) = (epoch, Instant::now());
+            (*of, *since) = (epoch, Moment::now());
         }
         Ok(since.elapsed() >= KEEPER_COMES)
     }
 
-    /// The domains that a shutdown must wait for. One whose record cannot be read has nobody who could fetch it: it is not waited for,
-    /// and keeps nobody from waiting for the others.
+    /// The domains that a shutdown must wait for. One whose record cannot be read has nobody who could fetch
+    /// it: it is not waited for, and keeps nobody from waiting for the others.
     fn open(&mut self) -> anyhow::Result<Vec<(DomainName, Record)>> {
         let mut open = Vec::new();
         for domain in self.here.store.domains()? {
@@ -244,53 +246,51 @@ fn goes_down(root: &Root) -> bool {
     }
 }
 
-fn warn_of_meddlers(root: &Root) {
-    let Ok(systemctl) = Tool::find(root, "systemctl") else { return };
-    for unit in MEDDLERS {
+/// Those that would end domains of the cluster's on this host.
+fn meddlers(root: &Root) -> Vec<&'static str> {
+    let Ok(systemctl) = Tool::find(root, "systemctl") else { return Vec::new() };
+    let is_enabled = |unit: &&str| {
         let enabled = command::run(&systemctl, &["is-enabled", unit], None, SYSTEMD_LIMIT);
-        if enabled.is_ok_and(|output| output.stdout.trim() == "enabled") {
-            log::warn!(
-                "{unit} is enabled: it stops every domain that still runs here when the host goes down, also those that \
-                 the cluster left alone (unmanaged, in maintenance); see xen-handoff(8), \"Shutdown of a host\""
-            );
-        }
+        enabled.is_ok_and(|output| output.stdout.trim() == "enabled")
+    };
+    MEDDLERS.into_iter().filter(is_enabled).collect()
+}
+
+fn warn_of_meddlers(root: &Root) {
+    for unit in meddlers(root) {
+        log::warn!(
+            "{unit} is enabled: it stops every domain that still runs here when the host goes down, also those that \
+             the cluster left alone (unmanaged, in maintenance); see xen-handoff(8), \"Shutdown of a host\""
+        );
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixTime;
+    use crate::clock::{UnixTime, jump};
     use crate::handoff::handshake::Stage;
-    use crate::handoff::{Epoch, Event, Offer, Transfer};
-    use crate::host::NodeName;
+    use crate::handoff::{Event, Offer};
+    use crate::here::fake::{World, from_n2, node, offer_of, seen, to_n2, x0};
     use crate::moves::progress::Direction;
-    use crate::node::record::Store;
+    use std::cell::RefCell;
 
-    fn offer(deadline: UnixTime) -> Offer {
-        Offer {
-            domain: DomainName::new("x0").unwrap(),
-            source: NodeName::new("node1").unwrap(),
-            epoch: Epoch(7),
-            made_at: UnixTime::now(),
-            deadline,
-        }
+    fn runs() -> World {
+        World::listing([seen::running()])
+    }
+
+    /// Its record in this state.
+    fn record_of(world: &World, state: Phase) -> Record {
+        let mut record = world.here.store.load(&x0()).unwrap();
+        record.state = state;
+        record
     }
 
     #[test]
     fn a_line_says_how_far_where_to_and_how_long() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path().to_owned());
-        let x0 = DomainName::new("x0").unwrap();
-        let transfer = Transfer {
-            epoch: Epoch(7),
-            source: NodeName::new("node1").unwrap(),
-            target: NodeName::new("node2").unwrap(),
-        };
-        store.advance(&x0, "test", Event::StreamOpened(transfer.clone())).unwrap();
-        let mut record = store.load(&x0).unwrap();
-        let offer = offer(UnixTime::now().plus(Duration::from_secs(40)));
-        record.state = Phase::Source(SourcePhase::Sending { transfer, offer: Some(offer) });
+        let offer = Offer { deadline: UnixTime::now().plus(Duration::from_secs(40)), ..offer_of("n1") };
+        let sending = Phase::Source(SourcePhase::Sending { transfer: to_n2(), offer: Some(offer.clone()) });
+        let record = record_of(&runs(), sending);
         let progress = Progress {
             direction: Direction::Outgoing,
             bytes: 81 << 20,
@@ -303,23 +303,32 @@ mod tests {
             round: None,
             waits: None,
         };
-        let (_, line) = line_of(&x0, &record, Some(&progress));
-        assert!(line == "waiting for x0: 63 %, node2, 40 s left" || line.ends_with("39 s left"), "{line}");
+        let (_, line) = line_of(&x0(), &record, Some(&progress));
+        assert!(line == "waiting for x0: 63 %, n2, 40 s left" || line.ends_with("39 s left"), "{line}");
+        let settling = Phase::Source(SourcePhase::Settling { transfer: to_n2(), offer: Some(offer.clone()) });
+        for (state, says) in [
+            (Phase::Source(SourcePhase::Offered { offer: offer.clone() }), "on offer, not fetched yet, "),
+            (settling, "last step, n2, "),
+            (Phase::Target(TargetPhase::Receiving { transfer: from_n2() }), "arriving from n2"),
+            (Phase::Target(TargetPhase::Arriving { transfer: from_n2() }), "arriving from n2"),
+            (Phase::Target(TargetPhase::Claiming { offer }), "a transfer is about to begin or to end"),
+            (Phase::Idle, "a transfer is about to begin or to end"),
+        ] {
+            let (_, line) = line_of(&x0(), &record_of(&runs(), state), None);
+            assert!(line.starts_with(&format!("waiting for x0: {says}")), "{line}");
+        }
     }
 
     #[test]
     fn a_line_says_who_has_ended_an_offer() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path().to_owned());
-        let x0 = DomainName::new("x0").unwrap();
-        store.advance(&x0, "stop", Event::OfferMade(offer(UnixTime(1)))).unwrap();
-        store.advance(&x0, "stop", Event::OfferNotRecorded).unwrap();
-        let mut record = store.load(&x0).unwrap();
-        let said = |record: &Record| line_of(&x0, record, None).1;
+        let world = runs();
+        let mut record = record_of(&world, Phase::Source(SourcePhase::Withdrawing { offer: offer_of("n1") }));
+        record.written_by = "stop".to_owned();
+        let said = |record: &Record| line_of(&x0(), record, None).1;
         assert_eq!(said(&record), "waiting for x0: its offer has ended; it is being shut down");
         record.written_by = "keep".to_owned();
         assert_eq!(said(&record), "waiting for x0: nobody has fetched it; it is being shut down");
-        record.yielded_to = Some(NodeName::new("n2").unwrap());
+        record.yielded_to = Some(node("n2"));
         assert_eq!(
             said(&record),
             "waiting for x0: n2 cannot fetch it and will boot it; it is being shut down"
@@ -327,52 +336,189 @@ mod tests {
     }
 
     #[test]
-    fn a_shutdown_waits_for_what_is_on_offer_and_for_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        let here = Here::new(&root);
-        let mut watch = Watch::new(&here);
-        let x0 = DomainName::new("x0").unwrap();
-        assert!(watch.open().unwrap().is_empty());
-        here.store.advance(&x0, "test", Event::OfferMade(offer(UnixTime(1)))).unwrap();
-        assert!(watch.open().unwrap().is_empty(), "its stop has not reported success");
-        here.store.advance(&x0, "test", Event::OfferNotRecorded).unwrap();
-        assert_eq!(watch.open().unwrap().len(), 1, "withdrawn, and not gone yet");
+    fn p3_a_shutdown_waits_for_what_is_on_offer_or_on_its_way_and_for_nothing_else() {
+        let open = |world: &World| Watch::new(&world.here).open().unwrap().len();
+        let world = runs();
+        assert_eq!(open(&world), 0);
+        world.record([Event::OfferMade(offer_of("n1"))]);
+        assert_eq!(open(&world), 0, "its stop has not reported success");
+        world.record([Event::OfferNotRecorded]);
+        assert_eq!(open(&world), 1, "withdrawn, and not gone yet");
+        for begins in [World::is_sending, World::is_settling, World::is_receiving, World::is_arriving] {
+            let world = runs();
+            begins(&world);
+            assert_eq!(open(&world), 1, "{}", world.phase());
+        }
+        let world = runs();
+        world.record([Event::OfferMade(offer_of("n1"))]);
+        let _worker = world.here.store.begin_transfer(&x0()).unwrap();
+        assert_eq!(open(&world), 1, "a worker is at it");
     }
 
     #[test]
-    fn one_record_that_cannot_be_read_ends_no_hold_for_the_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        let here = Here::new(&root);
-        let mut watch = Watch::new(&here);
-        let x0 = DomainName::new("x0").unwrap();
-        here.store.advance(&x0, "test", Event::OfferMade(offer(UnixTime(1)))).unwrap();
-        here.store.advance(&x0, "test", Event::OfferNotRecorded).unwrap();
-        for rotten in ["a0.json", "x9.json"] {
-            std::fs::write(root.state_folder().join(rotten), "rotten").unwrap();
-        }
+    fn one_record_that_cannot_be_read_ends_no_hold_for_the_others_and_is_not_waited_for() {
+        let rotten = |world: &World| {
+            for name in ["a0.json", "x9.json"] {
+                world.file(&format!("run/xen-handoff/{name}"), "rotten");
+            }
+        };
+        let world = runs();
+        world.is_offered(&offer_of("n1"));
+        rotten(&world);
+        let mut watch = Watch::new(&world.here);
         watch.tend().unwrap();
         let open: Vec<DomainName> = watch.open().unwrap().into_iter().map(|(domain, _)| domain).collect();
-        assert_eq!(open, [x0]);
+        assert_eq!(open, [x0()]);
+
+        let world = runs();
+        rotten(&world);
+        let mut console = Vec::new();
+        held(&world.here, &mut console).unwrap();
+        assert_eq!((console, jump::passed()), (vec![], Duration::ZERO));
     }
 
     #[test]
     fn p5_an_offer_without_a_keeper_gets_one_but_not_while_its_own_is_coming_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        let here = Here::new(&root);
-        let mut watch = Watch::new(&here);
-        let x0 = DomainName::new("x0").unwrap();
-        here.store.advance(&x0, "test", Event::OfferMade(offer(UnixTime(1)))).unwrap();
-        here.store.advance(&x0, "test", Event::OfferNotRecorded).unwrap();
-        assert!(!watch.is_unkept(&x0).unwrap(), "its stop has only just begun one");
-        let long_ago = Instant::now().checked_sub(KEEPER_COMES).unwrap();
-        watch.unkept.get_mut(&x0).unwrap().1 = long_ago;
-        assert!(watch.is_unkept(&x0).unwrap());
-        let keeping = here.store.begin_keeping(&x0).unwrap();
-        assert!(keeping.is_some() && !watch.is_unkept(&x0).unwrap() && watch.unkept.is_empty());
+        let world = runs();
+        world.is_offered(&offer_of("n1"));
+        let mut watch = Watch::new(&world.here);
+        assert!(!watch.is_unkept(&x0()).unwrap(), "its stop has only just begun one");
+        SystemClock.pass(KEEPER_COMES);
+        assert!(watch.is_unkept(&x0()).unwrap());
+        let keeping = world.here.store.begin_keeping(&x0()).unwrap();
+        assert!(keeping.is_some() && !watch.is_unkept(&x0()).unwrap() && watch.unkept.is_empty());
         drop(keeping);
-        assert!(!watch.is_unkept(&x0).unwrap(), "a keeper that has just died has its moment, too");
+        assert!(!watch.is_unkept(&x0()).unwrap(), "a keeper that has just died has its moment, too");
+        SystemClock.pass(KEEPER_COMES);
+        watch.unkept.get_mut(&x0()).unwrap().0 = Epoch(7);
+        assert!(!watch.is_unkept(&x0()).unwrap(), "so has that of another offer");
+    }
+
+    #[test]
+    fn p5_the_keeper_that_is_started_is_for_this_offer_and_only_one() {
+        let world = runs();
+        world.is_offered(&offer_of("n1"));
+        let asked = world.here.root.join("/asked");
+        world.plant("xen-handoff", &format!("echo $* >> {}", asked.display()));
+        let mut watch = Watch::new(&world.here);
+        watch.tend().unwrap();
+        SystemClock.pass(KEEPER_COMES);
+        watch.tend().unwrap();
+        assert!(watch.unkept.is_empty(), "the new one has its moment");
+        watch.tend().unwrap();
+        watch.keepers.iter_mut().for_each(|keeper| assert!(keeper.wait().unwrap().success()));
+        assert_eq!(std::fs::read_to_string(asked).unwrap(), "keep --domain x0\n");
+        watch.tend().unwrap();
+        assert!(watch.keepers.is_empty(), "what has ended is not counted");
+
+        let world = runs();
+        world.is_offered(&offer_of("n1"));
+        world.file("usr/sbin/xen-handoff", "cannot be executed");
+        let mut watch = Watch::new(&world.here);
+        watch.tend().unwrap();
+        SystemClock.pass(KEEPER_COMES);
+        watch.tend().unwrap();
+        let why = watch.untended.values().next().unwrap().to_string();
+        assert!(why.contains("cannot run"), "said, and the others go on: {why}");
+    }
+
+    #[test]
+    fn p4_what_a_killed_process_left_of_a_transfer_is_settled_and_what_lives_is_left_alone() {
+        let world = runs();
+        world.is_receiving();
+        world.plant("xl", "echo 'Name ID Mem VCPUs State Time(s)'; echo 'Domain-0 0 1024 2 r----- 1.0'");
+        let worker = world.here.store.begin_transfer(&x0()).unwrap();
+        let mut watch = Watch::new(&world.here);
+        watch.tend().unwrap();
+        assert!(watch.settling.is_empty() && world.phase().is_in_transfer());
+        drop(worker);
+        watch.tend().unwrap();
+        assert_eq!(watch.settling.len(), 1);
+        for thread in std::mem::take(&mut watch.settling).into_values() {
+            thread.join().unwrap();
+        }
+        assert_eq!(world.phase(), Phase::Idle);
+        watch.tend().unwrap();
+        assert!(watch.settling.is_empty());
+    }
+
+    /// What the console shows until nothing is open any more; `turns` is told how often time has passed.
+    fn console(world: &World, mut turns: impl FnMut(u32) + 'static) -> Vec<String> {
+        let _keeping = world.here.store.begin_keeping(&x0()).unwrap();
+        let mut looks = 0;
+        jump::meanwhile(move || {
+            looks += 1;
+            turns(looks);
+        });
+        let mut console = Vec::new();
+        held(&world.here, &mut console).unwrap();
+        String::from_utf8(console).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn p3_a_shutdown_is_held_until_the_last_offer_is_over_and_says_why_every_ten_seconds() {
+        let world = runs();
+        world.is_offered(&offer_of("n1"));
+        let record = world.here.root.state_folder().join("x0.json");
+        let lines = console(&world, move |looks| {
+            if looks == 12 {
+                std::fs::remove_file(&record).unwrap();
+            }
+        });
+        assert_eq!(jump::passed(), LOOK * 12);
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines[..3].iter().all(|line| line.contains("x0: on offer, not fetched yet, ")), "{lines:?}");
+        assert_eq!(lines[3], "no domain is on offer or on its way any more; the shutdown goes on");
+    }
+
+    #[test]
+    fn what_has_changed_is_said_at_once() {
+        let world = runs();
+        world.is_offered(&offer_of("n1"));
+        let (store, worker) = (world.here.store.clone(), RefCell::new(None));
+        let record = world.here.root.state_folder().join("x0.json");
+        let lines = console(&world, move |looks| match looks {
+            1 => {
+                worker.replace(store.begin_transfer(&x0()).unwrap());
+                store.advance(&x0(), "test", Event::Claimed(to_n2())).unwrap();
+            }
+            2 => {
+                worker.replace(None);
+                std::fs::remove_file(&record).unwrap();
+            }
+            _ => {}
+        });
+        assert_eq!((lines.len(), jump::passed()), (3, LOOK * 2), "{lines:?}");
+        assert!(lines[1].starts_with("waiting for x0: n2, "), "{lines:?}");
+    }
+
+    #[test]
+    fn a_host_that_does_not_go_down_is_not_held_and_one_that_does_not_say_so_is() {
+        let going_down = |says: Option<&str>| {
+            let world = runs();
+            if let Some(says) = says {
+                world.plant("systemctl", &format!("echo {says}; exit 1"));
+            }
+            goes_down(&world.here.root)
+        };
+        assert!(going_down(Some("stopping")));
+        assert!(!going_down(Some("running")) && !going_down(Some("degraded")));
+        assert!(going_down(None));
+        let world = runs();
+        world.plant("systemctl", "echo running");
+        world.is_offered(&offer_of("n1"));
+        hold(&world.here).unwrap();
+        assert!(jump::passed() < LOOK);
+    }
+
+    #[test]
+    fn the_services_that_end_every_domain_are_found_where_they_are_enabled() {
+        let world = runs();
+        assert_eq!(meddlers(&world.here.root), [] as [&str; 0], "without systemd there are none");
+        world.plant(
+            "systemctl",
+            r#"[ "$*" = "is-enabled xendomains.service" ] && echo enabled || echo disabled"#,
+        );
+        assert_eq!(meddlers(&world.here.root), ["xendomains.service"]);
     }
 }

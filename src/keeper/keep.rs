@@ -1,5 +1,5 @@
-//! `xen-handoff keep`: sees to it that an offer ends. Started by the stop that made the offer, in a session of its own;
-//! ends when the offer does, however that comes.
+//! `xen-handoff keep`: sees to it that an offer ends. Started by the stop that made the offer, in a session
+//! of its own; ends when the offer does, however that comes.
 //!
 //! | what it sees | what it does |
 //! |---|---|
@@ -26,7 +26,8 @@ use crate::obstacle::Obstacle;
 use crate::toolstack::{LIST_LIMIT, ShutdownRequest};
 use crate::transfer::settle;
 
-/// How often the record is looked at. The offer's end is not waited for blindly: it may be claimed or reclaimed.
+/// How often the record is looked at. The offer's end is not waited for blindly: it may be claimed or
+/// reclaimed.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long one try to settle a broken transfer may take.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
@@ -35,11 +36,12 @@ const LOOK_HERE: Duration = Duration::from_secs(5);
 /// What destroying may take after the guest's grace is over.
 const FORCE: Duration = Duration::from_secs(60);
 
-/// Waits for the end of the offer of `domain`, and ends it at its deadline. One process does that at a time; another one
-/// stands by in case that one is killed.
+/// Waits for the end of the offer of `domain`, and ends it at its deadline. One process does that at a time;
+/// another one stands by in case that one is killed.
 ///
 /// # Errors
-/// If the record cannot be read or the domain cannot be ended. The log says so, too: nobody waits for this process.
+/// If the record cannot be read or the domain cannot be ended. The log says so, too: nobody waits for this
+/// process.
 pub fn run(here: &Here, domain: &DomainName) -> anyhow::Result<()> {
     begin_session();
     // The stop that started us is over in a moment, and its end must not be kept open by our stdout.
@@ -74,7 +76,8 @@ fn keep(here: &Here, domain: &DomainName) -> anyhow::Result<()> {
             Ok(Look::Over) => return Ok(()),
             Ok(Look::Ends) => return end(here, domain, epoch),
             Ok(Look::Again) => obstacle = Obstacle::default(),
-            // A record that somebody else has locked for a moment, a host without room or descriptors: the offer still has to end.
+            // A record that somebody else has locked for a moment, a host without room or descriptors: the
+            // offer still has to end.
             Err(error) => obstacle.is(format!("{error:#}"), |why| {
                 log::warn!(
                     "domain={domain} its offer cannot be looked after, and that is tried again: {why}"
@@ -149,8 +152,8 @@ impl Keeper<'_> {
     }
 }
 
-/// When the offer is to be ended: by the wall clock, as the record says it, or when so much time has passed as lies between, whichever
-/// comes first. The wall clock may be put back meanwhile.
+/// When the offer is to be ended: by the wall clock, as the record says it, or when so much time has passed
+/// as lies between, whichever comes first. The wall clock may be put back meanwhile.
 #[derive(Debug, Default)]
 struct Due(Option<(u64, Deadline)>);
 
@@ -181,7 +184,8 @@ pub(super) fn epoch_on_offer(store: &Store, domain: &DomainName) -> Result<Optio
     Ok(state.offer().filter(|_| state.is_offered_away()).map(|offer| offer.epoch))
 }
 
-/// Whether the domain has gone without anybody's word: it ended by itself, or somebody moved it by hand. The offer is closed then.
+/// Whether the domain has gone without anybody's word: it ended by itself, or somebody moved it by hand. The
+/// offer is closed then.
 fn has_gone(here: &Here, domain: &DomainName, epoch: Epoch) -> anyhow::Result<bool> {
     let (store, toolstack) = (&here.store, here.toolstack());
     if toolstack.presence(domain, LIST_LIMIT) != Presence::Absent {
@@ -214,9 +218,10 @@ fn end(here: &Here, domain: &DomainName, epoch: Epoch) -> anyhow::Result<()> {
     let deadline = Deadline::after(terms.grace().saturating_add(FORCE));
     // A stop may end it first, and a start then boot it again: that one is not ours to shut down.
     let still_ours = || {
-        store
-            .load(domain)
-            .is_ok_and(|record| matches!(&record.state, Phase::Source(SourcePhase::Withdrawing { offer }) if offer.epoch == epoch))
+        store.load(domain).is_ok_and(|record| {
+            let Phase::Source(SourcePhase::Withdrawing { offer }) = &record.state else { return false };
+            offer.epoch == epoch
+        })
     };
     match shutdown::shut_down_while(toolstack.as_ref(), domain, how, terms.grace(), deadline, &still_ours) {
         Ok((absence, how)) => {

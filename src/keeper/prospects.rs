@@ -1,8 +1,9 @@
 //! Whether anybody is left who could fetch an offer: what its keeper asks at intervals.
 //!
-//! This node's own cluster manager says so: where the scheduler would start the resource as things are. Where none runs here any more (the host
-//! goes down, say), the nodes that could read the offer are asked the same. One that said that it has no cluster manager either and
-//! falls silent after that (its host has gone down) is taken at its last word; one that never said anything may come.
+//! This node's own cluster manager says so: where the scheduler would start the resource as things are. Where
+//! none runs here any more (the host goes down, say), the nodes that could read the offer are asked the same.
+//! One that said that it has no cluster manager either and falls silent after that (its host has gone down)
+//! is taken at its last word; one that never said anything may come.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

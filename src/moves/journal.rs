@@ -1,7 +1,8 @@
-//! The log of moves: one line of JSON for every stream that began at this node, in either direction, kept over reboots.
+//! The log of moves: one line of JSON for every stream that began at this node, in either direction, kept
+//! over reboots.
 //!
-//! `/var/lib/xen-handoff/moves.jsonl`; when it has grown to 1 MiB it becomes `moves.jsonl.1`, in the place of the one before.
-//! A move that cannot be logged is a move all the same.
+//! `/var/lib/xen-handoff/moves.jsonl`; when it has grown to 1 MiB it becomes `moves.jsonl.1`, in the place of
+//! the one before. A move that cannot be logged is a move all the same.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -52,8 +53,8 @@ pub enum Ending {
     Undecided,
 }
 
-/// What passed through this end's pipe, and when. Times count from the stream's begin, in milliseconds; `None` for what the
-/// stream did not come to.
+/// What passed through this end's pipe, and when. Times count from the stream's begin, in milliseconds;
+/// `None` for what the stream did not come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Flow {
     /// Bytes of xl's stream from source to target.
@@ -61,7 +62,8 @@ pub struct Flow {
     /// Bytes on the connection, where these are others: a compressed stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wire: Option<u64>,
-    /// How often the guest's memory was gone through, the last time with the guest suspended; known at the source alone.
+    /// How often the guest's memory was gone through, the last time with the guest suspended; known at the
+    /// source alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounds: Option<u32>,
     /// xl's receiver has shown its banner: the domain's memory begins.
@@ -181,7 +183,8 @@ fn append(path: &Path, entry: &Move) -> std::io::Result<()> {
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?.write_all(&line)
 }
 
-/// The moves of this node, the oldest first. Lines of another version, or that do not fit their checksum, are left out.
+/// The moves of this node, the oldest first. Lines of another version, or that do not fit their checksum, are
+/// left out.
 ///
 /// # Errors
 /// What the system says; a log that does not exist has no moves.
@@ -219,8 +222,8 @@ pub fn rate_of(moves: &[Move]) -> Option<f64> {
     moves.iter().rev().find_map(|entry| entry.flow.mib_per_second())
 }
 
-/// How long a move of so much memory takes at that rate, in seconds: what the guest writes meanwhile goes again, and the ends have to
-/// be found, so half as much again and ten seconds.
+/// How long a move of so much memory takes at that rate, in seconds: what the guest writes meanwhile goes
+/// again, and the ends have to be found, so half as much again and ten seconds.
 pub fn expected_seconds(memory_mib: u64, mib_per_second: f64) -> u64 {
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let streaming = (memory_mib as f64 / mib_per_second.max(0.1) * 1.5) as u64;

@@ -71,7 +71,8 @@ pub struct Progress {
     /// Bytes on the connection so far, where these are others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wire: Option<u64>,
-    /// The domain's memory in MiB, where known. The stream can be longer: what the guest writes meanwhile goes again.
+    /// The domain's memory in MiB, where known. The stream can be longer: what the guest writes meanwhile
+    /// goes again.
     pub memory_mib: Option<u64>,
     /// How far the receiver has come.
     pub stage: Stage,
@@ -82,7 +83,8 @@ pub struct Progress {
     /// MiB/s of xl's stream in the last seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mib_per_second: Option<u64>,
-    /// The round of precopy, from 1 on; the last one is that of the suspended guest. Known at the source alone.
+    /// The round of precopy, from 1 on; the last one is that of the suspended guest. Known at the source
+    /// alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<u32>,
     /// What it waits for, before it begins.
@@ -91,8 +93,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// How much of the memory has passed, in percent; 99 at most until the receiver has all of it. `None` where the
-    /// domain's memory is not known.
+    /// How much of the memory has passed, in percent; 99 at most until the receiver has all of it. `None`
+    /// where the domain's memory is not known.
     pub fn percent(&self) -> Option<u64> {
         if self.stage >= Stage::Ready {
             return Some(100);
@@ -122,8 +124,9 @@ impl fmt::Display for Progress {
 }
 
 impl Progress {
-    /// How long the rest of the memory takes at the rate up to now, in seconds. Pages that are written meanwhile go again, so it
-    /// can take longer. `None` where the memory is not known, too little has passed, or all of it has.
+    /// How long the rest of the memory takes at the rate up to now, in seconds. Pages that are written
+    /// meanwhile go again, so it can take longer. `None` where the memory is not known, too little has
+    /// passed, or all of it has.
     pub fn seconds_left(&self) -> Option<u64> {
         let memory = self.memory_mib? << 20;
         let took = self.updated_at.0.saturating_sub(self.started_at.0);

@@ -1,14 +1,16 @@
-//! Slots: of how many moves this host is a source, and of how many a target, at once; and who is next in line.
+//! Slots: of how many moves this host is a source, and of how many a target, at once; and who is next in
+//! line.
 //!
-//! Who wants a slot writes a *ticket*, a small file in `/run/xen-handoff/slots`, and holds a lock on it. The lock dies with its
-//! holder, and with it the ticket: nothing is left that a crash could leak, and no pid is compared with anything. Whether a ticket
-//! has its turn is decided by [`decide`], a pure function of all of them, under one lock for each direction.
+//! Who wants a slot writes a *ticket*, a small file in `/run/xen-handoff/slots`, and holds a lock on it. The
+//! lock dies with its holder, and with it the ticket: nothing is left that a crash could leak, and no pid is
+//! compared with anything. Whether a ticket has its turn is decided by [`decide`], a pure function of all of
+//! them, under one lock for each direction.
 //!
-//! **Order.** A move takes the target's slot first, and the source's after that. Who has a source's slot waits for no other one
-//! but goes on to its stream, so that no two of them can wait for each other.
+//! **Order.** A move takes the target's slot first, and the source's after that. Who has a source's slot
+//! waits for no other one but goes on to its stream, so that no two of them can wait for each other.
 //!
-//! **Promises.** A place in line is no transfer: whoever stands in it holds no transfer lock at the source, so that an offer that is
-//! waited for ends at its deadline as any other (P5).
+//! **Promises.** A place in line is no transfer: whoever stands in it holds no transfer lock at the source,
+//! so that an offer that is waited for ends at its deadline as any other (P5).
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -27,7 +29,8 @@ use crate::{settings, small_file};
 
 /// How long one who looks at the tickets waits for another one who does. It takes milliseconds.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
-/// How many places one domain may have in a direction: one, and those of movers that have died and are not known to have.
+/// How many places one domain may have in a direction: one, and those of movers that have died and are not
+/// known to have.
 const MOST_OF_ONE: usize = 8;
 /// How often the lock is tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -210,8 +213,8 @@ impl Slots {
         }
     }
 
-    /// Stands in line until it has a slot. Between two looks `pause` lets some time go by; it is told what is waited for, and
-    /// may put an end to the wait.
+    /// Stands in line until it has a slot. Between two looks `pause` lets some time go by; it is told what is
+    /// waited for, and may put an end to the wait.
     ///
     /// # Errors
     /// Why there is none by `deadline`, or `pause`'s own reason.

@@ -1,7 +1,9 @@
-//! What a stream may use of the network, as the resource's parameters have it, and as one node tells it to the other.
+//! What a stream may use of the network, as the resource's parameters have it, and as one node tells it to
+//! the other.
 //!
-//! Who begins a move knows the parameters: the target of a claim, the source of a push. The source's pipe carries them out. An
-//! end that does not know them (`can` in its greeting) is never told: the stream is then carried plain, and the log says so.
+//! Who begins a move knows the parameters: the target of a claim, the source of a push. The source's pipe
+//! carries them out. An end that does not know them (`can` in its greeting) is never told: the stream is then
+//! carried plain, and the log says so.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +43,8 @@ pub struct Terms {
     /// How it looks on the connection.
     #[serde(default, skip_serializing_if = "Compression::is_none")]
     pub compression: Compression,
-    /// Seconds from the stream's begin until it is broken off if the guest has not been suspended for the last step.
+    /// Seconds from the stream's begin until it is broken off if the guest has not been suspended for the
+    /// last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
 }

@@ -1,4 +1,5 @@
-//! The name of a resource's domain as this node keeps it, with what its configuration file said when it was read.
+//! The name of a resource's domain as this node keeps it, with what its configuration file said when it was
+//! read.
 
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::MetadataExt;
@@ -71,7 +72,8 @@ pub fn before(root: &Root, resource: &str) -> Option<DomainName> {
     read(&kept_at(root, resource)).map(|kept| kept.domain)
 }
 
-/// Whether a domain is here whose configuration file is called `domain` by now: it is the same guest under its name of before.
+/// Whether a domain is here whose configuration file is called `domain` by now: it is the same guest under
+/// its name of before.
 pub fn under_another_name(root: &Root, toolstack: &dyn Toolstack, domain: &DomainName) -> Option<DomainName> {
     all_kept(root).into_iter().map(|(_, kept)| kept).find_map(|kept| {
         let seen = kept
@@ -124,8 +126,8 @@ pub fn keep(path: &Path, kept: Option<&Identity>, now: Identity) {
     }
 }
 
-/// What the configuration file of `resource` says: as it is kept, or, where the parameter `name` made it needless to read the
-/// file, read now. `None` if that is not known.
+/// What the configuration file of `resource` says: as it is kept, or, where the parameter `name` made it
+/// needless to read the file, read now. `None` if that is not known.
 pub fn config(
     root: &Root,
     resource: &str,

@@ -1,4 +1,5 @@
-//! This host: what is kept of its domains, where they stand, and what is done to them here without asking anybody.
+//! This host: what is kept of its domains, where they stand, and what is done to them here without asking
+//! anybody.
 
 pub mod devices;
 pub mod host;

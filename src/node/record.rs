@@ -1,12 +1,13 @@
 //! The record: one small file per domain that carries the phase from one run of the agent to the next.
 //!
-//! `/run/xen-handoff/NAME.json` is replaced as a whole (written beside, synced, renamed) under an exclusive lock on
-//! `NAME.lock`, carries the format's version and a generation number, and refuses fields that it does not know. It
-//! lies in `/run`, so that it goes when the host's domains go.
+//! `/run/xen-handoff/NAME.json` is replaced as a whole (written beside, synced, renamed) under an exclusive
+//! lock on `NAME.lock`, carries the format's version and a generation number, and refuses fields that it does
+//! not know. It lies in `/run`, so that it goes when the host's domains go.
 //!
-//! A second lock, `NAME.transfer`, is held by whoever runs xl's sender or receiver, and on the sending side by xl
-//! itself, which inherits it: as long as it is held, the listing may still change. It frees itself when its last holder
-//! dies, however that happens. A third, `NAME.keeper`, is held by the process that ends the offer at its deadline.
+//! A second lock, `NAME.transfer`, is held by whoever runs xl's sender or receiver, and on the sending side
+//! by xl itself, which inherits it: as long as it is held, the listing may still change. It frees itself when
+//! its last holder dies, however that happens. A third, `NAME.keeper`, is held by the process that ends the
+//! offer at its deadline.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -45,7 +46,8 @@ const ORDERLY: u64 = 30;
 const UNKNOWN_START: u64 = 60 * 60;
 
 impl ShutdownTerms {
-    /// The same for somebody who can wait for `limit` seconds: not so little that it would be no orderly shutdown any more.
+    /// The same for somebody who can wait for `limit` seconds: not so little that it would be no orderly
+    /// shutdown any more.
     #[must_use]
     pub fn within(self, limit: u64) -> Self {
         Self { seconds: self.seconds.min(limit.max(ORDERLY)), ..self }
@@ -74,18 +76,20 @@ pub struct Record {
     pub resource: Option<String>,
     /// How to shut it down when its offer ends.
     pub terms: Option<ShutdownTerms>,
-    /// Where the other end of a transfer is reached, where known: whoever settles it later has no cluster to ask.
+    /// Where the other end of a transfer is reached, where known: whoever settles it later has no cluster to
+    /// ask.
     pub peer: Option<Address>,
     /// Which life of its host the other end of a transfer was in when it began.
     pub peer_boot: Option<String>,
-    /// The nodes that could read the offer when it was made, and where they are reached: whoever keeps it when the cluster manager
-    /// has gone asks them whether anybody is left.
+    /// The nodes that could read the offer when it was made, and where they are reached: whoever keeps it
+    /// when the cluster manager has gone asks them whether anybody is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub survivors: Vec<Address>,
     /// Who asked for the offer's end before its deadline. The keeper carries that out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yielded_to: Option<NodeName>,
-    /// Seconds that one fetch of it may take: what the cluster gives its start. Whoever fetches it may take less, and not more.
+    /// Seconds that one fetch of it may take: what the cluster gives its start. Whoever fetches it may take
+    /// less, and not more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetch_seconds: Option<u64>,
     /// Devices of the host that are detached before it moves.
@@ -96,14 +100,15 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether the host of the transfer's other end, which is in this life now, has restarted since. False where either is
-    /// not known.
+    /// Whether the host of the transfer's other end, which is in this life now, has restarted since. False
+    /// where either is not known.
     pub fn peer_has_restarted(&self, boot_now: Option<&str>) -> bool {
         matches!((self.peer_boot.as_deref(), boot_now), (Some(then), Some(now)) if then != now)
     }
 
-    /// How long a stream of this domain may take at most, from here to whoever fetches it, whatever he says: as long as the cluster gives a
-    /// start, or as long as the offer stood where that is more. It ends there, or the offer would have no end.
+    /// How long a stream of this domain may take at most, from here to whoever fetches it, whatever he says:
+    /// as long as the cluster gives a start, or as long as the offer stood where that is more. It ends there,
+    /// or the offer would have no end.
     pub fn longest_fetch(&self) -> Duration {
         let life = self.state.offer().map_or(0, |offer| offer.deadline.0.saturating_sub(offer.made_at.0));
         Duration::from_secs(self.fetch_seconds.unwrap_or(UNKNOWN_START).max(life))
@@ -232,7 +237,8 @@ impl Store {
         Ok(domains)
     }
 
-    /// Puts `event` to [`step`](fn@crate::handoff::step) and the new phase on disk. The effects are the caller's to carry out.
+    /// Puts `event` to [`step`](fn@crate::handoff::step) and the new phase on disk. The effects are the
+    /// caller's to carry out.
     ///
     /// # Errors
     /// [`RecordError`]; then nothing was changed, and nothing may be done.
@@ -296,8 +302,8 @@ impl Store {
         self.put(domain, "ended", &ended)
     }
 
-    /// Takes the room that [`Self::keep_end`] will need, before a stream begins: where the folder fills up meanwhile,
-    /// the guest has arrived, and neither its start nor a stop may fail for a note about it.
+    /// Takes the room that [`Self::keep_end`] will need, before a stream begins: where the folder fills up
+    /// meanwhile, the guest has arrived, and neither its start nor a stop may fail for a note about it.
     ///
     /// # Errors
     /// [`RecordError::Io`]; no stream may begin then.
@@ -314,13 +320,14 @@ impl Store {
         write().map_err(|source| io("write", &path, source))
     }
 
-    /// How the last stream that this node received came to its end; `None` if it has received none since it came up, or
-    /// if that cannot be read.
+    /// How the last stream that this node received came to its end; `None` if it has received none since it
+    /// came up, or if that cannot be read.
     pub fn last_end(&self, domain: &DomainName) -> Option<Ended> {
         small_file::kept_json::<Option<Ended>>(&self.path(domain, "ended")).ok()??
     }
 
-    /// Notes that the push of `epoch`, the newest one to here that the ledger has, must not arrive here any more.
+    /// Notes that the push of `epoch`, the newest one to here that the ledger has, must not arrive here any
+    /// more.
     ///
     /// # Errors
     /// [`RecordError::Io`].
@@ -367,8 +374,8 @@ impl Store {
         }
     }
 
-    /// Takes the transfer lock of `domain`; `None` if a transfer holds it. It is held until the file and every copy of
-    /// its descriptor in other processes are closed.
+    /// Takes the transfer lock of `domain`; `None` if a transfer holds it. It is held until the file and
+    /// every copy of its descriptor in other processes are closed.
     ///
     /// # Errors
     /// [`RecordError::Io`].
@@ -394,8 +401,8 @@ impl Store {
         self.take(domain, "keeper")
     }
 
-    /// True while some process still has a hand in a transfer of `domain` at this node. Where that cannot be told,
-    /// it is true.
+    /// True while some process still has a hand in a transfer of `domain` at this node. Where that cannot be
+    /// told, it is true.
     pub fn is_transferring(&self, domain: &DomainName) -> bool {
         // For reading: that needs neither room nor a folder that can be written to.
         match File::open(self.path(domain, "transfer")) {
@@ -405,8 +412,8 @@ impl Store {
     }
 }
 
-/// [`small_file::keep`]; where there is no room for a second file, in the blocks of the first: what was begun must come
-/// to its end there too.
+/// [`small_file::keep`]; where there is no room for a second file, in the blocks of the first: what was begun
+/// must come to its end there too.
 fn keep_somehow(path: &Path, text: &[u8]) -> std::io::Result<()> {
     small_file::keep(path, text).or_else(|error| match error.kind() {
         std::io::ErrorKind::StorageFull => small_file::keep_in_place(path, text),
@@ -416,6 +423,8 @@ fn keep_somehow(path: &Path, text: &[u8]) -> std::io::Result<()> {
 
 /// `flock(2)`: the lock belongs to the open file, so every process that inherits the descriptor holds it.
 fn try_lock(file: &File) -> rustix::io::Result<()> {
+    #[cfg(test)]
+    let _nobody_forks = crate::command::FORKING.write();
     rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
 }
 

@@ -1,10 +1,10 @@
-//! The ordinary end of a domain: ask the guest, wait, destroy, and *verify that it is gone* before saying so. Used by
-//! `stop` and by the keeper of an offer's deadline.
+//! The ordinary end of a domain: ask the guest, wait, destroy, and *verify that it is gone* before saying so.
+//! Used by `stop` and by the keeper of an offer's deadline.
 //!
-//! A guest that somebody has paused cannot hear the request: it is unpaused for it. But a paused domain may also be one that is being
-//! made, or has just arrived and must not run yet, or one of two copies. So it is unpaused only if its pause lasts, if it has had
-//! processor time here (what is made or arrives has had none), and if the caller has no doubt about other copies; and otherwise
-//! destroyed, as what cannot hear.
+//! A guest that somebody has paused cannot hear the request: it is unpaused for it. But a paused domain may
+//! also be one that is being made, or has just arrived and must not run yet, or one of two copies. So it is
+//! unpaused only if its pause lasts, if it has had processor time here (what is made or arrives has had
+//! none), and if the caller has no doubt about other copies; and otherwise destroyed, as what cannot hear.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,10 +18,12 @@ use crate::toolstack::{ShutdownRequest, Toolstack, ToolstackError};
 const XL_LIMIT: Duration = Duration::from_secs(10);
 /// How often the log hears that we wait.
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// How long a shut down domain may wait for xl's daemon, while it lives, to clear it away before we do. Two of them at it
-/// at once get into each other's way (seen on a slow host: "unable to read script from ... vif").
+/// How long a shut down domain may wait for xl's daemon, while it lives, to clear it away before we do. Two
+/// of them at it at once get into each other's way (seen on a slow host: "unable to read script from ...
+/// vif").
 const CLEAR_AWAY: Duration = Duration::from_secs(30);
-/// How long a pause lasts that somebody meant: a toolstack pauses a domain for a moment before it destroys it.
+/// How long a pause lasts that somebody meant: a toolstack pauses a domain for a moment before it destroys
+/// it.
 const PAUSE_LASTS: Duration = Duration::from_secs(2);
 
 /// How a domain came to its end.
@@ -62,8 +64,8 @@ struct Attempt<'a> {
     logged: Moment,
 }
 
-/// Ends `domain`: `grace` for the guest, then by force, all within `deadline`. `others` says, before a paused copy is let run, why
-/// another one may be running.
+/// Ends `domain`: `grace` for the guest, then by force, all within `deadline`. `others` says, before a paused
+/// copy is let run, why another one may be running.
 ///
 /// # Errors
 /// What still holds when the deadline has passed. The domain may then still run.
@@ -79,8 +81,8 @@ pub fn shut_down(
     Attempt { others, ..attempt }.carry_out(deadline, &|| true)
 }
 
-/// As [`shut_down`] for a domain that this node has on offer, so that no other one runs it; but gives up as soon as it is no longer
-/// `ours` to end. That is asked before every deed.
+/// As [`shut_down`] for a domain that this node has on offer, so that no other one runs it; but gives up as
+/// soon as it is no longer `ours` to end. That is asked before every deed.
 ///
 /// # Errors
 /// As [`shut_down`].

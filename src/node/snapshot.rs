@@ -1,10 +1,11 @@
 //! A domain's saved memory, and when it may be used again (`snapshot`).
 //!
-//! A saved memory fits the disks as they were when it was saved, and never again after the domain has run. So a snapshot is
-//! *taken once* (its manifest is renamed away before anything else is done with it), and it is *bound*: every node keeps a mark
-//! of the last time that it began to run the domain, in `/var/lib/xen-handoff/NAME.run`, and the manifest holds the marks of all
-//! nodes at the time of the save. Whoever restores compares them all; one that has changed, or that cannot be asked, makes it
-//! void. Clocks do not come into it.
+//! A saved memory fits the disks as they were when it was saved, and never again after the domain has run. So
+//! a snapshot is *taken once* (its manifest is renamed away before anything else is done with it), and it is
+//! *bound*: every node keeps a mark of the last time that it began to run the domain, in
+//! `/var/lib/xen-handoff/NAME.run`, and the manifest holds the marks of all nodes at the time of the save.
+//! Whoever restores compares them all; one that has changed, or that cannot be asked, makes it void. Clocks
+//! do not come into it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

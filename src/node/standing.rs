@@ -25,8 +25,9 @@ pub struct Row {
     pub progress: Option<Progress>,
 }
 
-/// Where a domain stands on this node, as an answer to another node and for the operators' tool. While somebody else
-/// holds the transfer lock that he has not put on record yet, a copy is about to come or to go: that is *unknown*.
+/// Where a domain stands on this node, as an answer to another node and for the operators' tool. While
+/// somebody else holds the transfer lock that he has not put on record yet, a copy is about to come or to go:
+/// that is *unknown*.
 pub fn stands(host: &ThisHost, domain: &DomainName) -> (Presence, Phase) {
     let (presence, phase) = stands_by_itself(host, domain);
     if !phase.is_in_transfer() && host.store.is_transferring(domain) {
@@ -37,8 +38,8 @@ pub fn stands(host: &ThisHost, domain: &DomainName) -> (Presence, Phase) {
 
 /// The same for whoever holds the transfer lock.
 ///
-/// The record is read before the listing and again after it: a domain that arrived or left in between would otherwise be
-/// reported by one of the two as it was, and by the other as it is.
+/// The record is read before the listing and again after it: a domain that arrived or left in between would
+/// otherwise be reported by one of the two as it was, and by the other as it is.
 pub fn stands_by_itself(host: &ThisHost, domain: &DomainName) -> (Presence, Phase) {
     let (store, toolstack) = (&host.store, host.toolstack());
     let mut before = match store.load(domain) {

@@ -1,8 +1,8 @@
 //! The environment, read once, here and nowhere else, into one struct.
 //!
-//! What the cluster sets differs by action, by version and by caller (`crm_resource --force-stop`, `ocf-tester`, a
-//! shutdown without a DC, which sets almost nothing). So everything is optional here, and what is missing is missing
-//! for the action to judge.
+//! What the cluster sets differs by action, by version and by caller (`crm_resource --force-stop`,
+//! `ocf-tester`, a shutdown without a DC, which sets almost nothing). So everything is optional here, and
+//! what is missing is missing for the action to judge.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,11 +15,13 @@ use crate::host::{NodeName, Root};
 pub struct Environment {
     /// `XEN_HANDOFF_ROOT`: the folder below which the world lies; see [`crate::host`].
     pub root: Root,
-    /// `OCF_RESOURCE_INSTANCE`: the resource's id in the cluster. `OCF_RES_NAME` where Heartbeat's wrapper for OCF agents calls.
+    /// `OCF_RESOURCE_INSTANCE`: the resource's id in the cluster. `OCF_RES_NAME` where Heartbeat's wrapper
+    /// for OCF agents calls.
     pub resource: Option<String>,
     /// `OCF_RESKEY_*` without the cluster's own: the resource's parameters.
     pub parameters: BTreeMap<String, String>,
-    /// `OCF_RESKEY_CRM_meta_on_node`, or `HA_CURHOST`: this node's name. Set for the cluster's own operations only.
+    /// `OCF_RESKEY_CRM_meta_on_node`, or `HA_CURHOST`: this node's name. Set for the cluster's own operations
+    /// only.
     pub on_node: Option<NodeName>,
     /// `OCF_RESKEY_CRM_meta_timeout` (milliseconds there): when the cluster will kill this action.
     pub timeout: Option<Duration>,
@@ -46,8 +48,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Whether a cluster manager called us: only it names the node. One that has ordered an action and is gone now (it was
-    /// killed) is not the same as none.
+    /// Whether a cluster manager called us: only it names the node. One that has ordered an action and is
+    /// gone now (it was killed) is not the same as none.
     pub fn is_called_by_a_cluster(&self) -> bool {
         self.on_node.is_some()
     }
@@ -64,7 +66,8 @@ impl Environment {
     /// Reads these variables.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut all: BTreeMap<String, String> = pairs.into_iter().collect();
-        // sshd runs us as a forced command, and may pass on what the far end has set (`AcceptEnv`): none of it is ours to obey.
+        // sshd runs us as a forced command, and may pass on what the far end has set (`AcceptEnv`): none of
+        // it is ours to obey.
         if all.contains_key("SSH_ORIGINAL_COMMAND") {
             all.clear();
         }

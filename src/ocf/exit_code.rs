@@ -8,7 +8,8 @@ use std::fmt;
 pub enum ExitCode {
     /// It is done, or the resource runs.
     Success = 0,
-    /// Something failed that may work later or elsewhere. For `stop`: the node will be fenced, or the resource blocked.
+    /// Something failed that may work later or elsewhere. For `stop`: the node will be fenced, or the
+    /// resource blocked.
     Generic = 1,
     /// The cluster called us with a parameter that cannot be. It will not be tried again on this node.
     Arguments = 2,

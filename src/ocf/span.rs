@@ -6,8 +6,8 @@ use std::time::Duration;
 const FORM: &str =
     "must be a time: seconds, or a number with ms, s, min or h, or a duration of ISO 8601 (PT2M)";
 
-/// A parameter of ours: seconds, a whole number with a unit, in small or capital letters, or a duration of ISO 8601 from days down.
-/// What Pacemaker reads by half (`2h30m` is two hours to it) is an error here.
+/// A parameter of ours: seconds, a whole number with a unit, in small or capital letters, or a duration of
+/// ISO 8601 from days down. What Pacemaker reads by half (`2h30m` is two hours to it) is an error here.
 ///
 /// # Errors
 /// What is wrong with it, in words.
@@ -28,9 +28,10 @@ pub fn parse_span(value: &str) -> Result<Duration, String> {
     }
 }
 
-/// An operation's timeout, as Pacemaker reads it (2.0 to 3.0, run on 2.1.5): a number, of which what follows a point is dropped, and
-/// a unit, of which the first letters count. `None` for what it cannot read, a duration of ISO 8601 before all: that it takes as an
-/// interval only. An operation with such a timeout is given its default of 20 s, and a person meant something else.
+/// An operation's timeout, as Pacemaker reads it (2.0 to 3.0, run on 2.1.5): a number, of which what follows
+/// a point is dropped, and a unit, of which the first letters count. `None` for what it cannot read, a
+/// duration of ISO 8601 before all: that it takes as an interval only. An operation with such a timeout is
+/// given its default of 20 s, and a person meant something else.
 pub fn parse_timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = split(value.trim(), |c| c.is_ascii_digit() || c == '.');
     let number: u64 = digits.split('.').next()?.parse().ok()?;
@@ -46,7 +47,8 @@ pub fn parse_timeout(value: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.saturating_mul(micros) / 1000))
 }
 
-/// What stands after the `P` of a duration of ISO 8601, from days down: months and years are of no certain length.
+/// What stands after the `P` of a duration of ISO 8601, from days down: months and years are of no certain
+/// length.
 fn parse_duration(text: &str) -> Option<Duration> {
     let (days, time) = text.split_once('T').map_or((text, None), |(days, time)| (days, Some(time)));
     let mut seconds: u64 = 0;

@@ -1,4 +1,5 @@
-//! What a start keeps of its time for a guest that it cannot fetch: to have it ended in order, and to boot it.
+//! What a start keeps of its time for a guest that it cannot fetch: to have it ended in order, and to boot
+//! it.
 
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ impl Kept {
         Self { grace: grace.unwrap_or(DEFAULT_GRACE), to_ask }
     }
 
-    /// A third of the action's limit at most, and time to ask for it; nothing where the limit is so short that an end in order and a
-    /// boot would not fit into it anyway.
+    /// A third of the action's limit at most, and time to ask for it; nothing where the limit is so short
+    /// that an end in order and a boot would not fit into it anyway.
     pub fn of(self, limit: Duration) -> Duration {
         if limit < TOO_SHORT_FOR_BOTH {
             return Duration::ZERO;

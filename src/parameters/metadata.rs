@@ -1,16 +1,17 @@
-//! The agent's metadata, made from the tables of parameters and actions: what `meta-data` prints and `ocf/Xen.xml` keeps.
+//! The agent's metadata, made from the tables of parameters and actions: what `meta-data` prints and
+//! `ocf/Xen.xml` keeps.
 //!
-//! `<version>` is 1.1: from 2.1.0 on Pacemaker then calls `reload-agent` for a change of parameters that are all `reloadable`. An older
-//! one knows `reload` alone, which would make a change of *every* parameter that is not unique restart nothing, of `xmfile` too: it is
-//! not offered. `ocf-tester` validates against `ra-api-1.dtd`, which is OCF 1.0's: what 1.1 adds is declared in the document's own
-//! subset.
+//! `<version>` is 1.1: from 2.1.0 on Pacemaker then calls `reload-agent` for a change of parameters that are
+//! all `reloadable`. An older one knows `reload` alone, which would make a change of *every* parameter that
+//! is not unique restart nothing, of `xmfile` too: it is not offered. `ocf-tester` validates against
+//! `ra-api-1.dtd`, which is OCF 1.0's: what 1.1 adds is declared in the document's own subset.
 
 use std::fmt::Write;
 
 use crate::parameters::{Kind, PARAMETERS, Parameter};
 
-/// One action as the metadata shows it; times in seconds. The timeouts are advice, on the safe side for a live
-/// migration of a few GiB over gigabit Ethernet.
+/// One action as the metadata shows it; times in seconds. The timeouts are advice, on the safe side for a
+/// live migration of a few GiB over gigabit Ethernet.
 #[derive(Debug, Clone, Copy)]
 pub struct Action {
     /// Its name on the command line.
@@ -21,8 +22,8 @@ pub struct Action {
     pub interval: Option<u32>,
 }
 
-/// Every action that the cluster may call, in the order of the metadata. (`usage` is there too, for a person: pcs would make an
-/// operation of whatever is listed here.)
+/// Every action that the cluster may call, in the order of the metadata. (`usage` is there too, for a person:
+/// pcs would make an operation of whatever is listed here.)
 pub const ACTIONS: [Action; 9] = [
     Action { name: "start", timeout: 300, interval: None },
     Action { name: "stop", timeout: 180, interval: None },

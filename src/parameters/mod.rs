@@ -1,8 +1,8 @@
-//! The resource's parameters: one table that the metadata, the checks and the manual are made from, and the typed
-//! values that an action works with.
+//! The resource's parameters: one table that the metadata, the checks and the manual are made from, and the
+//! typed values that an action works with.
 //!
-//! Names and meanings are those of `ocf:heartbeat:Xen` (resource-agents 4.12), so that a resource moves over by a change
-//! of its provider; the handoff's own stand at the end.
+//! Names and meanings are those of `ocf:heartbeat:Xen` (resource-agents 4.12), so that a resource moves over
+//! by a change of its provider; the handoff's own stand at the end.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -44,7 +44,8 @@ pub struct Parameter {
     pub required: bool,
     /// Whether no two resources may have the same value.
     pub unique: bool,
-    /// Whether the running guest is not concerned: a change restarts nothing, `reload-agent` takes note of it.
+    /// Whether the running guest is not concerned: a change restarts nothing, `reload-agent` takes note of
+    /// it.
     pub reloadable: bool,
     /// One line.
     pub short: &'static str,
@@ -437,7 +438,8 @@ pub struct BadParameter {
     pub what: String,
 }
 
-/// Reads one parameter after the other out of what the caller set, and keeps account of what could not be used.
+/// Reads one parameter after the other out of what the caller set, and keeps account of what could not be
+/// used.
 #[derive(Debug)]
 struct Reader<'a> {
     set: &'a BTreeMap<String, String>,
@@ -507,8 +509,8 @@ impl Parameters {
         bad.into_iter().next().map_or(Ok(read), Err)
     }
 
-    /// Reads every parameter. One that cannot be used counts as not set, and `handoff` as `never`: what is done for a guest that
-    /// runs already must not depend on a word that is mistyped.
+    /// Reads every parameter. One that cannot be used counts as not set, and `handoff` as `never`: what is
+    /// done for a guest that runs already must not depend on a word that is mistyped.
     pub fn judge(set: &BTreeMap<String, String>) -> (Self, Vec<BadParameter>) {
         let reader = Reader { set, bad: RefCell::default() };
         let default = Reach::default();

@@ -1,5 +1,6 @@
-//! What is asked of a transfer's other end by more than one of us (an action, a worker, the far end of a connection, the
-//! keeper of an offer, an operator): to settle what broke off, and to read an entry of the ledger back.
+//! What is asked of a transfer's other end by more than one of us (an action, a worker, the far end of a
+//! connection, the keeper of an offer, an operator): to settle what broke off, and to read an entry of the
+//! ledger back.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ const READ_AGAIN: Duration = Duration::from_millis(100);
 /// The far end settles its own part first, which may take it some listings.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 
-/// Has the far end read `entry` back to us from its own ledger: what it can read there, it will still find when we have gone.
+/// Has the far end read `entry` back to us from its own ledger: what it can read there, it will still find
+/// when we have gone.
 ///
 /// # Errors
 /// What it said instead.
@@ -57,8 +59,9 @@ fn wait_for(
         .unwrap_or(Err(None))
 }
 
-/// Has `node` settle its end of a broken transfer of `domain`, and gives its word; or that it was fenced; or why there is
-/// no word. `record` is this node's, and says where the other end is reached and which life of its host it was in.
+/// Has `node` settle its end of a broken transfer of `domain`, and gives its word; or that it was fenced; or
+/// why there is no word. `record` is this node's, and says where the other end is reached and which life of
+/// its host it was in.
 pub fn settle_there(
     here: &Here,
     node: &NodeName,

@@ -19,8 +19,8 @@ use crate::wire::message::PREFLIGHT;
 /// Limit of one word of the toolstack.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Whether the cluster says what it plans, asked once, as a stop asks. Without an answer no stop hands over, and nobody should learn that
-/// at the first evacuation.
+/// Whether the cluster says what it plans, asked once, as a stop asks. Without an answer no stop hands over,
+/// and nobody should learn that at the first evacuation.
 pub fn planner(cluster: &dyn ClusterView, resource: &str, me: &NodeName, limit: Duration) -> Check {
     let check = "planner";
     match cluster.plan_after_stop(resource, me, limit) {
@@ -74,9 +74,9 @@ pub struct ToMove {
 }
 
 impl ToMove {
-    /// Asks the toolstack, twice, each time for `limit` at most: what the domain runs with, and what this host is. `detached`: whether
-    /// devices of the host are taken from it before it moves. `None`, with the reason in the log, where that is not known: then the move
-    /// itself will show.
+    /// Asks the toolstack, twice, each time for `limit` at most: what the domain runs with, and what this
+    /// host is. `detached`: whether devices of the host are taken from it before it moves. `None`, with the
+    /// reason in the log, where that is not known: then the move itself will show.
     pub fn of(toolstack: &dyn Toolstack, name: &DomainName, detached: bool, limit: Duration) -> Option<Self> {
         let mut config = toolstack
             .running_config(name, limit)
@@ -156,8 +156,9 @@ fn facts(connection: &mut Connection, needs: &Needs, deadline: Deadline) -> Resu
     connection.preflight(needs, deadline).map_err(|error| none(error.to_string(), ""))
 }
 
-/// The judgement of the node at the other end of an open connection; `None`, with the reason in the log, where it does not say
-/// what that takes. Then a connection to a node that knows the question may still have its answer on the way: it is of no use any more.
+/// The judgement of the node at the other end of an open connection; `None`, with the reason in the log,
+/// where it does not say what that takes. Then a connection to a node that knows the question may still have
+/// its answer on the way: it is of no use any more.
 pub fn over(
     connection: &mut Connection,
     needs: &Needs,
@@ -173,8 +174,8 @@ pub fn over(
     }
 }
 
-/// What stands against a move over this connection, for the cluster's own migration. Whatever cannot be told stands not against
-/// it: the move itself will show.
+/// What stands against a move over this connection, for the cluster's own migration. Whatever cannot be told
+/// stands not against it: the move itself will show.
 ///
 /// # Errors
 /// The objections.

@@ -147,7 +147,8 @@ fn guard(root: &Root) -> Result<(String, String), String> {
     Ok((word("is-active")?, word("is-enabled").unwrap_or_else(|_| "unknown".to_owned())))
 }
 
-/// File systems of several hosts, by the magic of `statfs(2)`: NFS, OCFS2, GFS2, Ceph, SMB, SMB2, Lustre, AFS.
+/// File systems of several hosts, by the magic of `statfs(2)`: NFS, OCFS2, GFS2, Ceph, SMB, SMB2, Lustre,
+/// AFS.
 const SHARED: [FsWord; 8] =
     [0x6969, 0x7461_636f, 0x0116_1970, 0x00c3_6400, 0xff53_4d42, 0xfe53_4d42, 0x0bd0_0bd0, 0x5346_414f];
 /// File systems behind a process of their own (FUSE): it may be of several hosts.

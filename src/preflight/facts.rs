@@ -100,7 +100,8 @@ pub fn gather(of: &ThisHost, needs: &Needs) -> Facts {
     }
 }
 
-/// What the toolstack says of this host. What dom0 could spare is only asked for where `memory_mib` are not free anyway.
+/// What the toolstack says of this host. What dom0 could spare is only asked for where `memory_mib` are not
+/// free anyway.
 ///
 /// # Errors
 /// Why it does not say.
@@ -132,8 +133,8 @@ pub fn troubles(root: &Root, config: &DomainConfig) -> Vec<Trouble> {
     bridges.chain(disks).collect()
 }
 
-/// Open vSwitch's bridges are interfaces of the host too; VLANs may follow the bridge's name, after `.` or `:`
-/// (`xl-network-configuration(5)`).
+/// Open vSwitch's bridges are interfaces of the host too; VLANs may follow the bridge's name, after `.` or
+/// `:` (`xl-network-configuration(5)`).
 fn is_interface(root: &Root, name: &str) -> bool {
     let interfaces = root.join("/sys/class/net");
     let bare = name.split(['.', ':']).next().unwrap_or(name);

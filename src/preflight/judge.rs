@@ -4,8 +4,8 @@ use super::facts::{Facts, FileState, HostFacts, Trouble};
 use super::{Check, Hinders, Needs};
 use crate::domain::{DomainConfig, GuestType, Presence};
 
-/// Every check but those of the way to that node, which [`crate::peer::preflight`] makes. `here` is the node that the domain would leave;
-/// `None` where nothing is known of it.
+/// Every check but those of the way to that node, which [`crate::peer::preflight`] makes. `here` is the node
+/// that the domain would leave; `None` where nothing is known of it.
 pub fn judge(needs: &Needs, here: Option<&HostFacts>, there: &Facts) -> Vec<Check> {
     let mut checks = vec![name(&needs.config, &there.presence)];
     match &there.host {
@@ -32,8 +32,8 @@ pub fn judge(needs: &Needs, here: Option<&HostFacts>, there: &Facts) -> Vec<Chec
     checks
 }
 
-/// What the guest itself and the host that it runs on say about moving it while it runs, wherever to. `here` is that host; `None`
-/// where nothing is known of it.
+/// What the guest itself and the host that it runs on say about moving it while it runs, wherever to. `here`
+/// is that host; `None` where nothing is known of it.
 pub fn guest(config: &DomainConfig, here: Option<&HostFacts>) -> Vec<Check> {
     let mut checks = vec![live(config, here), passthrough(config)];
     if config.may_not_migrate {
@@ -47,8 +47,9 @@ pub fn guest(config: &DomainConfig, here: Option<&HostFacts>) -> Vec<Check> {
     checks
 }
 
-/// The words of `virt_caps` that came to `xl info` with `shadow` (Xen 4.13), or after it: a host that says one of them would say
-/// `shadow` too, and `pv`, if it had that. One that says none of them says nothing about it.
+/// The words of `virt_caps` that came to `xl info` with `shadow` (Xen 4.13), or after it: a host that says
+/// one of them would say `shadow` too, and `pv`, if it had that. One that says none of them says nothing
+/// about it.
 const CAME_WITH_SHADOW: [&str; 6] =
     ["hap", "iommu_hap_pt_share", "vmtrace", "vpmu", "gnttab-v1", "gnttab-v2"];
 
@@ -61,8 +62,9 @@ fn has(host: &HostFacts, word: &str) -> Option<bool> {
     CAME_WITH_SHADOW.iter().any(|word| says(word)).then_some(false)
 }
 
-/// What Xen and xl need to send this guest while it runs: to log which pages of a PV guest are written to, the hypervisor that it
-/// runs on needs shadow paging, which Debian's has not; and libxl saves no guest with virtual NUMA nodes, on any release.
+/// What Xen and xl need to send this guest while it runs: to log which pages of a PV guest are written to,
+/// the hypervisor that it runs on needs shadow paging, which Debian's has not; and libxl saves no guest with
+/// virtual NUMA nodes, on any release.
 fn live(config: &DomainConfig, here: Option<&HostFacts>) -> Check {
     let check = "live";
     if config.has_vnuma {
@@ -155,8 +157,9 @@ fn guest_type(guest: GuestType, there: &HostFacts) -> Check {
     )
 }
 
-/// What a domain takes of a host, in MiB, as libxl counts it (`libxl_domain_need_memory`, `libxl_get_required_shadow_memory`): its
-/// memory; for page tables 1 MiB for each processor and 8 KiB for each MiB; 2 MiB more, of a PV guest 1; in pieces of 2 MiB.
+/// What a domain takes of a host, in MiB, as libxl counts it (`libxl_domain_need_memory`,
+/// `libxl_get_required_shadow_memory`): its memory; for page tables 1 MiB for each processor and 8 KiB for
+/// each MiB; 2 MiB more, of a PV guest 1; in pieces of 2 MiB.
 pub(crate) fn needed_mib(config: &DomainConfig) -> u64 {
     let tables_kib =
         u64::from(config.processors).saturating_mul(1024).saturating_add(config.memory_mib.saturating_mul(8));
@@ -365,7 +368,8 @@ mod tests {
         }
     }
 
-    /// What the check `live` comes to for a guest of this type on a hypervisor that says these words of itself.
+    /// What the check `live` comes to for a guest of this type on a hypervisor that says these words of
+    /// itself.
     fn live_on(guest: GuestType, capabilities: &str) -> Check {
         let here = HostFacts { capabilities: words(capabilities), ..host() };
         live(&DomainConfig { guest, ..needs().config }, Some(&here))

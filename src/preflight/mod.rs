@@ -1,8 +1,9 @@
 //! Preflight: can that node take this domain? Asked before a move costs anything.
 //!
-//! The domain's *needs* are told to the other node, which answers with *facts* about itself ([`facts`]); what follows from
-//! both is decided in one place, without any further look at the world ([`judge`]). The same checks stand behind
-//! `xen-handoff preflight`, `validate-all` at `OCF_CHECK_LEVEL=10`, and the cluster's own migration.
+//! The domain's *needs* are told to the other node, which answers with *facts* about itself ([`facts`]); what
+//! follows from both is decided in one place, without any further look at the world ([`judge`]). The same
+//! checks stand behind `xen-handoff preflight`, `validate-all` at `OCF_CHECK_LEVEL=10`, and the cluster's own
+//! migration.
 
 use std::fmt;
 

@@ -19,7 +19,8 @@ pub struct Setup {
     pub host_key: Option<String>,
     /// The host keys that its transport knows, by node: type and base64.
     pub known_hosts: BTreeMap<NodeName, Vec<String>>,
-    /// The service that holds a shutdown: systemd's words for whether it runs, and whether it will after a boot; or why not.
+    /// The service that holds a shutdown: systemd's words for whether it runs, and whether it will after a
+    /// boot; or why not.
     pub guard: Result<(String, String), String>,
     /// Its hypervisor, by its version; or why the toolstack does not say.
     pub xen: Result<String, String>,
@@ -59,7 +60,8 @@ pub struct Disk {
     pub bytes: u64,
     /// What tells it from every other one, on all hosts: the mark of a logical volume, a unit's number.
     pub mark: Option<String>,
-    /// For a file: whether its file system is one of several hosts. `None` for a device, and where that is not known.
+    /// For a file: whether its file system is one of several hosts. `None` for a device, and where that is
+    /// not known.
     pub is_on_shared_files: Option<bool>,
 }
 

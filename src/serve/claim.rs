@@ -74,7 +74,8 @@ fn grant(caller: &Caller<'_>, asked: &Asked) -> anyhow::Result<Result<File, Answ
     };
     settle_before(caller, asked)?;
     // Its keeper ends it now, and one claim after the other would keep it from that.
-    if matches!(&store.load(domain)?.state, Phase::Source(SourcePhase::Offered { offer }) if offer.deadline <= UnixTime::now())
+    if let Phase::Source(SourcePhase::Offered { offer }) = &store.load(domain)?.state
+        && offer.deadline <= UnixTime::now()
     {
         let stands = Some(stands_by_itself(here, domain));
         let reason = "its offer has come to its end".to_owned();

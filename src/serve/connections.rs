@@ -1,7 +1,7 @@
 //! How many connections a peer has here at once: who holds a node's key cannot fill this host with servers.
 //!
-//! A server holds a lock on one of so many small files, which lasts as long as its process: a crash leaks none, and no
-//! process is looked for by its name.
+//! A server holds a lock on one of so many small files, which lasts as long as its process: a crash leaks
+//! none, and no process is looked for by its name.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,8 +24,8 @@ pub(super) struct Connection {
     _lock: Option<File>,
 }
 
-/// Counts a connection of `speaker`. Where that cannot be done (no room in /run), it is let in: what makes this
-/// host short of something is not a reason to leave a peer without an answer.
+/// Counts a connection of `speaker`. Where that cannot be done (no room in /run), it is let in: what makes
+/// this host short of something is not a reason to leave a peer without an answer.
 ///
 /// # Errors
 /// If it has as many as it may have.

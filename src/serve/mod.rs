@@ -23,16 +23,18 @@
 //! | `outlook` | asks this node's scheduler where it would start a resource; changes nothing |
 //! | `receive` | takes a domain from the caller that *the cluster is sending here under this epoch*, if none of that name is here |
 //!
-//! That the cluster is sending a domain here is found out here: the push is in this node's ledger, it names this node as its target, and a
-//! resource of this agent manages the domain.
+//! That the cluster is sending a domain here is found out here: the push is in this node's ledger, it names
+//! this node as its target, and a resource of this agent manages the domain.
 //!
-//! Where the toolstack is not xl, `claim`, `receive` and `prepare` are refused with that reason: there is no stream to carry.
+//! Where the toolstack is not xl, `claim`, `receive` and `prepare` are refused with that reason: there is no
+//! stream to carry.
 //!
 //! Who comes with a key of one node's own speaks for that node alone ([`speaker`]): it claims, ends, sends
 //! and notes in its own name.
 //!
-//! What the caller asked sshd to run (`SSH_ORIGINAL_COMMAND`) is not looked at. Every field of a request is parsed into
-//! a type that cannot be mistaken for an option or a path; a line that does not parse ends the connection.
+//! What the caller asked sshd to run (`SSH_ORIGINAL_COMMAND`) is not looked at. Every field of a request is
+//! parsed into a type that cannot be mistaken for an option or a path; a line that does not parse ends the
+//! connection.
 
 use std::os::fd::OwnedFd;
 
@@ -65,8 +67,8 @@ use speaker::Speaker;
 /// that is one node's own.
 ///
 /// # Errors
-/// If the caller does not keep to the protocol, or what it asked for cannot be done. A caller that does not wait for its
-/// answer is none.
+/// If the caller does not keep to the protocol, or what it asked for cannot be done. A caller that does not
+/// wait for its answer is none.
 pub fn serve(here: &Here, peer: Option<NodeName>) -> anyhow::Result<()> {
     answer_all(here, &Speaker::of(peer)).or_else(|error| match error.downcast_ref::<std::io::Error>() {
         Some(hung_up) if hung_up.kind() == std::io::ErrorKind::BrokenPipe => {
@@ -80,8 +82,8 @@ pub fn serve(here: &Here, peer: Option<NodeName>) -> anyhow::Result<()> {
 fn answer_all(here: &Here, speaker: &Speaker) -> anyhow::Result<()> {
     let from_caller = rustix::stdio::stdin().try_clone_to_owned()?;
     let to_caller = rustix::stdio::stdout().try_clone_to_owned()?;
-    // The standard streams are given up, so that the connection ends when the last of those who carry it does. That
-    // includes stderr: sshd passes the end of stdout on only when stderr has ended as well.
+    // The standard streams are given up, so that the connection ends when the last of those who carry it
+    // does. That includes stderr: sshd passes the end of stdout on only when stderr has ended as well.
     let nowhere = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nowhere)?;
     rustix::stdio::dup2_stdout(&nowhere)?;
@@ -110,10 +112,12 @@ pub fn converse(
     };
     Fencings::of(&here.root).forget_all()?;
     let Some(mut caller) = Caller::greet(here, speaker, from_caller, to_caller)? else { return Ok(()) };
-    let kind = here.toolstack().kind();
+    let movement = here.toolstack().kind().movement();
     while let Some(request) = caller.asks()? {
-        if !kind.streams() && carries(&request) {
-            caller.say(&refused(kind.no_stream()))?;
+        if is_about_a_stream(&request)
+            && let Err(none) = movement.can_be_asked_for()
+        {
+            caller.say(&refused(none))?;
             continue;
         }
         if let Err(why) = speaker.may_ask(&request) {
@@ -161,7 +165,7 @@ pub fn converse(
 }
 
 /// Whether it is about a stream, which not every toolstack has.
-fn carries(request: &Request) -> bool {
+fn is_about_a_stream(request: &Request) -> bool {
     matches!(request, Request::Claim { .. } | Request::Receive { .. } | Request::Prepare { .. })
 }
 

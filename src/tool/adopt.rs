@@ -1,9 +1,11 @@
-//! `xen-handoff adopt`: makes resources of `ocf:heartbeat:Xen` resources of `ocf:handoff:Xen`, without stopping what they run.
+//! `xen-handoff adopt`: makes resources of `ocf:heartbeat:Xen` resources of `ocf:handoff:Xen`, without
+//! stopping what they run.
 //!
-//! A changed provider means a restart to Pacemaker, unless the resource is not managed at that moment; and what the old agent
-//! has reported must be forgotten, so that the new one is asked. Hence four commands for each, the same that an operator would
-//! give: they are printed before they are given. Everything is looked at before the first is given; a resource that its operator
-//! has unmanaged stays so; and where a command fails, what was changed until then is put back.
+//! A changed provider means a restart to Pacemaker, unless the resource is not managed at that moment; and
+//! what the old agent has reported must be forgotten, so that the new one is asked. Hence four commands for
+//! each, the same that an operator would give: they are printed before they are given. Everything is looked
+//! at before the first is given; a resource that its operator has unmanaged stays so; and where a command
+//! fails, what was changed until then is put back.
 
 use std::io::Write;
 
@@ -16,7 +18,8 @@ use crate::parameters::Parameters;
 /// A command, as its words.
 type Words = Vec<String>;
 
-/// Prints the commands for each resource, and gives them unless this is a `dry_run`. True if all that were meant could be adopted.
+/// Prints the commands for each resource, and gives them unless this is a `dry_run`. True if all that were
+/// meant could be adopted.
 ///
 /// # Errors
 /// If the cluster does not say what it manages; a command that failed, after what it could undo was undone.
@@ -122,7 +125,8 @@ impl Commands {
     }
 }
 
-/// Gives them. Where one fails, what was given is taken back, it included: it may have changed something all the same.
+/// Gives them. Where one fails, what was given is taken back, it included: it may have changed something all
+/// the same.
 fn carry_out(
     commands: &Commands,
     give: &mut dyn FnMut(&[String]) -> anyhow::Result<()>,

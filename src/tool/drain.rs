@@ -1,8 +1,8 @@
-//! `xen-handoff drain`: what becomes of each domain of a node that is left, and why; and the doing of it, watched until the node is empty,
-//! with what became of each.
+//! `xen-handoff drain`: what becomes of each domain of a node that is left, and why; and the doing of it,
+//! watched until the node is empty, with what became of each.
 //!
-//! The plan is the scheduler's, and for what is to move alive each gate is tried that the stop itself will try ([`crate::worker::trial`]),
-//! on the node that is to be left.
+//! The plan is the scheduler's, and for what is to move alive each gate is tried that the stop itself will
+//! try ([`crate::worker::trial`]), on the node that is to be left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -377,11 +377,12 @@ fn losses(rows: &[Row]) -> String {
     all.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// Prints the plan, puts `node` in standby and watches until none of our domains runs there; then says what became of each. True if it is
-/// empty in time.
+/// Prints the plan, puts `node` in standby and watches until none of our domains runs there; then says what
+/// became of each. True if it is empty in time.
 ///
 /// # Errors
-/// If the cluster does not take the order, or does not say what it manages; without `force`, if a domain would not move alive.
+/// If the cluster does not take the order, or does not say what it manages; without `force`, if a domain
+/// would not move alive.
 pub fn drain(here: &Here, node: &NodeName, force: bool, limit: Duration) -> anyhow::Result<bool> {
     let task = Task::new(here, node)?;
     let mut out = std::io::stdout();
@@ -467,8 +468,8 @@ impl Teller {
     }
 }
 
-/// Where these are when the cluster has nothing more to do with them: it hears of a start only when the action has ended, and a reboot
-/// takes a while longer.
+/// Where these are when the cluster has nothing more to do with them: it hears of a start only when the
+/// action has ended, and a reboot takes a while longer.
 fn settled(
     pacemaker: &Pacemaker,
     left: &[String],
@@ -480,8 +481,8 @@ fn settled(
     at_rest.map_or_else(|| Ok(pacemaker.places(left)?), Ok)
 }
 
-/// What became of a domain: by where the cluster has it, and the moves of it that were logged meanwhile. `ours`: an agent of ours has
-/// moved it, or would have.
+/// What became of a domain: by where the cluster has it, and the moves of it that were logged meanwhile.
+/// `ours`: an agent of ours has moved it, or would have.
 fn became(ours: bool, place: Option<&Place>, moves: &[&Line], silent: &[NodeName]) -> String {
     let Some(place) = place else { return "where it is could not be found out".to_owned() };
     let nodes: Vec<&str> = place.nodes.iter().map(NodeName::as_str).collect();

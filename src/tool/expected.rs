@@ -1,5 +1,5 @@
-//! How long moves are expected to take: by what the log of moves has of the domain, or else by its memory and the rate that moves of
-//! this node have shown.
+//! How long moves are expected to take: by what the log of moves has of the domain, or else by its memory and
+//! the rate that moves of this node have shown.
 
 use serde::Serialize;
 

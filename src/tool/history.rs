@@ -44,7 +44,8 @@ pub(super) struct Line {
     pub(super) entry: Move,
 }
 
-/// The moves that the other nodes have in their logs, `last` of each at most; and the nodes that do not say, with why.
+/// The moves that the other nodes have in their logs, `last` of each at most; and the nodes that do not say,
+/// with why.
 fn of_others(
     ssh: &Transport,
     nodes: &Nodes,
@@ -135,7 +136,8 @@ pub(super) fn here(root: &Root) -> anyhow::Result<Vec<Move>> {
         .with_context(|| format!("reading the log of moves in {}", root.lasting_folder().display()))
 }
 
-/// Both ends have a line of each stream, and the source's says more. Where one end has lines that the other has not, its own count.
+/// Both ends have a line of each stream, and the source's says more. Where one end has lines that the other
+/// has not, its own count.
 pub(super) fn each_once(lines: Vec<Line>) -> Vec<Line> {
     let mut moves: BTreeMap<(Epoch, DomainName, NodeName), [Vec<Line>; 2]> = BTreeMap::new();
     for line in lines {

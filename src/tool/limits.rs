@@ -6,8 +6,8 @@ use crate::moves::terms::Terms;
 use crate::parameters::kept::Kept;
 use crate::preflight::{Check, Hinders};
 
-/// Whether the cluster's limits, and the resource's own, leave a move the time that it takes. A start that fetches has `kept` less than
-/// its limit. `measured`: what moves of this node have shown, in MiB/s.
+/// Whether the cluster's limits, and the resource's own, leave a move the time that it takes. A start that
+/// fetches has `kept` less than its limit. `measured`: what moves of this node have shown, in MiB/s.
 pub(super) fn limits(
     managed: &ManagedDomain,
     memory_mib: u64,
@@ -64,8 +64,8 @@ pub(super) fn limits(
     checks
 }
 
-/// What a move can be expected to carry, in MiB/s: what was measured, and no more than the resource allows. Where that counts what is
-/// compressed, the domain itself may be faster.
+/// What a move can be expected to carry, in MiB/s: what was measured, and no more than the resource allows.
+/// Where that counts what is compressed, the domain itself may be faster.
 fn expected_rate(measured: Option<f64>, terms: &Terms) -> Option<f64> {
     #[allow(clippy::cast_precision_loss, reason = "a rate")]
     let allowed = terms.rate.filter(|_| terms.compression.is_none()).map(|rate| rate as f64);

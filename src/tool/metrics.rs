@@ -1,5 +1,5 @@
-//! `xen-handoff history --metrics`: this node's moves and what is open just now, in Prometheus' text format, for the textfile collector of
-//! node_exporter.
+//! `xen-handoff history --metrics`: this node's moves and what is open just now, in Prometheus' text format,
+//! for the textfile collector of node_exporter.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -17,7 +17,8 @@ use crate::moves::journal::Move;
 use crate::moves::progress::Direction;
 use crate::node::record::{RecordError, Store};
 
-/// Prints them, or puts them in the place of this file, which everybody may read: whole, so that nobody reads half of them.
+/// Prints them, or puts them in the place of this file, which everybody may read: whole, so that nobody reads
+/// half of them.
 ///
 /// # Errors
 /// If the log of moves or the records cannot be read, or stdout is closed, or the file cannot be written.
@@ -68,7 +69,8 @@ fn open(store: &Store) -> Result<Open, RecordError> {
     Ok(open)
 }
 
-/// A family of samples: its name, whether it is a counter or a gauge, its help, and its samples by their labels.
+/// A family of samples: its name, whether it is a counter or a gauge, its help, and its samples by their
+/// labels.
 struct Family {
     name: &'static str,
     kind: &'static str,

@@ -29,7 +29,8 @@ use crate::peer::Transport;
 /// Limit of reading a configuration file.
 const CONFIG_LIMIT: Duration = Duration::from_secs(15);
 
-/// The domain of a resource: its parameter `name`, or what its configuration file on this node says, or its own id.
+/// The domain of a resource: its parameter `name`, or what its configuration file on this node says, or its
+/// own id.
 fn domain_of(here: &Here, parameters: &Parameters, resource: &str) -> anyhow::Result<DomainName> {
     if let Some(name) = &parameters.name {
         return Ok(name.clone());

@@ -1,5 +1,5 @@
-//! The names that an operator may type: the cluster's nodes, its resources and their domains; and what is said where a name is none of
-//! them.
+//! The names that an operator may type: the cluster's nodes, its resources and their domains; and what is
+//! said where a name is none of them.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +68,8 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Asks the cluster manager; where none answers, the known hosts of the transport, which names every node.
+    /// Asks the cluster manager; where none answers, the known hosts of the transport, which names every
+    /// node.
     pub(super) fn of(root: &Root, cluster: &dyn ClusterView) -> Self {
         let me = cluster.own_name();
         let (all, caveat) = match cluster.nodes() {
@@ -173,7 +174,8 @@ impl Domains {
         }
     }
 
-    /// The error for a name that neither the cluster nor any of `others` knows; that it may be known where nobody could be asked is said.
+    /// The error for a name that neither the cluster nor any of `others` knows; that it may be known where
+    /// nobody could be asked is said.
     pub(super) fn unknown(&self, name: &str, others: impl IntoIterator<Item = String>) -> anyhow::Error {
         match &self.managed {
             Ok(_) => UnknownName::new("resource or domain", name, self.names().chain(others)).into(),

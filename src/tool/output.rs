@@ -1,8 +1,8 @@
-//! What the tools print for programs: one JSON document for each command, of a schema that is published and has a version
-//! (`doc/xen-handoff.schema.json`).
+//! What the tools print for programs: one JSON document for each command, of a schema that is published and
+//! has a version (`doc/xen-handoff.schema.json`).
 //!
-//! Times are RFC 3339 in UTC, spans are seconds, sizes are bytes. What is not known is `null`. A document may get more fields without a
-//! new version; none goes, and none changes its meaning.
+//! Times are RFC 3339 in UTC, spans are seconds, sizes are bytes. What is not known is `null`. A document may
+//! get more fields without a new version; none goes, and none changes its meaning.
 
 use std::io::Write;
 

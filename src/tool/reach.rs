@@ -1,5 +1,5 @@
-//! `xen-handoff reach`: the gate of a handoff, by hand: does that node answer, and can it reach this one? Of one node, or of each from
-//! each.
+//! `xen-handoff reach`: the gate of a handoff, by hand: does that node answer, and can it reach this one? Of
+//! one node, or of each from each.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -89,7 +89,8 @@ pub(super) struct Way {
     pub(super) error: Option<String>,
 }
 
-/// Tries every way between two of the nodes, from this one out; a node that does not answer cannot be asked for its own.
+/// Tries every way between two of the nodes, from this one out; a node that does not answer cannot be asked
+/// for its own.
 pub(super) fn all_ways(nodes: &Nodes, ssh: &Transport) -> Vec<Way> {
     let mut ways = Vec::new();
     for from in &nodes.others {

@@ -1,5 +1,5 @@
-//! `xen-handoff recover`: what start, stop and the keeper do by themselves with a transfer that broke off, by hand and
-//! with an explanation: both ends, what follows from them, what is done about it.
+//! `xen-handoff recover`: what start, stop and the keeper do by themselves with a transfer that broke off, by
+//! hand and with an explanation: both ends, what follows from them, what is done about it.
 
 use std::io::Write;
 use std::time::Duration;
@@ -28,12 +28,12 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Limit of asking the other nodes where it stands with them, all at once.
 const ASK_LIMIT: Duration = Duration::from_secs(40);
 
-/// Settles the domain that `name` means at this node, or says what settling it would do. Where nothing is to be done here, the other
-/// nodes are asked, too.
+/// Settles the domain that `name` means at this node, or says what settling it would do. Where nothing is to
+/// be done here, the other nodes are asked, too.
 ///
 /// # Errors
-/// If nothing can be decided, with the reason; if a transfer is under way, or broke off at another node; if a node does not answer; if
-/// the record cannot be read; if nobody knows the name.
+/// If nothing can be decided, with the reason; if a transfer is under way, or broke off at another node; if a
+/// node does not answer; if the record cannot be read; if nobody knows the name.
 pub fn run(world: &Here, name: &str, dry_run: bool) -> anyhow::Result<()> {
     let domains = Domains::of(world);
     let domain = &domains.domain(name)?;
@@ -123,8 +123,9 @@ fn elsewhere(
 
 /// Settles `domain` at this node; `None` if something was to be done here, or else how it stands here.
 fn here(world: &Here, domain: &DomainName, dry_run: bool) -> anyhow::Result<Option<(Presence, Phase)>> {
-    let kind = world.toolstack().kind();
-    anyhow::ensure!(kind.streams(), "{}: what it leaves is settled with its own commands", kind.no_stream());
+    if let Err(none) = world.toolstack().kind().movement().can_be_settled() {
+        anyhow::bail!("{none}: what it leaves is settled with its own commands");
+    }
     let record = world.store.load(domain)?;
     let (presence, phase) = stands(world, domain);
     say("here:", &format!("{presence}; record: {phase}"))?;
@@ -263,5 +264,24 @@ fn described(says: &PeerSays) -> String {
         }
         PeerSays::Fenced(at) => format!("fenced at {}", at.rfc3339()),
         PeerSays::Silent(why) => format!("no answer: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::here::fake::{World, seen, x0};
+    use crate::toolstack::Kind;
+    use crate::toolstack::fake::Fake;
+
+    #[test]
+    fn what_a_toolstacks_own_migration_has_left_is_nothing_of_ours() {
+        for kind in [Kind::Xm, Kind::Xe] {
+            let world = World::of(Fake { kind: Some(kind), ..Fake::showing([Ok(seen::incoming())]) });
+            world.is_receiving();
+            let why = here(&world.here, &x0(), false).unwrap_err().to_string();
+            assert!(why.contains(kind.name()) && why.ends_with("settled with its own commands"), "{why}");
+            assert!(world.xl.calls.borrow().is_empty() && world.phase().is_in_transfer());
+        }
     }
 }

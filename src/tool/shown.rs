@@ -1,4 +1,5 @@
-//! How the tools lay out what people read: tables and paragraphs that fit a terminal, 80 columns where there is none.
+//! How the tools lay out what people read: tables and paragraphs that fit a terminal, 80 columns where there
+//! is none.
 
 use std::io::IsTerminal;
 
@@ -14,7 +15,8 @@ pub(super) fn width() -> usize {
     size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= LEAST * 2).unwrap_or(WIDTH)
 }
 
-/// `text` behind `first`, broken into lines of `width`; the later lines begin below the text. Ends with a line end.
+/// `text` behind `first`, broken into lines of `width`; the later lines begin below the text. Ends with a
+/// line end.
 pub(super) fn paragraph(first: &str, text: &str, width: usize) -> String {
     let beside = first.chars().count();
     // Where nothing is left beside it, the text begins on a line of its own.
@@ -62,7 +64,8 @@ impl Table {
         self.rows.push((cells.into_iter().collect(), details));
     }
 
-    /// All of it, in lines of `width` at most. The last column is broken into lines; the others are as wide as what they hold.
+    /// All of it, in lines of `width` at most. The last column is broken into lines; the others are as wide
+    /// as what they hold.
     pub(super) fn text(&self, width: usize) -> String {
         let head: Vec<&str> = self.heads.iter().map(|head| head.trim_start_matches('>')).collect();
         let wide = |column: usize| {

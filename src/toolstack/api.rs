@@ -83,7 +83,8 @@ pub struct XenVersion {
 }
 
 impl XenVersion {
-    /// That of the hypervisor that runs here, by what its kernel says; none where there is none, or it does not say.
+    /// That of the hypervisor that runs here, by what its kernel says; none where there is none, or it does
+    /// not say.
     pub(crate) fn running(root: &Root) -> Option<Self> {
         let part = |name: &str| {
             std::fs::read_to_string(root.join("/sys/hypervisor/version").join(name)).ok()?.trim().parse().ok()
@@ -157,7 +158,8 @@ pub struct Towards<'a> {
     pub address: &'a NodeName,
 }
 
-/// A toolstack on this node. Every call is bounded by a time limit and starts one process, unless it says otherwise.
+/// A toolstack on this node. Every call is bounded by a time limit and starts one process, unless it says
+/// otherwise.
 pub trait Toolstack: std::fmt::Debug {
     /// Which one this is.
     fn kind(&self) -> Kind;
@@ -174,20 +176,20 @@ pub trait Toolstack: std::fmt::Debug {
     /// Whenever the listing is not whole: a domain that is missing from a broken listing is *not* absent.
     fn sight(&self, name: &DomainName, limit: Duration) -> Result<Sighting, ToolstackError>;
 
-    /// The domain's id, if it simply runs here under its own name, and that can be told without starting a process. `None` says
-    /// nothing at all.
+    /// The domain's id, if it simply runs here under its own name, and that can be told without starting a
+    /// process. `None` says nothing at all.
     fn glance(&self, _name: &DomainName) -> Option<DomainId> {
         None
     }
 
-    /// Where `name` stands, with every failure to find out as [`Presence::Unknown`]. At a glance where that says that it runs;
-    /// everything else is read from a listing.
+    /// Where `name` stands, with every failure to find out as [`Presence::Unknown`]. At a glance where that
+    /// says that it runs; everything else is read from a listing.
     fn presence(&self, name: &DomainName, limit: Duration) -> Presence {
         self.glance(name).map_or_else(|| self.listed(name, limit), Presence::Running)
     }
 
-    /// The same from a listing, also where a glance would do: for what is to be done next with the toolstack itself, of which a
-    /// glance says nothing.
+    /// The same from a listing, also where a glance would do: for what is to be done next with the toolstack
+    /// itself, of which a glance says nothing.
     fn listed(&self, name: &DomainName, limit: Duration) -> Presence {
         match self.sight(name, limit) {
             Ok(sighting) => sighting.presence(),
@@ -201,14 +203,15 @@ pub trait Toolstack: std::fmt::Debug {
         }
     }
 
-    /// Evidence that no hypervisor runs on this host, where there is any. It is asked for when the toolstack has failed.
+    /// Evidence that no hypervisor runs on this host, where there is any. It is asked for when the toolstack
+    /// has failed.
     fn no_hypervisor(&self) -> Option<bare::NoHypervisor> {
         None
     }
 
-    /// Evidence that no copy of `name` is here, where the toolstack's own tool has failed and there is another way to know. Of one that is
-    /// here nothing is said: the tool would be needed for whatever is to be done with it. Then that is the listing which
-    /// [`Self::is_attended`] completes.
+    /// Evidence that no copy of `name` is here, where the toolstack's own tool has failed and there is
+    /// another way to know. Of one that is here nothing is said: the tool would be needed for whatever is to
+    /// be done with it. Then that is the listing which [`Self::is_attended`] completes.
     fn none_without_tool(&self, _name: &DomainName) -> Option<String> {
         None
     }
@@ -216,16 +219,17 @@ pub trait Toolstack: std::fmt::Debug {
     /// The names of all domains here but Domain-0, whosever they are.
     ///
     /// # Errors
-    /// Whenever that is not all: the listing is not whole, or a process may be about to create a domain that is not in it.
+    /// Whenever that is not all: the listing is not whole, or a process may be about to create a domain that
+    /// is not in it.
     fn guests(&self, limit: Duration) -> Result<Vec<String>, ToolstackError>;
 
-    /// True if the toolstack is about to re-create the domain after a reboot, or may be: while a process of xl's may be of `name`
-    /// (xl: see `xl::creators`), or its mark of a restart is there (xm). An absent domain is then not known to be stopped. To be asked
-    /// right after the listing that it completes.
+    /// True if the toolstack is about to re-create the domain after a reboot, or may be: while a process of
+    /// xl's may be of `name` (xl: see `xl::creators`), or its mark of a restart is there (xm). An absent
+    /// domain is then not known to be stopped. To be asked right after the listing that it completes.
     fn is_attended(&self, name: &DomainName) -> bool;
 
-    /// What `name` is called by now, where somebody has renamed it by hand and that is certain. To be asked where a listing shows none of
-    /// that name.
+    /// What `name` is called by now, where somebody has renamed it by hand and that is certain. To be asked
+    /// where a listing shows none of that name.
     fn renamed(&self, _name: &DomainName, _limit: Duration) -> Option<String> {
         None
     }
@@ -236,8 +240,8 @@ pub trait Toolstack: std::fmt::Debug {
     /// [`ToolstackError::Config`] with the toolstack's words if it refuses the file.
     fn read_config(&self, path: &Path, limit: Duration) -> Result<DomainConfig, ToolstackError>;
 
-    /// The configuration that a domain runs with now, devices that were attached since included. It is what travels with a
-    /// migration.
+    /// The configuration that a domain runs with now, devices that were attached since included. It is what
+    /// travels with a migration.
     ///
     /// # Errors
     /// The toolstack's words, for example that there is no such domain.
@@ -273,7 +277,8 @@ pub trait Toolstack: std::fmt::Debug {
     /// The toolstack's words.
     fn set_memory(&self, name: &DomainName, mib: u64, limit: Duration) -> Result<(), ToolstackError>;
 
-    /// Boots a domain from its configuration under `name`; where the toolstack has no files, from what it knows under that name.
+    /// Boots a domain from its configuration under `name`; where the toolstack has no files, from what it
+    /// knows under that name.
     ///
     /// # Errors
     /// The toolstack's words. The domain may exist all the same after a time-out.
@@ -285,8 +290,8 @@ pub trait Toolstack: std::fmt::Debug {
         limit: Duration,
     ) -> Result<(), ToolstackError>;
 
-    /// The node outside of this one that runs the domain by the toolstack's own book, if it keeps one for several nodes. It can only
-    /// ever forbid a boot: `None` is no proof.
+    /// The node outside of this one that runs the domain by the toolstack's own book, if it keeps one for
+    /// several nodes. It can only ever forbid a boot: `None` is no proof.
     ///
     /// # Errors
     /// The toolstack's words. Then the book could not be read.
@@ -294,8 +299,8 @@ pub trait Toolstack: std::fmt::Debug {
         Ok(None)
     }
 
-    /// Has the toolstack itself migrate the domain. That it succeeded does not mean that the domain runs there, and that it failed does
-    /// not mean that it runs here: both ends have to be looked at.
+    /// Has the toolstack itself migrate the domain. That it succeeded does not mean that the domain runs
+    /// there, and that it failed does not mean that it runs here: both ends have to be looked at.
     ///
     /// # Errors
     /// The toolstack's words. After a time-out its daemon may go on with it.
@@ -345,14 +350,15 @@ pub trait Toolstack: std::fmt::Debug {
         Err(no_devices(self.kind()))
     }
 
-    /// Saves the domain's memory to a file and ends it. If it cannot, the domain goes on; after a time-out it may be left
-    /// suspended.
+    /// Saves the domain's memory to a file and ends it. If it cannot, the domain goes on; after a time-out it
+    /// may be left suspended.
     ///
     /// # Errors
     /// The toolstack's words.
     fn save(&self, name: &DomainName, to: &Path, limit: Duration) -> Result<(), ToolstackError>;
 
-    /// Lets a domain go on from a file that [`Self::save`] has written, under the name that it had, which is `name`.
+    /// Lets a domain go on from a file that [`Self::save`] has written, under the name that it had, which is
+    /// `name`.
     ///
     /// # Errors
     /// The toolstack's words. The domain may exist all the same after a time-out.
@@ -387,7 +393,8 @@ pub trait Toolstack: std::fmt::Debug {
     /// The toolstack's words.
     fn rename(&self, from: &str, to: &str, limit: Duration) -> Result<(), ToolstackError>;
 
-    /// Whether the domain with this id has had processor time here. One that is being made or is arriving has had none.
+    /// Whether the domain with this id has had processor time here. One that is being made or is arriving has
+    /// had none.
     ///
     /// # Errors
     /// The toolstack's words; that there is no such domain; that this toolstack does not say.

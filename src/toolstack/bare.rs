@@ -1,7 +1,8 @@
-//! A host on which no hypervisor runs: Xen's packages are there, perhaps, and the machine was booted without Xen. No domain can be on it.
+//! A host on which no hypervisor runs: Xen's packages are there, perhaps, and the machine was booted without
+//! Xen. No domain can be on it.
 //!
-//! A tool that is missing or fails says nothing about that. What does is what the kernel itself shows, all of it together, since each
-//! fact alone can be missing on a host that runs domains:
+//! A tool that is missing or fails says nothing about that. What does is what the kernel itself shows, all of
+//! it together, since each fact alone can be missing on a host that runs domains:
 //!
 //! | fact | says nothing alone, since |
 //! |---|---|
@@ -13,7 +14,8 @@
 //! | no interrupt of Xen's in `/proc/interrupts` | (a dom0 gets all of them as Xen's events) |
 //! | no hypervisor in the device tree | on x86 there is none |
 //!
-//! `/sys` and `/proc` must be there, or nothing was seen. Any mark of Xen at all is a doubt: a guest of Xen's is one as well.
+//! `/sys` and `/proc` must be there, or nothing was seen. Any mark of Xen at all is a doubt: a guest of Xen's
+//! is one as well.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,14 +1,15 @@
-//! Which toolstack this host has. That is a fact of the host: every process here that asks gets the same answer, whatever resource
-//! or connection it works for.
+//! Which toolstack this host has. That is a fact of the host: every process here that asks gets the same
+//! answer, whatever resource or connection it works for.
 //!
 //! | the setting `toolstack` | then |
 //! |---|---|
 //! | `xl`, `xm`, `xe` | that one |
 //! | `auto`, or none | `xe` where XAPI has written its inventory; else `xm` where xend left a mark of its running, or where only `xm` is installed; else `xl` |
 //!
-//! On Xen 4.1 to 4.4 both `xl` and `xm` are installed, and each harms what the other one manages. xend's marks are those that `xl`
-//! itself looks at (`tools/libxl/xl.c`) and its pid file. A xend that has crashed leaves them behind, and that is as it should be: its
-//! domains may still bear the names of a migration, which only xm's reading knows.
+//! On Xen 4.1 to 4.4 both `xl` and `xm` are installed, and each harms what the other one manages. xend's
+//! marks are those that `xl` itself looks at (`tools/libxl/xl.c`) and its pid file. A xend that has crashed
+//! leaves them behind, and that is as it should be: its domains may still bear the names of a migration,
+//! which only xm's reading knows.
 
 use std::rc::Rc;
 

@@ -1,12 +1,13 @@
 //! A toolstack in memory, for unit tests of what stands above it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
 use super::api::{HostInfo, HostMemory, ShutdownRequest, Size, Toolstack, ToolstackError, Towards};
 use super::kind::Kind;
+use crate::command::CommandError;
 use crate::domain::{Copy, DomainConfig, DomainId, DomainName, PciAddress, RunState, Sighting};
 use crate::handoff::evidence::{MayEnd, MayRun, NoCopyElsewhere, NobodyElse};
 
@@ -26,6 +27,16 @@ pub struct Fake {
     pub attended: bool,
     /// Whether the domain has had processor time.
     pub has_run: bool,
+    /// Whether its own migration of the domain is under way.
+    pub moving: Cell<bool>,
+    /// What the domain is called by now.
+    pub renamed: Option<String>,
+    /// How it is known all the same, where a listing fails, that none is here.
+    pub none_here: Option<String>,
+    /// Whether it is not installed here.
+    pub missing: bool,
+    /// Whether a configuration cannot be read for a reason that is not in it.
+    pub is_mute: bool,
     /// Another kind than xl.
     pub kind: Option<Kind>,
     /// What configuration files and running domains say.
@@ -102,6 +113,9 @@ impl Toolstack for Fake {
     }
 
     fn installed(&self) -> Result<(), ToolstackError> {
+        if self.missing {
+            return Err(CommandError::Missing { name: "xl".to_owned() }.into());
+        }
         Ok(())
     }
 
@@ -125,7 +139,23 @@ impl Toolstack for Fake {
         self.attended
     }
 
+    fn is_moving(&self, _name: &DomainName, _limit: Duration) -> Result<bool, ToolstackError> {
+        Ok(self.moving.get())
+    }
+
+    fn renamed(&self, _name: &DomainName, _limit: Duration) -> Option<String> {
+        self.renamed.clone()
+    }
+
+    fn none_without_tool(&self, _name: &DomainName) -> Option<String> {
+        self.none_here.clone()
+    }
+
     fn read_config(&self, path: &Path, _limit: Duration) -> Result<DomainConfig, ToolstackError> {
+        if self.is_mute {
+            let what = "fake".to_owned();
+            return Err(ToolstackError::Unreadable { command: "xl create --dryrun".to_owned(), what });
+        }
         let none = || ToolstackError::Config { path: path.display().to_string(), what: "fake".to_owned() };
         self.config.borrow().clone().ok_or_else(none)
     }

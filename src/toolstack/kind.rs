@@ -37,19 +37,6 @@ impl Kind {
     pub fn has_power_button(self) -> bool {
         self != Self::Xe
     }
-
-    /// Whether its stream can be carried by us, up to its handshake. Only xl's receiver waits for a GO; the others move a domain by
-    /// themselves, from daemon to daemon.
-    pub fn streams(self) -> bool {
-        self == Self::Xl
-    }
-
-    /// Why it cannot hand over.
-    pub fn no_stream(self) -> String {
-        format!(
-            "the toolstack here is {self}, which moves a domain by itself and has no stream that could be fetched"
-        )
-    }
 }
 
 impl fmt::Display for Kind {

@@ -1,16 +1,18 @@
-//! Resuming a suspended domain through the installed libxenlight, for the xl of before Xen 4.20, which cannot.
+//! Resuming a suspended domain through the installed libxenlight, for the xl of before Xen 4.20, which
+//! cannot.
 //!
-//! A domain whose `xl migrate` was killed in its last phase stays suspended for ever (`---ss-`). libxl has always had the
-//! call that ends this; only xl did not offer it. The library is loaded at run time, so that the agent needs no Xen at
-//! build time and runs without it; a library that cannot be loaded is an error with its name.
+//! A domain whose `xl migrate` was killed in its last phase stays suspended for ever (`---ss-`). libxl has
+//! always had the call that ends this; only xl did not offer it. The library is loaded at run time, so that
+//! the agent needs no Xen at build time and runs without it; a library that cannot be loaded is an error with
+//! its name.
 //!
-//! Each release of Xen has a libxenlight of its own, which speaks to that hypervisor only, and a host can have several: between an
-//! upgrade and the restart the newest is of a Xen that does not run yet. So the one of the running hypervisor is
-//! loaded, and no other.
+//! Each release of Xen has a libxenlight of its own, which speaks to that hypervisor only, and a host can
+//! have several: between an upgrade and the restart the newest is of a Xen that does not run yet. So the one
+//! of the running hypervisor is loaded, and no other.
 //!
-//! This runs in a process of its own (`xen-handoff thaw`), so that whatever a foreign library does to its process happens
-//! to that one. Together with `crate::descriptor` and one call of
-//! `super::glance` the only unsafe code.
+//! This runs in a process of its own (`xen-handoff thaw`), so that whatever a foreign library does to its
+//! process happens to that one. Together with `crate::descriptor` and one call of `super::glance` the only
+//! unsafe code.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::path::PathBuf;
@@ -58,10 +60,10 @@ pub fn resume(root: &Root, id: DomainId) -> anyhow::Result<()> {
     // SAFETY: Xen's own library, from one of the system's folders; its initialisers only set up themselves.
     let libxl = unsafe { Library::new(&path) }.with_context(|| format!("loading {}", path.display()))?;
     let libc = libloading::os::unix::Library::this();
-    // SAFETY: the types above are those of xentoollog.h, libxl.h (unchanged from Xen 4.2 to 4.22) and stdio.h. The
-    // pointers are used in this function only, while the library is loaded: a stream that fdopen gave, a logger made
-    // from it, and a context that libxl_ctx_alloc filled, which is freed once. `ao_how` is null, which makes the call
-    // synchronous. Null results are checked before they are used.
+    // SAFETY: the types above are those of xentoollog.h, libxl.h (unchanged from Xen 4.2 to 4.22) and
+    // stdio.h. The pointers are used in this function only, while the library is loaded: a stream that fdopen
+    // gave, a logger made from it, and a context that libxl_ctx_alloc filled, which is freed once. `ao_how`
+    // is null, which makes the call synchronous. Null results are checked before they are used.
     unsafe {
         let fdopen = libc.get::<Fdopen>(b"fdopen\0")?;
         // It is in a library that this one stands on: libxentoollog, in old releases libxenctrl.

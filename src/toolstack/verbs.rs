@@ -1,4 +1,5 @@
-//! The executable of xl or xm, and the subcommands that xl has taken over from xm word for word (`xm(1)`, `xl(1)`).
+//! The executable of xl or xm, and the subcommands that xl has taken over from xm word for word (`xm(1)`,
+//! `xl(1)`).
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,8 +1,9 @@
-//! A compressed stream on the connection: frames, each a length (32 bits, little-endian) and that many bytes. With the highest
-//! bit of the length set, the bytes are the stream's own; without it, a frame of zstd of at most [`MOST`] of them.
+//! A compressed stream on the connection: frames, each a length (32 bits, little-endian) and that many bytes.
+//! With the highest bit of the length set, the bytes are the stream's own; without it, a frame of zstd of at
+//! most [`MOST`] of them.
 //!
-//! Each frame stands for itself, so whatever was written can be expanded as soon as it is here: nothing is held back for the
-//! next one, not the last page of a suspended guest and not xl's GO.
+//! Each frame stands for itself, so whatever was written can be expanded as soon as it is here: nothing is
+//! held back for the next one, not the last page of a suspended guest and not xl's GO.
 
 use std::fmt;
 
@@ -69,14 +70,14 @@ impl Unpacker {
         Ok(Self { zstd: Decompressor::new()?, seen: Vec::new() })
     }
 
-    /// Takes in what has come over the connection. Whoever does not take the frames out with [`Self::frame`] before more comes has to
-    /// hold it all.
+    /// Takes in what has come over the connection. Whoever does not take the frames out with [`Self::frame`]
+    /// before more comes has to hold it all.
     pub fn push(&mut self, bytes: &[u8]) {
         self.seen.extend_from_slice(bytes);
     }
 
-    /// The stream's bytes in the next frame, at most [`MOST`], if it is here as a whole. One at a time: a few bytes of zstd can stand
-    /// for a MiB.
+    /// The stream's bytes in the next frame, at most [`MOST`], if it is here as a whole. One at a time: a few
+    /// bytes of zstd can stand for a MiB.
     ///
     /// # Errors
     /// If this is no frame.

@@ -1,8 +1,9 @@
-//! A copy called `NAME--incoming` that no record knows: what a migration by hand, or one from before this host's records, has left behind.
+//! A copy called `NAME--incoming` that no record knows: what a migration by hand, or one from before this
+//! host's records, has left behind.
 //!
-//! It never ran: xl lets a copy run only after it has renamed it. The sender's own copy stays, suspended, until the target reports that
-//! its copy runs. So it is nobody's only copy while its sender's host lives, it can be given to nobody, and it holds memory. It is
-//! destroyed as soon as nobody receives it any more.
+//! It never ran: xl lets a copy run only after it has renamed it. The sender's own copy stays, suspended,
+//! until the target reports that its copy runs. So it is nobody's only copy while its sender's host lives, it
+//! can be given to nobody, and it holds memory. It is destroyed as soon as nobody receives it any more.
 
 use std::time::Duration;
 

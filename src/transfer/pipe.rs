@@ -1,15 +1,17 @@
 //! Our place in xl's stream: between xl and the connection, at each end.
 //!
-//! Two threads. *Down* carries the domain towards the receiver: it splices, so that no byte of guest memory passes
-//! through our own memory, and counts; only where the connection is compressed ([`Form`]) it reads and writes. At the source it
-//! keeps to the rate that the resource allows, by what goes over the connection. *Up* carries the receiver's few words back and reads them. When the receiver says
-//! *ready*, [`Watcher::ready`] is asked first; from then on *down* no longer splices but reads, since what comes next is
-//! GO, and [`Watcher::go`] is asked before it is let through; no rate holds for it. Either answer of "no" ends the stream there, which both
-//! ends of xl survive.
+//! Two threads. *Down* carries the domain towards the receiver: it splices, so that no byte of guest memory
+//! passes through our own memory, and counts; only where the connection is compressed ([`Form`]) it reads and
+//! writes. At the source it keeps to the rate that the resource allows, by what goes over the connection.
+//! *Up* carries the receiver's few words back and reads them. When the receiver says *ready*,
+//! [`Watcher::ready`] is asked first; from then on *down* no longer splices but reads, since what comes next
+//! is GO, and [`Watcher::go`] is asked before it is let through; no rate holds for it. Either answer of "no"
+//! ends the stream there, which both ends of xl survive.
 //!
-//! A stream has a deadline, and it ends by it only before *ready*: never after. It may have an earlier one for the guest's
-//! suspension: the stream does not show that moment, so when the time is over the pipe holds it and has the toolstack asked.
-//! A guest that runs on goes on running, and the stream is broken off; one that is suspended is moved to the end.
+//! A stream has a deadline, and it ends by it only before *ready*: never after. It may have an earlier one
+//! for the guest's suspension: the stream does not show that moment, so when the time is over the pipe holds
+//! it and has the toolstack asked. A guest that runs on goes on running, and the stream is broken off; one
+//! that is suspended is moved to the end.
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,10 +33,12 @@ use crate::moves::progress::Passing;
 
 /// How much one splice may move.
 const CHUNK: usize = 1 << 20;
-/// How much a pipe before or behind us may hold. With the usual 64 KiB xl and we would take turns for each of them: switching from one
-/// process to the other is what a stream costs a small host most. More at once also makes it smaller, where it is compressed.
+/// How much a pipe before or behind us may hold. With the usual 64 KiB xl and we would take turns for each of
+/// them: switching from one process to the other is what a stream costs a small host most. More at once also
+/// makes it smaller, where it is compressed.
 const ROOM: usize = frames::MOST;
-/// How much is read where a header is to be looked at: some records without pages, or the beginning of one of 4 MiB with them.
+/// How much is read where a header is to be looked at: some records without pages, or the beginning of one of
+/// 4 MiB with them.
 const LOOK: usize = 64 << 10;
 /// How often *down* looks at the deadline and tells its byte count.
 const TICK: Duration = Duration::from_millis(500);
@@ -56,8 +60,8 @@ pub trait Watcher: Sync {
     /// So much has passed. Called about twice a second.
     fn progress(&self, passing: Passing);
 
-    /// Whether the guest has been suspended for the last step; `None` where that cannot be told. Asked when its time to move
-    /// running is over; nothing passes meanwhile.
+    /// Whether the guest has been suspended for the last step; `None` where that cannot be told. Asked when
+    /// its time to move running is over; nothing passes meanwhile.
     fn is_suspended(&self) -> Option<bool> {
         None
     }
@@ -74,8 +78,9 @@ pub enum Form {
     Unpack,
 }
 
-/// What the target's end says while it has no words of xl's to pass on, so that silence means that it is gone: one byte, again and
-/// again, until *ready*. It is in none of xl's words, and the source's end takes it out again.
+/// What the target's end says while it has no words of xl's to pass on, so that silence means that it is
+/// gone: one byte, again and again, until *ready*. It is in none of xl's words, and the source's end takes it
+/// out again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alive {
     /// This is the target, and the source listens to it.
@@ -90,7 +95,8 @@ pub enum Alive {
 const ALIVE: u8 = 0x16;
 /// How long the source's end waits for the target's after xl has gone.
 const LINGER: Duration = Duration::from_secs(20);
-/// How long the target may say nothing at all. A host under load is late by some seconds. It says that it lives twelve times as often.
+/// How long the target may say nothing at all. A host under load is late by some seconds. It says that it
+/// lives twelve times as often.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// How a stream is to be carried.
@@ -110,7 +116,8 @@ pub struct Carriage {
     pub alive: Alive,
     /// How long a target that says so may be silent.
     pub silence: Duration,
-    /// For how long the other end may take nothing of what waits for it, before *ready*; none: up to the deadline.
+    /// For how long the other end may take nothing of what waits for it, before *ready*; none: up to the
+    /// deadline.
     pub patience: Option<Duration>,
 }
 
@@ -304,8 +311,8 @@ impl<'a> Down<'a> {
                 continue;
             }
             let may_pass = self.may_pass();
-            // Waits for what can be done next: to write, to read, or, where the rate is used up, for time to pass, and for
-            // the other end to go.
+            // Waits for what can be done next: to write, to read, or, where the rate is used up, for time to
+            // pass, and for the other end to go.
             let (fd, flags, span) = match (may_pass, writes) {
                 (0, _) => (self.to.as_fd(), PollFlags::empty(), self.pause()),
                 (_, true) => (self.to.as_fd(), PollFlags::OUT, TICK),
@@ -356,8 +363,9 @@ impl<'a> Down<'a> {
         }
     }
 
-    /// Ends the stream if the guest's time to move running is over. xl suspends it only when it has written all that it has, so
-    /// while we look, and take nothing, it hardly can: at most what fits into its pipe is missing.
+    /// Ends the stream if the guest's time to move running is over. xl suspends it only when it has written
+    /// all that it has, so while we look, and take nothing, it hardly can: at most what fits into its pipe is
+    /// missing.
     fn look_at_suspension(&mut self) -> anyhow::Result<()> {
         if !self.suspend_by.is_some_and(Deadline::passed) {
             return Ok(());
@@ -373,8 +381,8 @@ impl<'a> Down<'a> {
         Ok(())
     }
 
-    /// Ends the stream if the other end has taken nothing for too long: a host that has lost its power says nothing, and what was sent to
-    /// it is repeated for a quarter of an hour.
+    /// Ends the stream if the other end has taken nothing for too long: a host that has lost its power says
+    /// nothing, and what was sent to it is repeated for a quarter of an hour.
     fn look_at_the_other_end(&self) -> anyhow::Result<()> {
         if let (Some(since), Some(patience)) = (self.stuck, self.patience)
             && since.elapsed() > patience
@@ -407,8 +415,9 @@ impl<'a> Down<'a> {
         }
     }
 
-    /// Reads a header of the stream, and what follows it, which is to be written next. Never the header alone: sshd would make a
-    /// packet of it, and a guest's address space can have a thousand records without a page in them. False at its end.
+    /// Reads a header of the stream, and what follows it, which is to be written next. Never the header
+    /// alone: sshd would make a packet of it, and a guest's address space can have a thousand records without
+    /// a page in them. False at its end.
     fn look(&mut self) -> anyhow::Result<bool> {
         self.out.resize(LOOK, 0);
         self.written = LOOK;
@@ -540,7 +549,8 @@ fn carry_up(
             if shared.over.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            // At the source: xl has gone, and nobody reads what may still come. The target is given time to end by itself.
+            // At the source: xl has gone, and nobody reads what may still come. The target is given time to
+            // end by itself.
             if carriage.follow && shared.down_ended.load(Ordering::SeqCst) {
                 if xl_has_gone.get_or_insert_with(Instant::now).elapsed() >= LINGER {
                     return Ok(());
@@ -580,7 +590,8 @@ fn carry_up(
     }
 }
 
-/// Takes [`ALIVE`] out of the first `count` bytes, and says how many are left. After *ready* xl says more than words, and it is said no more.
+/// Takes [`ALIVE`] out of the first `count` bytes, and says how many are left. After *ready* xl says more
+/// than words, and it is said no more.
 fn without_alive(bytes: &mut [u8], count: usize) -> usize {
     let mut left = 0;
     for at in 0..count {
@@ -592,8 +603,9 @@ fn without_alive(bytes: &mut [u8], count: usize) -> usize {
     left
 }
 
-/// Tells the other end that nothing more comes this way. For a pipe, closing it does; but below sshd both ways are one
-/// socket, which the other way keeps open: a receiver would wait for ever for the GO of a sender that is dead.
+/// Tells the other end that nothing more comes this way. For a pipe, closing it does; but below sshd both
+/// ways are one socket, which the other way keeps open: a receiver would wait for ever for the GO of a sender
+/// that is dead.
 fn say_no_more(to: &OwnedFd) {
     // ENOTSOCK: a pipe. ENOTCONN: the other end has gone.
     if let Err(errno) = rustix::net::shutdown(to, rustix::net::Shutdown::Write) {
@@ -659,7 +671,8 @@ mod tests {
         (File::from(write), read)
     }
 
-    /// Plays both xl's around one pipe of ours. Gives what the receiver got after its stream, and how it passed.
+    /// Plays both xl's around one pipe of ours. Gives what the receiver got after its stream, and how it
+    /// passed.
     fn play(notes: &Notes, limit: Duration) -> (Vec<u8>, Passed) {
         let (mut sender_out, down_from) = pipe();
         let (down_to, receiver_in) = pipe();

@@ -1,4 +1,5 @@
-//! The receiving end: runs `xl migrate-receive` on an open connection, with our pipe between, and finds out how it ended.
+//! The receiving end: runs `xl migrate-receive` on an open connection, with our pipe between, and finds out
+//! how it ended.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -58,8 +59,8 @@ impl Watcher for AtTarget<'_> {
     }
 }
 
-/// Receives the domain from the connection, and puts both begin and end on record. The transfer lock is held by this
-/// process alone: without its pipe, xl's receiver has no future.
+/// Receives the domain from the connection, and puts both begin and end on record. The transfer lock is held
+/// by this process alone: without its pipe, xl's receiver has no future.
 ///
 /// # Errors
 /// If the record did not allow it or xl could not be started; nothing has been received then.
@@ -81,8 +82,8 @@ pub fn receive(stream: Stream<'_>) -> anyhow::Result<Received> {
     Ok(Received { end, said })
 }
 
-/// `xen-handoff receiver`: becomes xl's receiver, and dies with the process that holds the transfer lock. One that outlived
-/// its pipe could destroy, by its own rules, the copy that others have let run meanwhile.
+/// `xen-handoff receiver`: becomes xl's receiver, and dies with the process that holds the transfer lock. One
+/// that outlived its pipe could destroy, by its own rules, the copy that others have let run meanwhile.
 ///
 /// # Errors
 /// If it cannot be.

@@ -1,5 +1,5 @@
-//! `xen-handoff relay`: what xl's sender starts as its transport. Joins xl's two pipes to a connection that an ancestor
-//! has opened and left to us as two descriptors.
+//! `xen-handoff relay`: what xl's sender starts as its transport. Joins xl's two pipes to a connection that
+//! an ancestor has opened and left to us as two descriptors.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -24,7 +24,8 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often it is looked again where that did not say.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// For how long the target may take nothing of the stream. Its ssh gives a silent source up after 20 s; sshd here waits for hours.
+/// For how long the target may take nothing of the stream. Its ssh gives a silent source up after 20 s; sshd
+/// here waits for hours.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the relay is told on its command line.
@@ -98,8 +99,8 @@ impl Watcher for AtSource<'_> {
 }
 
 impl AtSource<'_> {
-    /// Evidence that the domain stands still here: a receiver has all of it only then. The guest waits meanwhile, so the hypervisor is
-    /// asked before xl is.
+    /// Evidence that the domain stands still here: a receiver has all of it only then. The guest waits
+    /// meanwhile, so the hypervisor is asked before xl is.
     fn stands_still(&self) -> anyhow::Result<Suspended> {
         let by_hypervisor = self.followed.as_ref().and_then(|followed| followed.is_suspended().ok());
         if let Some(suspended) = by_hypervisor.and_then(Suspended::by_hypervisor) {

@@ -1,12 +1,15 @@
 //! Which round of precopy a stream is in, from its own framing.
 //!
-//! xl's stream is a header and a configuration, then libxl's records (`docs/specs/libxl-migration-stream.pandoc` of Xen); one of
-//! them holds libxc's (`libxc-migration-stream.pandoc`), whose PAGE_DATA records name the pages that they bring. libxc goes through
-//! the guest's memory from the lowest page to the highest, and again for what was written meanwhile: a record whose first page does
-//! not lie above the last one of the record before begins a new round. The last round is that of the suspended guest.
+//! xl's stream is a header and a configuration, then libxl's records
+//! (`docs/specs/libxl-migration-stream.pandoc` of Xen); one of them holds libxc's
+//! (`libxc-migration-stream.pandoc`), whose PAGE_DATA records name the pages that they bring. libxc goes
+//! through the guest's memory from the lowest page to the highest, and again for what was written meanwhile:
+//! a record whose first page does not lie above the last one of the record before begins a new round. The
+//! last round is that of the suspended guest.
 //!
-//! **Promises.** It only reads, headers and two page numbers a record; all else passes unseen. It never fails: what it does not
-//! know ends the following, and no round is told from then on. It keeps no more than [`LONGEST`] bytes.
+//! **Promises.** It only reads, headers and two page numbers a record; all else passes unseen. It never
+//! fails: what it does not know ends the following, and no round is told from then on. It keeps no more than
+//! [`LONGEST`] bytes.
 //!
 //! A round that begins above the end of the one before is not noticed: the number is a lower bound.
 
@@ -250,7 +253,8 @@ pub(super) mod tests {
         .concat()
     }
 
-    /// As the pipe does it: what may pass unseen does, the rest is read and shown, in pieces of at most so many bytes.
+    /// As the pipe does it: what may pass unseen does, the rest is read and shown, in pieces of at most so
+    /// many bytes.
     fn follow(stream: &[u8], piece: usize) -> (Vec<Option<u32>>, usize) {
         let (mut rounds, mut at, mut shown, mut told) = (Rounds::default(), 0, 0, vec![None]);
         while at < stream.len() {
@@ -353,7 +357,8 @@ pub(super) mod tests {
 
         #[test]
         fn a_round_is_told_for_each_time_that_the_pages_go_back(
-            rounds in prop::collection::vec(prop::collection::btree_set(0_u64..300, 1..60), 1..6), batch in 1_usize..20,
+            rounds in prop::collection::vec(prop::collection::btree_set(0_u64..300, 1..60), 1..6),
+            batch in 1_usize..20,
         ) {
             let mut records = Vec::new();
             let (mut expected, mut last) = (0, None);

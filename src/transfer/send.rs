@@ -29,8 +29,8 @@ pub struct Sent {
     pub said: String,
 }
 
-/// Sends the domain over the connection, and puts the end on record. xl and the relay inherit the transfer lock, so that it
-/// is held until the last of them has ended, even if this process is killed.
+/// Sends the domain over the connection, and puts the end on record. xl and the relay inherit the transfer
+/// lock, so that it is held until the last of them has ended, even if this process is killed.
 ///
 /// # Errors
 /// If the record cannot be read or written: how it ended is not known then.
@@ -64,7 +64,8 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
     let xl = here.xl.tool()?;
     let ourselves = Tool::ourselves(&here.root)?;
     let exe = ourselves.path().to_string_lossy();
-    // xl gives the transport's command line to a shell. It has our own words in it and a name, which has no quote.
+    // xl gives the transport's command line to a shell. It has our own words in it and a name, which has no
+    // quote.
     anyhow::ensure!(
         exe.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)),
         "the path of this executable, {exe:?}, has characters that a shell would read"
@@ -87,7 +88,8 @@ fn run_xl(stream: Stream<'_>) -> anyhow::Result<String> {
         command::spawn(&xl, &args, Stdio::null(), Stdio::null(), Stdio::from(words.try_clone()?))?;
     // From here on the connection is the relay's alone: if it dies, the other end must see that.
     drop((from_peer, to_peer, lock));
-    // Before *ready* the stream ends by its deadline. What follows takes seconds, and a sender that was killed can be settled.
+    // Before *ready* the stream ends by its deadline. What follows takes seconds, and a sender that was
+    // killed can be settled.
     let ends_by = Deadline::after(deadline.left().saturating_add(OVERTIME));
     let status = command::wait_by(&mut child, ends_by, "xl migrate")?;
     let said = last_words(words);

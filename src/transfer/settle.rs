@@ -1,5 +1,6 @@
-//! To *settle*: from xl's GO, the point of no return, to exactly one owner on record. Called by whoever holds the transfer
-//! lock, when xl has ended here, in whatever way; what has to be done is decided in [`crate::handoff::resolve`].
+//! To *settle*: from xl's GO, the point of no return, to exactly one owner on record. Called by whoever holds
+//! the transfer lock, when xl has ended here, in whatever way; what has to be done is decided in
+//! [`crate::handoff::resolve`].
 
 use std::fmt;
 use std::time::Duration;
@@ -43,8 +44,9 @@ impl fmt::Display for AtSourceEnd {
     }
 }
 
-/// Settles the source's end, puts it on record, and clears up the ledger. `ask` has the target settle its own end and say where it stands;
-/// it is called only if that decides. Nothing happens where this node sends nothing.
+/// Settles the source's end, puts it on record, and clears up the ledger. `ask` has the target settle its own
+/// end and say where it stands; it is called only if that decides. Nothing happens where this node sends
+/// nothing.
 ///
 /// # Errors
 /// If the record cannot be read or written.
@@ -164,8 +166,8 @@ pub fn target(here: &Here, domain: &DomainName, deadline: Deadline) -> anyhow::R
     Ok(end)
 }
 
-/// Settles what a killed process left of a transfer at this node, whichever end it is; false if somebody is still at it, or
-/// nothing was left.
+/// Settles what a killed process left of a transfer at this node, whichever end it is; false if somebody is
+/// still at it, or nothing was left.
 ///
 /// # Errors
 /// If the record cannot be read or written.

@@ -1,5 +1,6 @@
-//! When the guest stood still: the one moment of a move that xl's stream does not show. The source's hypervisor is asked for it again and
-//! again, without a process, while the stream runs. Where it cannot be asked there is no moment, and nothing else is changed.
+//! When the guest stood still: the one moment of a move that xl's stream does not show. The source's
+//! hypervisor is asked for it again and again, without a process, while the stream runs. Where it cannot be
+//! asked there is no moment, and nothing else is changed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

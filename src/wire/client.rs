@@ -144,7 +144,10 @@ impl Connection {
     /// [`Unanswered`], as of every verb here.
     pub fn presence(&mut self, domain: &DomainName, deadline: Deadline) -> Result<Stands, Unanswered> {
         let request = Request::Presence { domain: domain.clone() };
-        heard!(self.ask(&request, deadline), Answer::Stands { presence, phase, ended } => Stands { presence, phase, ended })
+        heard!(
+            self.ask(&request, deadline),
+            Answer::Stands { presence, phase, ended } => Stands { presence, phase, ended }
+        )
     }
 
     /// The same, once what a broken transfer has left there was settled.
@@ -153,7 +156,10 @@ impl Connection {
     /// [`Unanswered`].
     pub fn resolve(&mut self, domain: &DomainName, deadline: Deadline) -> Result<Stands, Unanswered> {
         let request = Request::Resolve { domain: domain.clone() };
-        heard!(self.ask(&request, deadline), Answer::Stands { presence, phase, ended } => Stands { presence, phase, ended })
+        heard!(
+            self.ask(&request, deadline),
+            Answer::Stands { presence, phase, ended } => Stands { presence, phase, ended }
+        )
     }
 
     /// Whether it reaches the node at `back`.

@@ -1,7 +1,7 @@
 //! What two agents say to each other: one JSON object a line, a greeting first.
 //!
-//! The far end knows these verbs and nothing else; there is no way to hand it a command line. After [`Answer::Granted`]
-//! the connection carries xl's stream and no more lines.
+//! The far end knows these verbs and nothing else; there is no way to hand it a command line. After
+//! [`Answer::Granted`] the connection carries xl's stream and no more lines.
 
 use std::fmt;
 
@@ -28,7 +28,8 @@ pub const MOST_MOVES: u64 = 100;
 /// The version of this protocol. Both ends must speak the same.
 pub const PROTOCOL: u32 = 1;
 
-/// What came after the first release of this protocol: a far end that does not name it in its greeting is not asked for it.
+/// What came after the first release of this protocol: a far end that does not name it in its greeting is not
+/// asked for it.
 pub const PREFLIGHT: &str = "preflight";
 /// [`Request::Status`].
 pub const STATUS: &str = "status";
@@ -46,7 +47,8 @@ pub const SLOTS: &str = "slots";
 pub const YIELD: &str = "yield";
 /// [`Request::Outlook`].
 pub const OUTLOOK: &str = "outlook";
-/// A target of a stream that says again and again that it lives, and a source that listens to it ([`crate::transfer::pipe::Alive`]).
+/// A target of a stream that says again and again that it lives, and a source that listens to it
+/// ([`crate::transfer::pipe::Alive`]).
 pub const ALIVE: &str = "alive";
 /// [`Request::Moves`].
 pub const MOVES: &str = "moves";
@@ -59,8 +61,9 @@ const LATER: [&str; 13] =
 
 /// The first line of either end.
 ///
-/// An end that is newer may say more in it than this one reads; what it can do besides the protocol's first verbs, it names.
-/// So two builds get along through a rolling upgrade, and neither ever sends a verb that the other does not know.
+/// An end that is newer may say more in it than this one reads; what it can do besides the protocol's first
+/// verbs, it names. So two builds get along through a rolling upgrade, and neither ever sends a verb that the
+/// other does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// Which protocol.
@@ -198,8 +201,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Terms::is_plain")]
         terms: Terms,
     },
-    /// I was to fetch this domain and cannot. End your offer and shut it down; I boot it here when you have said that you have
-    /// none. ([`YIELD`])
+    /// I was to fetch this domain and cannot. End your offer and shut it down; I boot it here when you have
+    /// said that you have none. ([`YIELD`])
     Yield {
         /// Which domain.
         domain: DomainName,

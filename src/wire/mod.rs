@@ -27,7 +27,8 @@ use message::{Answer, Greeting, PROTOCOL, Request};
 
 /// The longest line that is read, in bytes. Answers are a few hundred.
 const LINE_LIMIT: usize = 64 * 1024;
-/// The longest text in a line, in characters: names and paths are shorter, and a reason that is longer is nobody's to read.
+/// The longest text in a line, in characters: names and paths are shorter, and a reason that is longer is
+/// nobody's to read.
 const LONGEST_TEXT: usize = 4096;
 /// What ssh may print while it carries a connection, in bytes: a few lines, where all is well.
 const WORDS_LIMIT: u64 = 1 << 20;
@@ -75,7 +76,8 @@ pub struct Connection {
     greeting: Greeting,
 }
 
-/// The ssh process behind a connection. Killed when dropped, so that a question that was given up leaves nothing.
+/// The ssh process behind a connection. Killed when dropped, so that a question that was given up leaves
+/// nothing.
 #[derive(Debug)]
 pub struct Session {
     child: Child,
@@ -83,8 +85,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// The session of this process, whose stderr is `words`. A peer can have ssh print what it likes there; ssh is ended when that
-    /// becomes more than [`WORDS_LIMIT`].
+    /// The session of this process, whose stderr is `words`. A peer can have ssh print what it likes there;
+    /// ssh is ended when that becomes more than [`WORDS_LIMIT`].
     fn new(child: Child, words: std::fs::File) -> Self {
         let limit = rustix::process::Rlimit { current: Some(WORDS_LIMIT), maximum: Some(WORDS_LIMIT) };
         let pid = rustix::process::Pid::from_child(&child);
@@ -204,7 +206,8 @@ impl Connection {
     }
 }
 
-/// `text` without control characters: what comes from another node or a tool is shown to people, and must not move their cursor.
+/// `text` without control characters: what comes from another node or a tool is shown to people, and must not
+/// move their cursor.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -215,8 +218,8 @@ pub(crate) fn plain(text: &str) -> String {
         .collect()
 }
 
-/// What a line of JSON from the far end says. Its texts have no control characters afterwards, and are not longer than
-/// [`LONGEST_TEXT`].
+/// What a line of JSON from the far end says. Its texts have no control characters afterwards, and are not
+/// longer than [`LONGEST_TEXT`].
 ///
 /// # Errors
 /// If it says something else.

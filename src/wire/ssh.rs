@@ -1,8 +1,8 @@
 //! Connections over ssh, with options that can never prompt and never hang.
 //!
 //! Keys are for this alone (`/etc/xen-handoff`, made by `xen-handoff keys`); on the far side they may run
-//! `xen-handoff serve` and nothing else. Hosts are known by their cluster name (`HostKeyAlias`), whatever address they
-//! are reached by, so that a migration network needs no entries of its own.
+//! `xen-handoff serve` and nothing else. Hosts are known by their cluster name (`HostKeyAlias`), whatever
+//! address they are reached by, so that a migration network needs no entries of its own.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,9 +1,10 @@
-//! The cluster's own migration where the toolstack moves a domain by itself (`xm`, `xe`): `xen-handoff carry`, for `migrate_to`, in a
-//! process of its own outside the cluster's kill range, as `push` is for xl.
+//! The cluster's own migration where the toolstack moves a domain by itself (`xm`, `xe`):
+//! `xen-handoff carry`, for `migrate_to`, in a process of its own outside the cluster's kill range, as `push`
+//! is for xl.
 //!
-//! There is no stream of ours here, no GO, and no record of the transfer: only what both ends say, afterwards and for as long as the
-//! action may take. The toolstack's own word is not enough for anything: xend ends its copy before the target says that it has one
-//! that runs, and goes on when xm is killed.
+//! There is no stream of ours here, no GO, and no record of the transfer: only what both ends say, afterwards
+//! and for as long as the action may take. The toolstack's own word is not enough for anything: xend ends its
+//! copy before the target says that it has one that runs, and goes on when xm is killed.
 //!
 //! | the command | here | there | then |
 //! |---|---|---|---|
@@ -11,8 +12,9 @@
 //! | has failed | running, and nothing moves it | absent | it is still here |
 //! | anything else | | | look again; at the end: it is not known |
 //!
-//! The ledger has the push from before it begins until it is known to have failed, or until the target's `migrate_from` has seen it run. While
-//! it is there, no node is cleared by the cluster's history alone, and no stop says anything before both ends are accounted for.
+//! The ledger has the push from before it begins until it is known to have failed, or until the target's
+//! `migrate_from` has seen it run. While it is there, no node is cleared by the cluster's history alone, and
+//! no stop says anything before both ends are accounted for.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -103,7 +105,8 @@ impl End {
         Self { presence: answer.unwrap_or_else(Presence::Unknown), moving: false }
     }
 
-    /// Whether it will stay as it is, as far as this end can see: nothing moves it, and it is no copy on its way in or out.
+    /// Whether it will stay as it is, as far as this end can see: nothing moves it, and it is no copy on its
+    /// way in or out.
     pub fn is_settled(&self) -> bool {
         let on_its_way = matches!(
             self.presence,
@@ -137,8 +140,9 @@ fn presence_at(
     connection.presence(domain, deadline).map(|stands| stands.presence).map_err(|error| error.to_string())
 }
 
-/// `xen-handoff carry`: has the toolstack migrate the domain, once the target has none and has read the push in its ledger, and
-/// finds out where it is then. The transfer lock is held all the time: who asks this node meanwhile hears "unknown".
+/// `xen-handoff carry`: has the toolstack migrate the domain, once the target has none and has read the push
+/// in its ledger, and finds out where it is then. The transfer lock is held all the time: who asks this node
+/// meanwhile hears "unknown".
 ///
 /// # Errors
 /// If stdout cannot be written to; it is over by then.

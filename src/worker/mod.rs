@@ -1,9 +1,9 @@
-//! The two ends of a transfer that the agent begins itself, each in a process of its own outside the cluster's kill range:
-//! `xen-handoff fetch` (for `start`) and `xen-handoff push` (for `migrate_to`).
+//! The two ends of a transfer that the agent begins itself, each in a process of its own outside the
+//! cluster's kill range: `xen-handoff fetch` (for `start`) and `xen-handoff push` (for `migrate_to`).
 //!
-//! The action passes an [`Order`] on the command line and reads one [`Word`] from the worker's stdout. If the cluster
-//! kills the action, the worker goes on to the end of its stream, which has a deadline of its own just before the
-//! action's.
+//! The action passes an [`Order`] on the command line and reads one [`Word`] from the worker's stdout. If the
+//! cluster kills the action, the worker goes on to the end of its stream, which has a deadline of its own
+//! just before the action's.
 
 pub mod carry;
 mod fetch;

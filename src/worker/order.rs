@@ -32,7 +32,8 @@ pub struct Order {
     pub back: Address,
     /// When it was begun.
     pub begun_at: UnixTime,
-    /// Seconds, from the worker's begin, until the stream is broken off if it has not come to the point of no return.
+    /// Seconds, from the worker's begin, until the stream is broken off if it has not come to the point of no
+    /// return.
     pub limit: u64,
     /// What the stream may use.
     pub terms: Terms,

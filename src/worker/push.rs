@@ -30,8 +30,8 @@ use crate::wire::message::{ALIVE, PREPARE, Request, Wanted};
 /// How long a target may take to make room.
 const ROOM_LIMIT: Duration = Duration::from_secs(45);
 
-/// `xen-handoff push`: offers a domain to the target's receiver and sends it, once the target has read the push in its
-/// ledger.
+/// `xen-handoff push`: offers a domain to the target's receiver and sends it, once the target has read the
+/// push in its ledger.
 ///
 /// # Errors
 /// If stdout cannot be written to; the transfer is over by then.
@@ -136,7 +136,8 @@ fn begun(
     Ok(Begun { _slot: slot, recorded, boot, terms, says_alive, streams })
 }
 
-/// Has the target make room for it, where that is asked for, and say whether it has what is to be attached there.
+/// Has the target make room for it, where that is asked for, and say whether it has what is to be attached
+/// there.
 fn prepare(
     order: &Order,
     connection: &mut Connection,

@@ -1,4 +1,5 @@
-//! A trial: what a stop of a resource would come to on this node, in a process of its own. Nothing is promised and nothing is changed.
+//! A trial: what a stop of a resource would come to on this node, in a process of its own. Nothing is
+//! promised and nothing is changed.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use crate::wire::message::Tried;
 /// Limit of the whole of it; the stop's own questions have less.
 const LIMIT: Duration = Duration::from_secs(55);
 
-/// Has a stop of `resource` tried, as if the cluster then started it on `target`; or its own migration there, if it `migrates`.
+/// Has a stop of `resource` tried, as if the cluster then started it on `target`; or its own migration there,
+/// if it `migrates`.
 pub fn trial(root: &Root, resource: &str, target: &NodeName, migrates: bool) -> Tried {
     let mut args = vec!["trial", "--target", target.as_str()];
     if migrates {

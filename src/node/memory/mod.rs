@@ -1,17 +1,19 @@
-//! Room for a domain that is about to come, out of the memory of those that are here (`allow_mem_management`).
+//! Room for a domain that is about to come, out of the memory of those that are here
+//! (`allow_mem_management`).
 //!
-//! A domain takes part if its own resource says so: its actions leave its *floor* in `/run/xen-handoff/NAME.memory`, and nobody
-//! ever touches a domain without one. Reading, deciding ([`share`]) and acting happen under one lock for the whole host, so
-//! that two actions never count the same memory; what was made is then *promised* to the domain (`NAME.room`) until it has
-//! come, so that the lock is not held while `xl create` or a stream takes its time.
+//! A domain takes part if its own resource says so: its actions leave its *floor* in
+//! `/run/xen-handoff/NAME.memory`, and nobody ever touches a domain without one. Reading, deciding
+//! ([`share`]) and acting happen under one lock for the whole host, so that two actions never count the same
+//! memory; what was made is then *promised* to the domain (`NAME.room`) until it has come, so that the lock
+//! is not held while `xl create` or a stream takes its time.
 //!
 //! | `autoballoon` in xl.conf | what it means here |
 //! |---|---|
 //! | off (or dom0's memory fixed on Xen's command line) | dom0 gives nothing; what is missing comes from the domains |
 //! | on | xl itself shrinks dom0 for a new domain, down to 128 MiB if need be. What dom0 has above `reserved_Dom0_memory` counts as available; the rest comes from the domains first, so that xl finds enough before it would go below |
 //!
-//! With autoballoon xl holds a lock of its own from there until a domain is built or received. Room is made before xl is started,
-//! so nothing here ever waits while holding it.
+//! With autoballoon xl holds a lock of its own from there until a domain is built or received. Room is made
+//! before xl is started, so nothing here ever waits while holding it.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -168,7 +170,8 @@ impl Memory<'_> {
     ) -> Result<(), String> {
         let mut held = Vec::new();
         for change in changes {
-            // No transfer of it can begin meanwhile, nor is one under way: a guest's memory does not change in a migration.
+            // No transfer of it can begin meanwhile, nor is one under way: a guest's memory does not change
+            // in a migration.
             let giver = DomainName::new(&change.name).map_err(|error| error.to_string())?;
             let hold = self.host.store.begin_transfer(&giver).map_err(|error| error.to_string())?;
             held.push(hold.ok_or_else(|| format!("a transfer of {giver} has begun"))?);
@@ -273,7 +276,8 @@ impl Memory<'_> {
         Ok(Host { free_mib: seen.free_mib, spare_mib, promised_mib, guests: guests.collect() })
     }
 
-    /// What is promised to others and not theirs yet: a copy that is being built or received has a part of it already.
+    /// What is promised to others and not theirs yet: a copy that is being built or received has a part of it
+    /// already.
     fn promised_mib(&self, not_to: Option<&DomainName>, seen: &HostMemory) -> Result<u64, String> {
         let folder = self.host.root.state_folder();
         let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;

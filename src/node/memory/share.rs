@@ -64,7 +64,8 @@ pub enum Taking {
     },
 }
 
-/// How to have `needed_mib` available: exactly what is missing, from each domain in proportion to what it has above its floor.
+/// How to have `needed_mib` available: exactly what is missing, from each domain in proportion to what it has
+/// above its floor.
 pub fn take(needed_mib: u64, host: &Host) -> Taking {
     let short = host.short_of(needed_mib);
     if short == 0 {
@@ -93,7 +94,8 @@ pub fn take(needed_mib: u64, host: &Host) -> Taking {
     Taking::From(changes)
 }
 
-/// Who gets back how much of what is free: what each had, the one that misses least first. Dom0 gives nothing for this.
+/// Who gets back how much of what is free: what each had, the one that misses least first. Dom0 gives nothing
+/// for this.
 pub fn give_back(host: &Host) -> Vec<Change> {
     let mut free = host.free_mib.saturating_sub(host.promised_mib);
     let misses = |guest: &Guest| guest.had_mib.map_or(0, |had| had.saturating_sub(guest.target_mib));
@@ -148,7 +150,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_what_is_missing_is_taken_and_nobody_goes_below_his_floor(host in hosts(), needed in 0u64..20_000) {
+        fn only_what_is_missing_is_taken_and_nobody_goes_below_his_floor(
+            host in hosts(),
+            needed in 0u64..20_000,
+        ) {
             let slack: u64 = host.guests.iter().map(|g| g.target_mib.saturating_sub(g.floor_mib)).sum();
             match take(needed, &host) {
                 Taking::Enough => prop_assert!(host.available_mib() >= needed),
@@ -185,7 +190,10 @@ mod tests {
         }
 
         #[test]
-        fn what_was_taken_comes_back_whole_when_the_taker_has_gone(mut host in hosts(), needed in 1u64..20_000) {
+        fn what_was_taken_comes_back_whole_when_the_taker_has_gone(
+            mut host in hosts(),
+            needed in 1u64..20_000,
+        ) {
             host.guests.iter_mut().for_each(|guest| guest.had_mib = None);
             let before = host.clone();
             let Taking::From(changes) = take(needed, &host) else { return Ok(()) };

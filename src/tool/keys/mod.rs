@@ -65,7 +65,8 @@ pub struct Asked {
 /// Does what is asked. False if not all of it came about.
 ///
 /// # Errors
-/// If a key cannot be made, read or put in its place; if the cluster has a pair for all nodes; if stdin has no cards.
+/// If a key cannot be made, read or put in its place; if the cluster has a pair for all nodes; if stdin has
+/// no cards.
 pub fn run(here: &Here, asked: Asked) -> anyhow::Result<bool> {
     let nodes = Nodes::of(&here.root, here.cluster().as_ref());
     let me = asked.node.unwrap_or_else(|| nodes.me.clone());

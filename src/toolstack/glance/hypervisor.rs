@@ -1,9 +1,10 @@
 //! One domain's state, from the hypervisor itself: `XEN_DOMCTL_getdomaininfo` by way of `/dev/xen/privcmd`.
 //!
-//! This interface changes with Xen's releases, and says so: it has a version number, and the hypervisor refuses a call that names
-//! another one. The layout below is that of `xen/domctl.h` on x86-64, field for field the same from Xen 4.16 to 4.22 (interface 0x14
-//! to 0x18). It is used with the releases that it was run on, each with its own number; with every other one there is no glance,
-//! which costs no more than a call of xl.
+//! This interface changes with Xen's releases, and says so: it has a version number, and the hypervisor
+//! refuses a call that names another one. The layout below is that of `xen/domctl.h` on x86-64, field for
+//! field the same from Xen 4.16 to 4.22 (interface 0x14 to 0x18). It is used with the releases that it was
+//! run on, each with its own number; with every other one there is no glance, which costs no more than a call
+//! of xl.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
@@ -14,7 +15,8 @@ use crate::domain::DomainId;
 use crate::host::Root;
 use crate::toolstack::api::XenVersion;
 
-/// The releases that this was run on, and `XEN_DOMCTL_INTERFACE_VERSION` of each. 4.19 and 4.21 have 4.20's number, 4.18 has 0x16.
+/// The releases that this was run on, and `XEN_DOMCTL_INTERFACE_VERSION` of each. 4.19 and 4.21 have 4.20's
+/// number, 4.18 has 0x16.
 const TRIED: [(XenVersion, Interface); 2] = [
     (XenVersion { major: 4, minor: 17 }, Interface(0x15)),
     (XenVersion { major: 4, minor: 20 }, Interface(0x17)),
@@ -46,7 +48,8 @@ struct Hypercall {
     arguments: [u64; 5],
 }
 
-/// `struct xen_domctl` with `struct xen_domctl_getdomaininfo` in it. Aligned to more than its size, so that it lies in one page.
+/// `struct xen_domctl` with `struct xen_domctl_getdomaininfo` in it. Aligned to more than its size, so that
+/// it lies in one page.
 #[repr(C, align(256))]
 #[derive(Debug, Default)]
 struct Domctl {
@@ -117,10 +120,11 @@ pub(super) fn state(privcmd: &File, interface: Interface, id: DomainId) -> Resul
     };
     let mut call =
         Hypercall { number: DOMCTL, arguments: [(&raw mut domctl).expose_provenance() as u64, 0, 0, 0, 0] };
-    // SAFETY: the opcode is that of `struct privcmd_hypercall`, which `Hypercall` is, and privcmd reads it only. The hypervisor
-    // reads and writes `struct xen_domctl` at the address in it: 144 bytes, and `Domctl` is 256 (checked below), lives
-    // until after the call, and is borrowed by nobody else. Any bytes are valid in each of its fields. A page that is
-    // not there makes the call fail (EFAULT), as does an interface of another version.
+    // SAFETY: the opcode is that of `struct privcmd_hypercall`, which `Hypercall` is, and privcmd reads it
+    // only. The hypervisor reads and writes `struct xen_domctl` at the address in it: 144 bytes, and `Domctl`
+    // is 256 (checked below), lives until after the call, and is borrowed by nobody else. Any bytes are valid
+    // in each of its fields. A page that is not there makes the call fail (EFAULT), as does an interface of
+    // another version.
     unsafe { ioctl::ioctl(privcmd, Updater::<HYPERCALL, Hypercall>::new(&mut call))? };
     Ok(State {
         // Of an id that is free the hypervisor gives the next domain (up to 4.17): the caller compares.

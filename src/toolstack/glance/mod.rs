@@ -1,20 +1,25 @@
-//! A glance at a domain without `xl`: the name from xenstore, the state from the hypervisor. It says "runs", or nothing.
+//! A glance at a domain without `xl`: the name from xenstore, the state from the hypervisor. It says "runs",
+//! or nothing.
 //!
-//! A monitor asks the same question again and again and nearly always hears the same answer, for which `xl` is a dear way: a
-//! process that loads libxl. The answer is made of two facts that xl itself would go by, and nothing is guessed:
+//! A monitor asks the same question again and again and nearly always hears the same answer, for which `xl`
+//! is a dear way: a process that loads libxl. The answer is made of two facts that xl itself would go by, and
+//! nothing is guessed:
 //!
-//! - In xenstore exactly one domain is called `NAME`, none `NAME--incoming` or `NAME--migratedaway`, and every domain has a name.
-//! - The hypervisor has a domain of that id and of the uuid that xenstore gives it, and it is neither paused, shut down (which a
-//!   suspended one is), dying, nor without processors.
+//! - In xenstore exactly one domain is called `NAME`, none `NAME--incoming` or `NAME--migratedaway`, and
+//!   every domain has a name.
+//! - The hypervisor has a domain of that id and of the uuid that xenstore gives it, and it is neither paused,
+//!   shut down (which a suspended one is), dying, nor without processors.
 //!
-//! Everything else, absence before all, is [`Doubt`], and the caller asks `xl`: no socket, another version of Xen than those
-//! that this was tried on, a store that does not answer at once, an entry that is missing.
+//! Everything else, absence before all, is [`Doubt`], and the caller asks `xl`: no socket, another version of
+//! Xen than those that this was tried on, a store that does not answer at once, an entry that is missing.
 //!
-//! Where `xl` does not work, the same two say one thing more ([`guests`]): which domains there are. The hypervisor is asked for every id
-//! that a domain can have, before and after the names are read, and every domain has to have a name and the same uuid in both.
+//! Where `xl` does not work, the same two say one thing more ([`guests`]): which domains there are. The
+//! hypervisor is asked for every id that a domain can have, before and after the names are read, and every
+//! domain has to have a name and the same uuid in both.
 //!
-//! The name is read before the state. A migration suspends its domain before it renames it, and lets the other copy run only
-//! after it got its name: what was called `NAME` and could run after that, did run under this name.
+//! The name is read before the state. A migration suspends its domain before it renames it, and lets the
+//! other copy run only after it got its name: what was called `NAME` and could run after that, did run under
+//! this name.
 
 use std::time::Duration;
 
@@ -159,7 +164,8 @@ fn roll(
     Ok(before.into_iter().map(|(id, _)| id).zip(names).collect())
 }
 
-/// Every domain but Domain-0, with its uuid. Of an id that is free, a hypervisor gives the next domain, or says that there is none.
+/// Every domain but Domain-0, with its uuid. Of an id that is free, a hypervisor gives the next domain, or
+/// says that there is none.
 fn every(ask: impl Fn(DomainId) -> std::io::Result<State>) -> Result<Vec<(DomainId, String)>, Doubt> {
     if ask(DomainId(0))?.id != DomainId(0) {
         return Err(unclear("the hypervisor does not show Domain-0"));
@@ -209,7 +215,8 @@ mod tests {
 
     const UUID: &str = "77000000-0000-4000-8000-000000000050";
 
-    /// A xenstored that answers from these paths; a value that is missing is `ENOENT`, and `!` is no answer at all.
+    /// A xenstored that answers from these paths; a value that is missing is `ENOENT`, and `!` is no answer
+    /// at all.
     fn daemon(paths: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("run/xenstored");
@@ -295,7 +302,8 @@ mod tests {
         }
     }
 
-    /// A hypervisor with these domains, of a release that answers for a free id with the next domain, or of a later one.
+    /// A hypervisor with these domains, of a release that answers for a free id with the next domain, or of a
+    /// later one.
     fn asked(domains: &[(u32, &str)], id: DomainId, gives_the_next: bool) -> std::io::Result<State> {
         let found = domains.iter().find(|(other, _)| *other == id.0 || gives_the_next && *other > id.0);
         let (id, uuid) = found.ok_or_else(|| std::io::Error::from(Errno::SRCH))?;

@@ -1,7 +1,7 @@
 //! Reading xenstore over its socket (`docs/misc/xenstore.txt`, `xen/io/xs_wire.h`).
 //!
-//! A message is a header of four words (type, our number for it, transaction, length) and as many bytes. Several questions are sent
-//! at once, and answered in their order.
+//! A message is a header of four words (type, our number for it, transaction, length) and as many bytes.
+//! Several questions are sent at once, and answered in their order.
 
 use std::io::{Error, Read, Result, Write};
 use std::os::unix::net::UnixStream;

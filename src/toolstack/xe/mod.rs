@@ -1,9 +1,10 @@
 //! Interface to `xe` and XAPI (XCP-ng, XenServer).
 //!
-//! XAPI keeps one book for all hosts of a pool, and `xe` on any of them acts on all of them. So every deed here names the host that
-//! it is meant for (`resident-on=`, `on=`): a VM that has moved meanwhile is not met. A host finds itself in the book by the
-//! `INSTALLATION_UUID` of its inventory. Domains are VMs of the book, found by their name-label, which must be the only one of its kind in
-//! the pool; there are no configuration files.
+//! XAPI keeps one book for all hosts of a pool, and `xe` on any of them acts on all of them. So every deed
+//! here names the host that it is meant for (`resident-on=`, `on=`): a VM that has moved meanwhile is not
+//! met. A host finds itself in the book by the `INSTALLATION_UUID` of its inventory. Domains are VMs of the
+//! book, found by their name-label, which must be the only one of its kind in the pool; there are no
+//! configuration files.
 //!
 //! What the book says of *this* host is this host's answer. What it says of others can only forbid a boot
 //! ([`Toolstack::runs_elsewhere`]): a host that is cut off goes on running what it has, whatever is written.

@@ -1,5 +1,6 @@
-//! The records that `xe` prints: a line `key ( RO): value` for each field (`MRW`, `SRO` and so on for maps and sets), an empty line
-//! between two records. Which fields are printed is asked for (`params=`); they come in an order of xe's own.
+//! The records that `xe` prints: a line `key ( RO): value` for each field (`MRW`, `SRO` and so on for maps
+//! and sets), an empty line between two records. Which fields are printed is asked for (`params=`); they come
+//! in an order of xe's own.
 
 use crate::domain::{Copy, DomainId, DomainName, RunState, Sighting};
 
@@ -35,8 +36,8 @@ impl Record {
     }
 }
 
-/// Reads all records. A line that is no field belongs to the value before it (a name may be anything); a record that says one thing
-/// twice cannot be relied on.
+/// Reads all records. A line that is no field belongs to the value before it (a name may be anything); a
+/// record that says one thing twice cannot be relied on.
 pub(super) fn parse(text: &str) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
     let mut record = Record::default();
@@ -90,8 +91,8 @@ pub(super) struct Vm {
 pub(super) const VM_FIELDS: &str =
     "params=uuid,name-label,power-state,resident-on,dom-id,current-operations,is-control-domain";
 
-/// The VM of this name, in a listing of all. It counts only if this host's own control domain is in it: as xl's and xm's only count with
-/// Domain-0.
+/// The VM of this name, in a listing of all. It counts only if this host's own control domain is in it: as
+/// xl's and xm's only count with Domain-0.
 pub(super) fn find<'a>(
     listing: &str,
     here: &str,
@@ -135,7 +136,8 @@ pub(super) fn find<'a>(
     }
 }
 
-/// The names of all VMs that may be on this host: those that the book has here, and those of which it does not say where they are.
+/// The names of all VMs that may be on this host: those that the book has here, and those of which it does
+/// not say where they are.
 pub(super) fn guests(listing: &str, here: &str) -> Result<Vec<String>, String> {
     // Whether it is whole is seen in the same way, whoever is looked for.
     find(listing, here, None)?;

@@ -1,4 +1,5 @@
-//! libxl's JSON of a domain's configuration, as `xl create --dryrun` and `xl list --long` print it. Only the fields used.
+//! libxl's JSON of a domain's configuration, as `xl create --dryrun` and `xl list --long` print it. Only the
+//! fields used.
 
 use std::collections::HashMap;
 
@@ -75,7 +76,8 @@ pub(super) fn parse_long_list(text: &str) -> Result<DomainConfig, String> {
     }
 }
 
-/// How much memory each domain in `xl list --long` is to have, in MiB, by its name. Domains of which that is not told are left out.
+/// How much memory each domain in `xl list --long` is to have, in MiB, by its name. Domains of which that is
+/// not told are left out.
 pub(super) fn parse_targets(text: &str) -> Result<HashMap<String, u64>, String> {
     let listed: Vec<serde_json::Value> = first(text, '[')?;
     let target = |domain: &serde_json::Value| {

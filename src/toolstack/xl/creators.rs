@@ -1,9 +1,11 @@
-//! Processes of xl that may create a domain: the daemons that wait for their domains' ends, and whoever creates, restores or receives one
-//! just now. While one of them may be of a domain, that domain is not known to be stopped: after a reboot of the guest xl destroys it
-//! and creates it anew, and for seconds no listing shows it.
+//! Processes of xl that may create a domain: the daemons that wait for their domains' ends, and whoever
+//! creates, restores or receives one just now. While one of them may be of a domain, that domain is not known
+//! to be stopped: after a reboot of the guest xl destroys it and creates it anew, and for seconds no listing
+//! shows it.
 //!
-//! Which processes these are, their command lines say: xl's daemon keeps that of its creator (`xl create FILE`, `xl restore FILE`,
-//! `xl migrate-receive`). Whose they are is told by the first of these that speaks:
+//! Which processes these are, their command lines say: xl's daemon keeps that of its creator
+//! (`xl create FILE`, `xl restore FILE`, `xl migrate-receive`). Whose they are is told by the first of these
+//! that speaks:
 //!
 //! | what | is from | can be wrong |
 //! |---|---|---|
@@ -14,8 +16,8 @@
 //! | `name =` in the file that it was given | whoever wrote the file, perhaps since | counts only for a domain of that name in the listing |
 //! | that it receives or restores, and a domain in the listing is arriving or being made that is nobody else's | | counts for one such domain |
 //!
-//! A process that is told to be of no other domain may be of the one in question. The path of the log alone says nothing: logs are
-//! renamed and deleted while they are held open.
+//! A process that is told to be of no other domain may be of the one in question. The path of the log alone
+//! says nothing: logs are renamed and deleted while they are held open.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -25,14 +27,16 @@ use std::path::{Path, PathBuf};
 use crate::command::MARK;
 use crate::domain::{DomainId, DomainName, INCOMING};
 
-/// What xl calls a domain without a name: one that has lost it, being destroyed, or has not got it yet, being created.
+/// What xl calls a domain without a name: one that has lost it, being destroyed, or has not got it yet, being
+/// created.
 pub(super) const NAMELESS: &str = "(null)";
 
 /// How much of the end of a log is read, in bytes.
 const LOG_TAIL: u64 = 64 * 1024;
 /// The most that is read of a file in /proc or of a configuration, in bytes.
 const LONGEST: u64 = 1024 * 1024;
-/// The subcommands that create domains. xl takes the beginning of a subcommand for the whole, if it begins no other.
+/// The subcommands that create domains. xl takes the beginning of a subcommand for the whole, if it begins no
+/// other.
 const CREATE: &str = "create";
 const OTHERS: [&str; 2] = ["restore", "migrate-receive"];
 /// What is the whole of another one.
@@ -150,7 +154,8 @@ fn says(folder: &Path, creates: bool, arguments: &[&String], below: &Path) -> Sa
     name.map_or(Says::Nothing, Says::File)
 }
 
-/// The first process that may be of `name` (of any domain that is not `listed`, where none is given), in words.
+/// The first process that may be of `name` (of any domain that is not `listed`, where none is given), in
+/// words.
 pub(super) fn doubt(creators: &[Creator], name: Option<&DomainName>, listed: &[Listed]) -> Option<String> {
     let ours = |called: &str| {
         name.is_some_and(|name| {
@@ -172,7 +177,8 @@ pub(super) fn doubt(creators: &[Creator], name: Option<&DomainName>, listed: &[L
         Says::Mark(of) | Says::Told(of) if name.is_some() => !ours(of),
         // Where every domain is asked about, it has to be in the listing.
         Says::Mark(of) | Says::Told(of) => others.iter().any(|other| is_called(other, of)),
-        // One that waits for the domain itself creates it anew when that reboots; for a copy of it, it waits in vain.
+        // One that waits for the domain itself creates it anew when that reboots; for a copy of it, it waits
+        // in vain.
         Says::Waits(id) => listed
             .iter()
             .any(|any| any.id == *id && is_named(any) && name.is_none_or(|name| any.name != name.as_str())),
@@ -189,8 +195,8 @@ pub(super) fn doubt(creators: &[Creator], name: Option<&DomainName>, listed: &[L
         .map(|creator| format!("process {} ({}) may be about to create it", creator.pid, creator.command))
 }
 
-/// What the domain is called by now that the agent has started under `name`, where somebody has renamed it: its daemon has the mark of that
-/// name, and waits for a domain that is listed under another one.
+/// What the domain is called by now that the agent has started under `name`, where somebody has renamed it:
+/// its daemon has the mark of that name, and waits for a domain that is listed under another one.
 pub(super) fn renamed(creators: &[Creator], name: &DomainName, listed: &[Listed]) -> Option<String> {
     let own = [name.as_str().to_owned(), name.incoming(), name.migrated_away()];
     let marked =
@@ -205,7 +211,8 @@ fn is_named(listed: &Listed) -> bool {
     !listed.name.is_empty() && listed.name != NAMELESS
 }
 
-/// Whether the log of this domain's daemon can be called after `name`: a daemon of one that has arrived keeps the name that it had on its way.
+/// Whether the log of this domain's daemon can be called after `name`: a daemon of one that has arrived keeps
+/// the name that it had on its way.
 fn is_called(listed: &Listed, name: &str) -> bool {
     let bare = |name: &str| name.strip_suffix(INCOMING).unwrap_or(name).to_owned();
     bare(&listed.name) == bare(name)

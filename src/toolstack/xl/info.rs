@@ -25,7 +25,8 @@ pub(in crate::toolstack) fn parse_info(text: &str) -> Result<HostInfo, String> {
     })
 }
 
-/// What `autoballoon` in `xl.conf` comes to: unset and `auto` mean "unless the hypervisor's command line fixes dom0's memory".
+/// What `autoballoon` in `xl.conf` comes to: unset and `auto` mean "unless the hypervisor's command line
+/// fixes dom0's memory".
 pub(super) fn autoballoons(settings: &str, dom0_is_fixed: bool) -> bool {
     let value = settings.lines().rev().find_map(|line| {
         let (key, value) = line.split_once('=')?;

@@ -3,8 +3,8 @@
 use super::creators::{Listed, NAMELESS};
 use crate::domain::{Copy, DomainId, DomainName, PciAddress, RunState, Sighting};
 
-/// Every line of the table of `xl list`. A line that does not fit is an error, since it could be the domain that is looked for; so is
-/// a table that is not whole.
+/// Every line of the table of `xl list`. A line that does not fit is an error, since it could be the domain
+/// that is looked for; so is a table that is not whole.
 pub(super) fn lines(table: &str) -> Result<Vec<Line<'_>>, String> {
     let mut rows = table.lines();
     let header = rows.next().unwrap_or_default();
@@ -53,8 +53,8 @@ pub(super) fn sight(lines: &[Line<'_>], name: &DomainName) -> Result<Sighting, S
     }
 }
 
-/// Reads what `xl pci-list` prints: a header and a line `VSLOT.VFN DDDD:BB:DD.F` for each device; nothing where there is none
-/// (`tools/xl/xl_pci.c`).
+/// Reads what `xl pci-list` prints: a header and a line `VSLOT.VFN DDDD:BB:DD.F` for each device; nothing
+/// where there is none (`tools/xl/xl_pci.c`).
 pub(super) fn parse_devices(table: &str) -> Result<Vec<PciAddress>, String> {
     let mut lines = table.lines().filter(|line| !line.trim().is_empty());
     match lines.next() {
@@ -75,8 +75,8 @@ pub(super) struct Line<'a> {
     pub(super) processor_seconds: Option<f64>,
 }
 
-/// How much processor time each domain in the table of `xl list` has had, in seconds. The table ends with the first line that is
-/// none of its.
+/// How much processor time each domain in the table of `xl list` has had, in seconds. The table ends with the
+/// first line that is none of its.
 ///
 /// # Errors
 /// If this is no table, or has not a single domain in it.
@@ -99,7 +99,8 @@ pub(super) fn has_run(table: &str, id: DomainId) -> Result<bool, String> {
     seconds.map(|seconds| seconds > 0.0).ok_or_else(|| format!("no processor time of domain {id} in it"))
 }
 
-/// `NAME  ID  MEM  VCPUS  STATE  TIME`: read from the end, since a name may be anything, even `(null)` or two words.
+/// `NAME  ID  MEM  VCPUS  STATE  TIME`: read from the end, since a name may be anything, even `(null)` or two
+/// words.
 pub(super) fn parse_line(line: &str) -> Option<Line<'_>> {
     let (rest, seconds) = split_last_word(line)?;
     let (rest, state) = split_last_word(rest)?;

@@ -1,8 +1,10 @@
 //! Interface to `xl` (Xen 4.x; `xl(1)`, `xl.cfg(5)`).
 //!
-//! One function per subcommand that is used; what it prints is read in [`list`], [`config`] and [`info`]. Only `xl list` decides where a domain stands
-//! (but for a glance that it runs, [`super::glance`]), and only a listing that is whole counts: xl prints `Domain-0` first in every listing, so one without it was cut short or filtered, and proves
-//! nothing. `xl list NAME` is not used: its exit status is 1 for "no such domain" and for "xenstored is down" alike.
+//! One function per subcommand that is used; what it prints is read in [`list`], [`config`] and [`info`].
+//! Only `xl list` decides where a domain stands (but for a glance that it runs, [`super::glance`]), and only
+//! a listing that is whole counts: xl prints `Domain-0` first in every listing, so one without it was cut
+//! short or filtered, and proves nothing. `xl list NAME` is not used: its exit status is 1 for "no such
+//! domain" and for "xenstored is down" alike.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -43,15 +45,16 @@ const COULD_NOT_BUILD: [&str; 7] = [
     "failed to stat",
     "No such file or directory",
 ];
-/// What libxl leaves to dom0 at the least, in MiB (`LIBXL_MIN_DOM0_MEM`, `tools/libs/light/libxl_internal.h`).
+/// What libxl leaves to dom0 at the least, in MiB (`LIBXL_MIN_DOM0_MEM`,
+/// `tools/libs/light/libxl_internal.h`).
 const DOM0_FLOOR_MIB: u64 = 128;
 
 /// `xl` of this node.
 #[derive(Debug, Clone)]
 pub struct Xl {
     verbs: Verbs,
-    /// The domains of the last listing, until they were used. Processes are looked at after it: what a listing does not have yet then is
-    /// in doubt, and never the other way round.
+    /// The domains of the last listing, until they were used. Processes are looked at after it: what a
+    /// listing does not have yet then is in doubt, and never the other way round.
     last: Arc<Mutex<Option<Vec<Listed>>>>,
 }
 
@@ -103,7 +106,8 @@ impl Xl {
         }
     }
 
-    /// The memory of the domain of this exact name, in MiB; `None` if that cannot be told. At a glance, where it runs.
+    /// The memory of the domain of this exact name, in MiB; `None` if that cannot be told. At a glance, where
+    /// it runs.
     pub fn memory_mib(&self, name: &DomainName, limit: Duration) -> Option<u64> {
         if let Ok(mib) = glance::memory_mib(self.verbs.root(), name) {
             return Some(mib);
@@ -353,8 +357,8 @@ impl Toolstack for Xl {
         Ok(self.verbs.unpause(name, limit)?)
     }
 
-    /// `xl resume` is there from Xen 4.20 on. Before, and where it complains, the same call of libxenlight is made without xl, in a
-    /// process of its own: see [`super::libxl`].
+    /// `xl resume` is there from Xen 4.20 on. Before, and where it complains, the same call of libxenlight is
+    /// made without xl, in a process of its own: see [`super::libxl`].
     fn resume(&self, id: DomainId, _alone: &NoCopyElsewhere, limit: Duration) -> Result<(), ToolstackError> {
         let id = id.to_string();
         let Err(by_xl) = resumed(self.verbs.run(&["resume".as_ref(), id.as_ref()], limit)) else {
@@ -367,8 +371,8 @@ impl Toolstack for Xl {
     }
 }
 
-/// What `xl resume` has said; its complaint is the error. It ends with 0 whatever came of it (run on 4.20), and what libxl has to complain
-/// about is on stderr.
+/// What `xl resume` has said; its complaint is the error. It ends with 0 whatever came of it (run on 4.20),
+/// and what libxl has to complain about is on stderr.
 fn resumed(output: Result<command::Output, CommandError>) -> Result<(), String> {
     let output = output.map_err(|error| error.to_string())?;
     let complaint = one_line(&output.stderr);
@@ -385,8 +389,8 @@ fn one_line(text: &str) -> String {
     text.trim().lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether xl's words say that it could not build a domain for want of memory, a disk or a bridge. No evidence: it only ever keeps a guest
-/// from being ended.
+/// Whether xl's words say that it could not build a domain for want of memory, a disk or a bridge. No
+/// evidence: it only ever keeps a guest from being ended.
 pub fn could_not_build(words: &str) -> bool {
     COULD_NOT_BUILD.iter().any(|said| words.contains(said))
 }

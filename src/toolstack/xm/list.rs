@@ -1,8 +1,8 @@
 //! The table that `xm list` prints (`tools/python/xen/xm/main.py`), and xend's mark of a restart in xenstore.
 //!
-//! xend renames domains (`XendCheckpoint.py`, `XendDomainInfo.py`): while one is saved or sent it is `migrating-NAME`, from the
-//! begin; a dying one is `Zombie-NAME`. A domain that arrives bears its own name at once, paused. A domain that is only defined has
-//! a line without an id: it is not there.
+//! xend renames domains (`XendCheckpoint.py`, `XendDomainInfo.py`): while one is saved or sent it is
+//! `migrating-NAME`, from the begin; a dying one is `Zombie-NAME`. A domain that arrives bears its own name
+//! at once, paused. A domain that is only defined has a line without an id: it is not there.
 
 use crate::domain::{Copy, DomainId, DomainName, RunState, Sighting};
 
@@ -89,7 +89,8 @@ fn is_dying_name_of(called: &str, name: &DomainName) -> bool {
     rest == name.as_str() || numbered.is_some_and(|(_, rest)| rest == name.as_str())
 }
 
-/// `NAME [ID] MEM VCPUS [STATE] TIME`, read from the end, since a name may be anything. Only what is there has a state and an id.
+/// `NAME [ID] MEM VCPUS [STATE] TIME`, read from the end, since a name may be anything. Only what is there
+/// has a state and an id.
 fn parse_line(line: &str) -> Option<Line<'_>> {
     let (rest, seconds) = split_last_word(line)?;
     let processor_seconds = seconds.parse::<f64>().ok()?;
@@ -134,8 +135,8 @@ fn parse_state(letters: &str) -> Option<RunState> {
     })
 }
 
-/// Whether xend is in the middle of re-creating the domain, by its own mark below `/vm`, as `xenstore-ls /vm` prints it: one
-/// blank of indentation for each level, `key = "value"`.
+/// Whether xend is in the middle of re-creating the domain, by its own mark below `/vm`, as `xenstore-ls /vm`
+/// prints it: one blank of indentation for each level, `key = "value"`.
 pub(super) fn restarts(tree: &str, name: &DomainName) -> Result<bool, String> {
     let is_ours = |called: &String| {
         let bare = called.strip_prefix(MOVING).unwrap_or(called);

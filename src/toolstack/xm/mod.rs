@@ -1,11 +1,13 @@
 //! Interface to `xm` and xend (Xen 3, and 4.0 to 4.4; `xm(1)`, `xmdomain.cfg(5)`).
 //!
-//! One function per subcommand that is used; what it prints is read in [`list`] and [`sxp`]. All of it is xend's word: without xend xm
-//! fails, and nothing is known. A domain that xend re-creates after a reboot is missing from the listing for a moment; xend's mark in
-//! xenstore tells that from a stop, and so `xenstore-ls` is needed too.
+//! One function per subcommand that is used; what it prints is read in [`list`] and [`sxp`]. All of it is
+//! xend's word: without xend xm fails, and nothing is known. A domain that xend re-creates after a reboot is
+//! missing from the listing for a moment; xend's mark in xenstore tells that from a stop, and so
+//! `xenstore-ls` is needed too.
 //!
-//! A migration is xend's own, from daemon to daemon (`xend-relocation-server` on the target). xend ends its own copy when it has
-//! sent the last byte, and does not wait for the target to say that its copy runs: who calls [`Toolstack::migrate`] has to look at both.
+//! A migration is xend's own, from daemon to daemon (`xend-relocation-server` on the target). xend ends its
+//! own copy when it has sent the last byte, and does not wait for the target to say that its copy runs: who
+//! calls [`Toolstack::migrate`] has to look at both.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! xend's s-expressions, as `xm create --dryrun` and `xm list --long` print them (`tools/python/xen/xend/sxp.py`). Only what is used.
+//! xend's s-expressions, as `xm create --dryrun` and `xm list --long` print them
+//! (`tools/python/xen/xend/sxp.py`). Only what is used.
 //!
 //! Text in quotes or without, lists in parentheses; what is not closed, or nested beyond reason, is an error.
 
