@@ -9,7 +9,7 @@ use std::path::Path;
 use xen_handoff::clock::UnixTime;
 use xen_handoff::cluster::heartbeat::Fencings;
 use xen_handoff::cluster::peer_files::PeerFiles;
-use xen_handoff::domain::DomainName;
+use xen_handoff::domain::{DomainId, DomainName};
 use xen_handoff::handoff::ledger::{Entries, Entry, Ledger};
 use xen_handoff::handoff::{Ended, Epoch, Event, Offer, Ran, Transfer};
 use xen_handoff::host::{NodeName, Root};
@@ -91,6 +91,15 @@ fn a_mark_of_how_a_stream_ended_says_what_it_said_or_nothing() {
         store.keep_end(&x0(), ended).unwrap();
         rot(&root.state_folder().join("x0.ended"), || store.last_end(&x0()).is_none_or(|end| end == ended));
     }
+}
+
+#[test]
+fn a_note_of_the_id_that_a_domain_has_is_the_same_or_none() {
+    let (_folder, root, store) = host();
+    store.keep_id(&x0(), DomainId(4711)).unwrap();
+    rot(&root.state_folder().join("x0.domid"), || {
+        [Some(DomainId(4711)), None].contains(&store.last_id(&x0()))
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Deadline, LOOK_AGAIN, SystemClock};
 use crate::cluster::ClusterView;
-use crate::domain::{DomainConfig, DomainName, Presence};
+use crate::domain::{DomainConfig, DomainId, DomainName, Presence};
 use crate::handoff::evidence::Absence;
 use crate::handoff::{Effect, Event, Phase};
 use crate::here::Here;
@@ -140,9 +140,17 @@ impl Agent {
         })
     }
 
+    /// Notes which domain of the hypervisor's it is, for when somebody renames it.
+    pub(super) fn note_id(&self, id: DomainId) {
+        if let Err(error) = self.here.store.keep_id(&self.domain, id) {
+            log::debug!("domain={} {error}", self.domain);
+        }
+    }
+
     /// What the domain is called by now, if somebody has renamed it by hand.
     pub(super) fn renamed(&self) -> Option<String> {
-        let name = self.toolstack.renamed(&self.domain, self.list_limit())?;
+        let last = self.here.store.last_id(&self.domain);
+        let name = self.toolstack.renamed(&self.domain, last, self.list_limit())?;
         Some(name).filter(|name| !identity::is_anothers(self.root(), &self.resource, name))
     }
 

@@ -127,6 +127,9 @@ impl Agent {
             phase = self.phase()?;
         }
         let seen = self.presence();
+        if let Presence::Running(id) = seen {
+            self.note_id(id);
+        }
         let presence = self.or_certainly_none(seen.clone());
         if presence == Presence::Absent
             && !phase.is_offered_away()

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime, in_action};
-use crate::domain::{DomainName, PciAddress};
+use crate::domain::{DomainId, DomainName, PciAddress};
 use crate::handoff::event::{Effect, Event, OutOfOrder};
 use crate::handoff::phase::{Ended, Epoch, Phase};
 use crate::host::NodeName;
@@ -324,6 +324,23 @@ impl Store {
     /// came up, or if that cannot be read.
     pub fn last_end(&self, domain: &DomainName) -> Option<Ended> {
         small_file::kept_json::<Option<Ended>>(&self.path(domain, "ended")).ok()??
+    }
+
+    /// Notes under which id the domain runs here, where that is new. The hypervisor gives an id to one domain alone until
+    /// it has given all others, and none outlives the host's uptime, as this folder does not.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn keep_id(&self, domain: &DomainName, id: DomainId) -> Result<(), RecordError> {
+        if self.last_id(domain) == Some(id) {
+            return Ok(());
+        }
+        self.put(domain, "domid", &id)
+    }
+
+    /// Under which id the domain was last seen running here; `None` if nobody has noted one, or if that cannot be read.
+    pub fn last_id(&self, domain: &DomainName) -> Option<DomainId> {
+        small_file::kept_json(&self.path(domain, "domid")).ok()?
     }
 
     /// Notes that the push of `epoch`, the newest one to here that the ledger has, must not arrive here any

@@ -229,8 +229,8 @@ pub trait Toolstack: std::fmt::Debug {
     fn is_attended(&self, name: &DomainName) -> bool;
 
     /// What `name` is called by now, where somebody has renamed it by hand and that is certain. To be asked
-    /// where a listing shows none of that name.
-    fn renamed(&self, _name: &DomainName, _limit: Duration) -> Option<String> {
+    /// where a listing shows none of that name. `last`: the id under which it was last seen running here.
+    fn renamed(&self, _name: &DomainName, _last: Option<DomainId>, _limit: Duration) -> Option<String> {
         None
     }
 

@@ -143,7 +143,7 @@ impl Toolstack for Fake {
         Ok(self.moving.get())
     }
 
-    fn renamed(&self, _name: &DomainName, _limit: Duration) -> Option<String> {
+    fn renamed(&self, _name: &DomainName, _last: Option<DomainId>, _limit: Duration) -> Option<String> {
         self.renamed.clone()
     }
 

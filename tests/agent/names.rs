@@ -148,6 +148,24 @@ fn p8_a_guest_that_is_renamed_by_hand_is_reported_and_a_stop_or_start_gives_it_i
     assert!(world.host("n2").runs_x0() && n1.domains().is_empty(), "{:?}", n1.domains());
 }
 
+/// The log that says for which domain xl's daemon waits was emptied where it lies, as `copytruncate` does.
+#[test]
+fn p8_a_guest_that_is_renamed_after_its_log_was_emptied_is_known_by_the_id_that_it_had() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    let recurring = [("OCF_RESKEY_CRM_meta_interval", "10000")];
+    assert_eq!(n1.act("monitor", &recurring).code, 0);
+    std::fs::write(n1.root.join("var/log/xen/xl-x0.log"), "").unwrap();
+    n1.xl(&["rename", "x0", "x0-old"]);
+    let monitor = n1.act("monitor", &recurring);
+    assert_eq!(monitor.code, 190, "{}", monitor.reason);
+    assert!(monitor.reason.contains("xl rename x0-old x0"), "{}", monitor.reason);
+    n1.succeeds("stop");
+    assert_eq!(n1.phase(), "offered", "it is handed over as ever");
+    world.host("n2").succeeds("start");
+    assert!(world.host("n2").runs_x0() && n1.domains().is_empty(), "{:?}", n1.domains());
+}
+
 #[test]
 fn one_turned_bit_in_what_is_kept_is_no_other_name() {
     let world = x0_on_n1();

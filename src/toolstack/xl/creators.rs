@@ -196,14 +196,22 @@ pub(super) fn doubt(creators: &[Creator], name: Option<&DomainName>, listed: &[L
 }
 
 /// What the domain is called by now that the agent has started under `name`, where somebody has renamed it:
-/// its daemon has the mark of that name, and waits for a domain that is listed under another one.
-pub(super) fn renamed(creators: &[Creator], name: &DomainName, listed: &[Listed]) -> Option<String> {
+/// its daemon has the mark of that name, and waits for a domain that is listed under another one. A daemon
+/// whose log was emptied does not say for which; it is the one that was `last` seen running here as `name`,
+/// if nobody else waits for that.
+pub(super) fn renamed(
+    creators: &[Creator],
+    name: &DomainName,
+    last: Option<DomainId>,
+    listed: &[Listed],
+) -> Option<String> {
     let own = [name.as_str().to_owned(), name.incoming(), name.migrated_away()];
-    let marked =
-        creators.iter().filter(|creator| matches!(&creator.says, Says::Mark(of) if *of == name.as_str()));
+    let is_marked = |creator: &&Creator| matches!(&creator.says, Says::Mark(of) if *of == name.as_str());
+    let last = last.filter(|last| creators.iter().all(|creator| creator.waits != Some(*last)));
     let waited_for =
         |id: DomainId| listed.iter().find(|any| any.id == id && is_named(any) && !own.contains(&any.name));
-    marked.filter_map(|creator| creator.waits).find_map(waited_for).map(|any| any.name.clone())
+    let marked = creators.iter().filter(is_marked);
+    marked.filter_map(|creator| creator.waits.or(last)).find_map(waited_for).map(|any| any.name.clone())
 }
 
 /// Whether it has a name: one that has none is on its way out or in.
@@ -352,7 +360,7 @@ mod tests {
 
     #[test]
     fn p8_a_domain_that_was_renamed_by_hand_is_known_by_the_daemon_that_waits_for_it() {
-        let called = |environ: &str, text: &str, listed: &[(u32, &str)]| {
+        let called_by_last = |last: Option<u32>, environ: &str, text: &str, listed: &[(u32, &str)]| {
             let processes = Processes::new();
             processes.add(11, CREATED, environ, Some(("xl-x0.log.1 (deleted)", text)));
             let listed: Vec<Listed> = listed
@@ -360,7 +368,10 @@ mod tests {
                 .map(|(id, name)| Listed { id: DomainId(*id), name: (*name).to_owned(), is_new: false })
                 .collect();
             let creators = creators(&processes.0.path().join("proc"), Path::new("/")).unwrap();
-            renamed(&creators, &DomainName::new("x0").unwrap(), &listed)
+            renamed(&creators, &DomainName::new("x0").unwrap(), last.map(DomainId), &listed)
+        };
+        let called = |environ: &str, text: &str, listed: &[(u32, &str)]| {
+            called_by_last(Some(9), environ, text, listed)
         };
         let (mark, waits) = (format!("{MARK}=x0\0"), waits("x0", 9, 11));
         assert_eq!(called(&mark, &waits, &[(3, "x5"), (9, "old")]).as_deref(), Some("old"));
@@ -375,7 +386,11 @@ mod tests {
         }
         assert_eq!(called("", &waits, &[(9, "old")]), None, "whoever has started that one");
         assert_eq!(called(&format!("{MARK}=x1\0"), &waits, &[(9, "old")]), None);
-        assert_eq!(called(&mark, "", &[(9, "old")]), None, "it may be rebooting");
+        assert_eq!(called(&mark, "", &[(9, "old")]).as_deref(), Some("old"), "its log was emptied");
+        assert_eq!(called(&mark, "", &[(8, "old")]), None, "it may be rebooting");
+        assert_eq!(called_by_last(None, &mark, "", &[(9, "old")]), None, "nobody has seen it run here");
+        let anothers = waits.replace("pid 11", "pid 12");
+        assert_eq!(called(&mark, &anothers, &[(9, "old")]).as_deref(), Some("old"), "an older daemon's word");
     }
 
     #[test]

@@ -192,10 +192,10 @@ impl Toolstack for Xl {
         doubt.is_some()
     }
 
-    fn renamed(&self, name: &DomainName, limit: Duration) -> Option<String> {
+    fn renamed(&self, name: &DomainName, last: Option<DomainId>, limit: Duration) -> Option<String> {
         let all = creators::creators(&creators::proc(), &self.verbs.root().join("/")).ok()?;
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        creators::renamed(&all, name, &last.map_or_else(|| self.list_by_xl(limit), Ok).ok()?)
+        let listed = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        creators::renamed(&all, name, last, &listed.map_or_else(|| self.list_by_xl(limit), Ok).ok()?)
     }
 
     fn read_config(&self, path: &Path, limit: Duration) -> Result<DomainConfig, ToolstackError> {
