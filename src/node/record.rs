@@ -335,12 +335,14 @@ impl Store {
         if self.last_id(domain) == Some(id) {
             return Ok(());
         }
-        self.put(domain, "domid", &id)
+        // In brackets: half a number is a number, too.
+        self.put(domain, "domid", &[id])
     }
 
     /// Under which id the domain was last seen running here; `None` if nobody has noted one, or if that cannot be read.
     pub fn last_id(&self, domain: &DomainName) -> Option<DomainId> {
-        small_file::kept_json(&self.path(domain, "domid")).ok()?
+        let kept: Option<[DomainId; 1]> = small_file::kept_json(&self.path(domain, "domid")).ok()?;
+        kept.map(|[id]| id)
     }
 
     /// Notes that the push of `epoch`, the newest one to here that the ledger has, must not arrive here any
