@@ -254,7 +254,7 @@ impl Cluster {
         self.fabric.sh(
             node,
             "pidof corosync >/dev/null || corosync
-             n=0; until corosync-cfgtool -s >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done",
+             n=0; until corosync-cfgtool -s >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 1200 ] || exit 1; sleep 0.05; done",
         );
     }
 
