@@ -601,6 +601,9 @@ impl<'a> Lane<'a> {
     }
 
     fn kill(&self, node: &str, role: &str) {
+        if !self.cluster.fabric.is_up(node) {
+            return;
+        }
         let there = of_role(self.cluster, node, role);
         let numbers: Vec<&str> = there.iter().map(String::as_str).collect();
         self.cluster.fabric.on(node, &[&["kill", "-9"][..], &numbers].concat());
