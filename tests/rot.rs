@@ -1,6 +1,6 @@
-//! Files that rot: one bit of each byte turned, cut at every length, longer than they were. Whoever reads one says what the whole file
-//! said, or that it cannot be read; never *not running*, *nobody else*, or anything else that would let a domain be booted or moved
-//! where the whole file would not.
+//! Files that rot: one bit of each byte turned, cut at every length, longer than they were. Whoever reads one
+//! says what the whole file said, or that it cannot be read; never *not running*, *nobody else*, or anything
+//! else that would let a domain be booted or moved where the whole file would not.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -4,8 +4,8 @@
 //! Who wants a slot writes a *ticket*, a small file in `/run/xen-handoff/slots`, and holds a lock on it. The
 //! lock dies with its holder, and with it the ticket: nothing is left that a crash could leak, and no pid is
 //! compared with anything. Whether a ticket has its turn is decided by [`decide`], a pure function of all of
-//! them, under one lock for each direction. One that cannot be read counts as a move under way; who waits with
-//! it writes it anew at the next look.
+//! them, under one lock for each direction. One that cannot be read counts as a move under way; who waits
+//! with it writes it anew at the next look.
 //!
 //! **Order.** A move takes the target's slot first, and the source's after that. Who has a source's slot
 //! waits for no other one but goes on to its stream, so that no two of them can wait for each other.

@@ -1,4 +1,5 @@
-//! What becomes of a file that rots, for `tests/rot.rs` and for the unit tests of readers that only their own room knows.
+//! What becomes of a file that rots, for `tests/rot.rs` and for the unit tests of readers that only their own
+//! room knows.
 
 use std::path::Path;
 
@@ -15,8 +16,8 @@ pub(crate) fn damages(whole: &[u8]) -> Vec<Vec<u8>> {
     turned.chain(cut).chain(longer).collect()
 }
 
-/// Damages the file at `path` in every way, and leaves it whole. `is_right` is asked after each, and of the whole file too. How many
-/// damages there were.
+/// Damages the file at `path` in every way, and leaves it whole. `is_right` is asked after each, and of the
+/// whole file too. How many damages there were.
 pub(crate) fn rot(path: &Path, is_right: impl Fn() -> bool) -> usize {
     let whole = std::fs::read(path).unwrap();
     assert!(is_right(), "{} as it was", path.display());

@@ -339,7 +339,8 @@ mod tests {
         Deadline::after(Duration::from_secs(10))
     }
 
-    /// Keeps it as `file`, and damages it in every way: `is_right` is asked after each, and told whether the file is whole.
+    /// Keeps it as `file`, and damages it in every way: `is_right` is asked after each, and told whether the
+    /// file is whole.
     fn rots(world: &World, file: &str, kept: &impl Serialize, is_right: impl Fn(bool) -> Result<(), String>) {
         let path = world.here.root.state_folder().join(file);
         small_file::keep_json(&path, kept).unwrap();
