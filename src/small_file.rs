@@ -205,6 +205,11 @@ pub fn read(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What becomes of a file that rots.
+#[cfg(test)]
+#[path = "../tests/rot/damage.rs"]
+pub(crate) mod damage;
+
 #[cfg(test)]
 mod tests {
     use super::*;

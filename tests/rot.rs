@@ -1,21 +1,34 @@
-//! Files that rot: one bit of each byte turned, cut at every length, longer than they were. Whoever reads one says what the whole file
-//! said, or that it cannot be read; never *not running*, *nobody else*, or anything else that would let a domain be booted or moved
-//! where the whole file would not.
+//! Files that rot: one bit of each byte turned, cut at every length, longer than they were. Whoever reads one
+//! says what the whole file said, or that it cannot be read; never *not running*, *nobody else*, or anything
+//! else that would let a domain be booted or moved where the whole file would not.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
+#[path = "rot/damage.rs"]
+mod damage;
 
-use xen_handoff::clock::UnixTime;
+use std::path::Path;
+use std::sync::Barrier;
+use std::time::Duration;
+
+use damage::rot;
+use xen_handoff::clock::{Deadline, UnixTime};
 use xen_handoff::cluster::heartbeat::Fencings;
 use xen_handoff::cluster::peer_files::PeerFiles;
 use xen_handoff::domain::{DomainId, DomainName};
+use xen_handoff::handoff::handshake::Stage;
 use xen_handoff::handoff::ledger::{Entries, Entry, Ledger};
 use xen_handoff::handoff::{Ended, Epoch, Event, Offer, Ran, Transfer};
 use xen_handoff::host::{NodeName, Root};
+use xen_handoff::moves::journal::{self, Begun, Ending, Flow, Why};
+use xen_handoff::moves::progress::{self, Direction, Waits};
+use xen_handoff::moves::slots::Slots;
 use xen_handoff::node::record::Store;
 use xen_handoff::node::snapshot;
 use xen_handoff::small_file;
+
+/// The limit of what takes a moment.
+const LONG: Duration = Duration::from_secs(60);
 
 fn x0() -> DomainName {
     DomainName::new("x0").unwrap()
@@ -28,32 +41,6 @@ fn n1() -> NodeName {
 fn offer() -> Offer {
     let now = UnixTime::now();
     Offer { domain: x0(), source: n1(), epoch: Epoch::begin(), made_at: now, deadline: UnixTime(now.0 + 300) }
-}
-
-/// Every damage to `whole`: a bit of a byte turned, the file cut, and something behind it.
-fn damages(whole: &[u8]) -> Vec<Vec<u8>> {
-    let turned = (0..whole.len() * 8).map(|bit| {
-        let mut turned = whole.to_vec();
-        turned[bit / 8] ^= 1 << (bit % 8);
-        turned
-    });
-    let cut = (0..whole.len()).map(|length| whole[..length].to_vec());
-    let behind = [&b"\0"[..], b" ", b"\n", b"}", b"7", b"x0", &[0; 4096], whole];
-    let longer = behind.iter().map(|more| [whole, more].concat());
-    turned.chain(cut).chain(longer).collect()
-}
-
-/// Damages the file at `path` in every way. `is_right` is asked after each; it must be true of the whole file too.
-fn rot(path: &Path, is_right: impl Fn() -> bool) -> usize {
-    let whole = std::fs::read(path).unwrap();
-    assert!(is_right(), "{} as it was", path.display());
-    let damages = damages(&whole);
-    for damaged in &damages {
-        std::fs::write(path, damaged).unwrap();
-        assert!(is_right(), "{}: {:?}", path.display(), String::from_utf8_lossy(damaged));
-    }
-    std::fs::write(path, whole).unwrap();
-    damages.len()
 }
 
 /// A host, and where its files are.
@@ -165,6 +152,124 @@ fn a_snapshot_that_rots_is_the_same_or_none_that_can_be_used() {
     // Taking it renames it.
     rot(&folder.join("x0.snapshot"), || {
         snapshots.take().map_or(true, |taken| taken == Some(manifest.clone()))
+    });
+}
+
+/// The slots of a host that has so many in each direction.
+fn slots(root: &Root, direction: Direction, limit: usize) -> Slots {
+    let settings = root.join("/etc/sysconfig/xen-handoff");
+    std::fs::create_dir_all(settings.parent().unwrap()).unwrap();
+    let text = format!("max_incoming_migrations={limit}\nmax_outgoing_migrations={limit}\n");
+    std::fs::write(settings, text).unwrap();
+    let slots = Slots::of(root, direction);
+    assert_eq!(slots.limit(), limit);
+    slots
+}
+
+#[test]
+fn a_slot_whose_ticket_rots_is_still_taken() {
+    for direction in [Direction::Incoming, Direction::Outgoing] {
+        let (_folder, root, _) = host();
+        let slots = slots(&root, direction, 2);
+        let x1 = DomainName::new("x1").unwrap();
+        let _has = slots.take_free(&x0()).unwrap();
+        let ticket = root.state_folder().join("slots").join(direction.word()).join("0");
+        rot(&ticket, || {
+            let second = slots.take_free(&x1);
+            second.is_ok() && slots.take_free(&x1).is_err_and(|why| why.contains("(2 moves under way)"))
+        });
+    }
+}
+
+#[test]
+fn those_who_wait_with_tickets_that_rot_have_their_turns_and_stand_in_nobodys_way() {
+    let (_folder, root, _) = host();
+    let slots = slots(&root, Direction::Incoming, 1);
+    let folder = root.state_folder().join("slots/incoming");
+    let has = slots.take_free(&x0()).unwrap();
+    let both_rot = Barrier::new(3);
+    let waits = |name: &str| {
+        let mut looks = 0;
+        let place = slots.wait(&DomainName::new(name).unwrap(), 0, Deadline::after(LONG), |why| {
+            looks += 1;
+            if looks == 1 {
+                assert!(why.contains("waits for one of 1 incoming slots (1 moves under way"), "{why}");
+                both_rot.wait();
+                both_rot.wait();
+            }
+            std::thread::yield_now();
+            Ok(())
+        });
+        place.map(drop)
+    };
+    std::thread::scope(|scope| {
+        let waits = &waits;
+        let waiting = ["x1", "x2"].map(|name| scope.spawn(move || waits(name)));
+        both_rot.wait();
+        for ticket in ["1", "2"] {
+            std::fs::write(folder.join(ticket), [0; 64]).unwrap();
+        }
+        assert!(slots.take_free(&x0()).is_err_and(|why| why.contains("(3 moves under way)")));
+        drop(has);
+        both_rot.wait();
+        for one in waiting {
+            assert_eq!(one.join().unwrap(), Ok(()));
+        }
+    });
+}
+
+#[test]
+fn a_line_of_the_log_of_moves_that_rots_is_left_out_and_takes_no_later_one_with_it() {
+    let (_folder, root, _) = host();
+    let note = |mib: u64| {
+        let flow = Flow { bytes: mib << 20, opened_ms: Some(300), ready_ms: Some(4300), ..Flow::default() };
+        let transfer = Transfer { epoch: Epoch::begin(), source: n1(), target: NodeName::new("n2").unwrap() };
+        let begun = Begun::now(&x0(), &transfer, Why::Handoff, Direction::Incoming);
+        begun.ended(&root, flow, Ending::Moved, "Migration successful.");
+    };
+    note(256);
+    note(64);
+    let log = root.lasting_folder().join("moves.jsonl");
+    let whole = journal::read(&root).unwrap();
+    assert_eq!((whole.len(), journal::measured_rate(&root)), (2, Some(16.0)));
+    // One that is damaged is left out, or the other is, or both; what is left was written so.
+    rot(&log, || {
+        let is_left = journal::read(&root).unwrap().iter().all(|entry| whole.contains(entry));
+        is_left && matches!(journal::measured_rate(&root), None | Some(16.0 | 64.0))
+    });
+    let text = std::fs::read(&log).unwrap();
+    let cuts = (0..text.len()).map(|length| text[..length].to_vec());
+    let longer = [&b"\0"[..], b"{", &[0; 4096]].map(|more| [&text[..], more].concat());
+    for damaged in cuts.chain(longer) {
+        std::fs::write(&log, &damaged).unwrap();
+        note(128);
+        let last = journal::read(&root).unwrap().pop();
+        assert_eq!(last.map(|entry| entry.flow.bytes), Some(128 << 20), "{} bytes before it", damaged.len());
+    }
+}
+
+#[test]
+fn what_passed_through_a_relay_is_what_it_was_or_nothing() {
+    let (_folder, root, _) = host();
+    let flow = Flow { bytes: 256 << 20, rounds: Some(3), opened_ms: Some(300), ..Flow::default() };
+    let passed = journal::Passed { flow, stage: Stage::Reported, ended: None };
+    journal::leave_flow(&root, &x0(), &passed);
+    let file = root.state_folder().join("x0.flow");
+    // Taking it removes it.
+    rot(&file, || [flow, Flow::default()].contains(&journal::take_flow(&root, &x0())));
+}
+
+#[test]
+fn how_a_transfer_goes_on_is_what_it_was_or_nothing() {
+    let (_folder, root, store) = host();
+    store.advance(&x0(), "test", Event::OfferMade(offer())).unwrap();
+    let mut waits = Waits::begin(&root, &x0(), Direction::Outgoing);
+    waits.tell("waits for one of 1 outgoing slots (1 moves under way)");
+    let whole = progress::read(&root, &x0());
+    assert!(whole.is_some());
+    rot(&root.state_folder().join("x0.progress"), || {
+        let now = progress::read(&root, &x0());
+        now.is_none() || now == whole
     });
 }
 

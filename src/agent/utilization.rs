@@ -61,3 +61,37 @@ impl Agent {
 /// What is read here of others, for `make fuzz`.
 pub const FOREIGN: &[Foreign] =
     &[Foreign { name: "NAME.utilization", read: |text| drop(serde_json::from_str::<Told>(text)) }];
+
+#[cfg(test)]
+mod tests {
+    use super::super::Action;
+    use super::super::fake::agent;
+    use super::*;
+    use crate::here::fake::{World, seen};
+    use crate::small_file::damage::rot;
+    use crate::toolstack::fake::Fake;
+
+    #[test]
+    fn a_note_of_what_was_told_that_rots_is_no_note_and_keeps_nothing_from_the_cluster() {
+        let size = Some(Size { processors: 2, memory_mib: 512 });
+        let world = World::of(Fake { size, ..Fake::showing([Ok(seen::running())]) });
+        let both = [("autoset_utilization_cpu", "true"), ("autoset_utilization_hv_memory", "true")];
+        let agent = agent(&world, Action::Monitor, &both);
+        let tells = || {
+            world.cluster.told.borrow_mut().clear();
+            agent.tell_utilization();
+            world.told()
+        };
+        let all = ["utilization x0 cpu=2", "utilization x0 hv_memory=512"];
+        assert_eq!(tells(), all);
+        assert_eq!(tells(), [""; 0]);
+        let damaged = rot(&agent.told_at(), || {
+            let told = tells();
+            told.is_empty() || told == all
+        });
+        assert!(damaged > 500, "{damaged}");
+        // No damage to the note of another size makes it this one.
+        small_file::keep_json(&agent.told_at(), &Told { cpu: Some(2), hv_memory: Some(513) }).unwrap();
+        rot(&agent.told_at(), || tells() == all);
+    }
+}

@@ -117,6 +117,11 @@ impl ClusterView for Fake {
         said(&self.plan).map(drop)
     }
 
+    fn set_utilization(&self, resource: &str, attribute: &str, value: u64) -> Result<(), ClusterError> {
+        self.tell(format!("utilization {resource} {attribute}={value}"));
+        Ok(())
+    }
+
     fn fence(&self, node: &NodeName, _: Duration) -> Result<(), ClusterError> {
         self.tell(format!("fence {node}"));
         if *self.fences.borrow() {

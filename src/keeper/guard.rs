@@ -186,7 +186,7 @@ impl<'a> Watch<'a> {
                 Ok(_) => {}
                 Err(error) => log::warn!("domain={name} {error:#}"),
             };
-            self.settling.insert(domain.clone(), std::thread::spawn(settle));
+            self.settling.insert(domain.clone(), std::thread::Builder::new().spawn(settle)?);
         }
         Ok(())
     }

@@ -291,6 +291,22 @@ mod tests {
     }
 
     #[test]
+    fn p5_a_clock_that_was_put_forward_ends_an_offer_at_once_and_its_guest_in_order() {
+        let world = World::listing([seen::running()]);
+        // By the clock of now it was made an hour ago.
+        let made_at = UnixTime(UnixTime::now().0 - 3600);
+        let offer = Offer { made_at, deadline: made_at.plus(Duration::from_secs(300)), ..offer_of("n1") };
+        world.is_offered(&offer);
+        world.cluster.as_it_is.are(Ok(Destination::Node(node("n2"))));
+        world.xl.after("shutdown x0 Drivers", seen::absent());
+        let began = jump::passed();
+        kept(&world).unwrap();
+        let took = (jump::passed() - began).as_secs();
+        assert!(took < 30, "after {took} s");
+        assert_eq!((world.phase(), world.deeds()), (Phase::Idle, vec!["shutdown x0 Drivers".to_owned()]));
+    }
+
+    #[test]
     fn p5_an_offer_that_nobody_is_left_for_ends_at_once() {
         let world = World::listing([seen::running()]);
         let named = |record: &mut Record| record.resource = Some("x0".to_owned());

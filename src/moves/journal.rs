@@ -5,7 +5,7 @@
 //! the one before. A move that cannot be logged is a move all the same.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -178,9 +178,21 @@ fn append(path: &Path, entry: &Move) -> std::io::Result<()> {
     if std::fs::metadata(path).is_ok_and(|meta| meta.len() >= ROTATE_AT) {
         std::fs::rename(path, path.with_extension("jsonl.1"))?;
     }
-    let line = small_file::sealed(&serde_json::to_vec(entry)?);
+    let mut line = small_file::sealed(&serde_json::to_vec(entry)?);
+    let mut log = std::fs::OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+    if is_cut_short(&log)? {
+        line.insert(0, b'\n');
+    }
     // One write: lines of two moves that end together do not mix.
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?.write_all(&line)
+    log.write_all(&line)
+}
+
+/// Whether the last line has no end: the next one would be lost with it.
+fn is_cut_short(log: &std::fs::File) -> std::io::Result<bool> {
+    let Some(last) = log.metadata()?.len().checked_sub(1) else { return Ok(false) };
+    let mut byte = [0];
+    log.read_exact_at(&mut byte, last)?;
+    Ok(byte != *b"\n")
 }
 
 /// The moves of this node, the oldest first. Lines of another version, or that do not fit their checksum, are

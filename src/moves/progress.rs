@@ -11,6 +11,7 @@ use crate::clock::UnixTime;
 use crate::domain::DomainName;
 use crate::handoff::handshake::Stage;
 use crate::host::Root;
+use crate::small_file;
 use crate::toolstack::LIST_LIMIT;
 use crate::toolstack::xl::Xl;
 
@@ -183,11 +184,14 @@ impl Reporter {
         // Only the source has it under its own name. The stream does not wait for the answer.
         if direction == Direction::Outgoing {
             let (xl, domain, found) = (xl.clone(), domain.clone(), Arc::clone(&memory_mib));
-            std::thread::spawn(move || {
+            let asking = std::thread::Builder::new().spawn(move || {
                 if let Some(mib) = xl.memory_mib(&domain, LIST_LIMIT) {
                     found.get_or_init(|| mib);
                 }
             });
+            if let Err(error) = asking {
+                log::debug!("its memory is not asked for: {error}");
+            }
         }
         Self {
             path: path(root, domain),
@@ -272,8 +276,8 @@ impl Drop for Waits {
 }
 
 fn put(path: &Path, progress: &Progress) {
-    if let Ok(text) = serde_json::to_string(progress)
-        && let Err(error) = std::fs::write(path, text)
+    if let Ok(text) = serde_json::to_vec(progress)
+        && let Err(error) = std::fs::write(path, small_file::sealed(&text))
     {
         log::debug!("cannot write {}: {error}", path.display());
     }
@@ -288,7 +292,7 @@ impl Drop for Reporter {
 
 /// The progress of a transfer of `domain` at this node, if one is on file.
 pub fn read(root: &Root, domain: &DomainName) -> Option<Progress> {
-    serde_json::from_str(&std::fs::read_to_string(path(root, domain)).ok()?).ok()
+    small_file::kept_json(&path(root, domain)).ok()?
 }
 
 #[cfg(test)]

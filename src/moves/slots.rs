@@ -4,7 +4,8 @@
 //! Who wants a slot writes a *ticket*, a small file in `/run/xen-handoff/slots`, and holds a lock on it. The
 //! lock dies with its holder, and with it the ticket: nothing is left that a crash could leak, and no pid is
 //! compared with anything. Whether a ticket has its turn is decided by [`decide`], a pure function of all of
-//! them, under one lock for each direction.
+//! them, under one lock for each direction. One that cannot be read counts as a move under way; who waits
+//! with it writes it anew at the next look.
 //!
 //! **Order.** A move takes the target's slot first, and the source's after that. Who has a source's slot
 //! waits for no other one but goes on to its stream, so that no two of them can wait for each other.
@@ -66,8 +67,13 @@ pub enum Turn {
 
 /// Whether it is `mine`'s turn, given all `others` and how many may have a slot at once (0: as many as wish).
 pub fn decide(mine: &Ticket, others: &[Ticket], limit: usize) -> Turn {
+    decide_beside(mine, others, 0, limit)
+}
+
+/// The same beside so many of whom nothing is known but that they are there: each may have a slot.
+fn decide_beside(mine: &Ticket, others: &[Ticket], unreadable: usize, limit: usize) -> Turn {
     let rank = |ticket: &Ticket| (std::cmp::Reverse(ticket.priority), ticket.since, ticket.number);
-    let busy = others.iter().filter(|other| other.has_slot).count();
+    let busy = others.iter().filter(|other| other.has_slot).count() + unreadable;
     let before = others.iter().filter(|other| !other.has_slot && rank(other) < rank(mine)).count();
     if limit == 0 || busy + before < limit { Turn::Now } else { Turn::Wait { busy, before } }
 }
@@ -79,6 +85,9 @@ pub struct Slots {
     direction: Direction,
     limit: usize,
 }
+
+/// A ticket as it is found: what it says, or `None` where that cannot be read, under its file's name.
+type Found = (std::ffi::OsString, Option<Ticket>);
 
 /// A slot, or a place in line: it lasts as long as this value, and as long as a copy of its descriptor.
 #[derive(Debug)]
@@ -110,7 +119,7 @@ impl Slots {
     }
 
     /// Does something with all tickets, while nobody else does.
-    fn with<T>(&self, deed: impl FnOnce(Vec<Ticket>) -> std::io::Result<T>) -> std::io::Result<T> {
+    fn with<T>(&self, deed: impl FnOnce(Vec<Found>) -> std::io::Result<T>) -> std::io::Result<T> {
         let folder = self.folder();
         small_file::make_folder(&folder)?;
         let lock = OpenOptions::new()
@@ -129,8 +138,13 @@ impl Slots {
             ))
         })?;
         let mut tickets = Vec::new();
-        for entry in std::fs::read_dir(&folder)?.flatten() {
-            let Ok(mut file) = File::open(entry.path()) else { continue };
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            // What is no file is nobody's; one that cannot be opened may be somebody's.
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            let mut file = File::open(entry.path())?;
             if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
                 // Its holder has gone.
                 std::fs::remove_file(entry.path())?;
@@ -138,18 +152,17 @@ impl Slots {
             }
             let mut bytes = Vec::new();
             (&mut file).take(small_file::LARGEST).read_to_end(&mut bytes)?;
-            match small_file::Kept::of(bytes).and_then(|kept| Ok(serde_json::from_str(&kept.text)?)) {
-                Ok(ticket) => tickets.push(ticket),
-                // Of another version: it counts for itself alone.
-                Err(error) => log::debug!("{}: {error}", entry.path().display()),
-            }
+            let ticket = small_file::Kept::of(bytes).and_then(|kept| Ok(serde_json::from_str(&kept.text)?));
+            let ticket = ticket.inspect_err(|error| log::debug!("{}: {error}", entry.path().display()));
+            tickets.push((entry.file_name(), ticket.ok()));
         }
         deed(tickets)
     }
 
     /// A ticket for `domain`; with `at_once` its slot too, whoever else waits or has one.
     fn ticket(&self, domain: &DomainName, priority: i64, at_once: bool) -> std::io::Result<Place> {
-        self.with(|others| {
+        self.with(|found| {
+            let others: Vec<Ticket> = found.into_iter().filter_map(|(_, ticket)| ticket).collect();
             if others.iter().filter(|other| other.domain == *domain).count() >= MOST_OF_ONE {
                 return Err(std::io::Error::other(format!(
                     "{domain} has {MOST_OF_ONE} places there already"
@@ -157,7 +170,7 @@ impl Slots {
             }
             let mut number =
                 others.iter().map(|other| other.number.saturating_add(1)).max().unwrap_or_default();
-            // One of another version may have it.
+            // One that cannot be read may have it.
             while self.folder().join(number.to_string()).exists() {
                 number = number.wrapping_add(1);
             }
@@ -187,9 +200,16 @@ impl Slots {
 
     /// Takes the slot if it is this one's turn.
     fn try_take(&self, place: &mut Place) -> std::io::Result<Turn> {
-        self.with(|mut tickets| {
-            tickets.retain(|ticket| ticket.number != place.ticket.number);
-            let turn = decide(&place.ticket, &tickets, self.limit);
+        self.with(|mut found| {
+            let mine = place.ticket.number.to_string();
+            // One that waits and cannot be read would count as one that moves.
+            if found.iter().any(|(name, ticket)| *name == *mine && ticket.as_ref() != Some(&place.ticket)) {
+                place.write()?;
+            }
+            found.retain(|(name, _)| *name != *mine);
+            let unreadable = found.iter().filter(|(_, ticket)| ticket.is_none()).count();
+            let tickets: Vec<Ticket> = found.into_iter().filter_map(|(_, ticket)| ticket).collect();
+            let turn = decide_beside(&place.ticket, &tickets, unreadable, self.limit);
             if turn == Turn::Now {
                 place.ticket.has_slot = true;
                 place.write()?;
@@ -253,12 +273,12 @@ impl Slots {
         format!("waits for one of {limit} {word} slots ({busy} moves under way{before})")
     }
 
-    /// Every ticket.
+    /// Every ticket that can be read.
     ///
     /// # Errors
     /// What the system says.
     pub fn tickets(&self) -> std::io::Result<Vec<Ticket>> {
-        self.with(Ok)
+        self.with(|found| Ok(found.into_iter().filter_map(|(_, ticket)| ticket).collect()))
     }
 }
 

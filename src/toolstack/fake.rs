@@ -43,6 +43,10 @@ pub struct Fake {
     pub config: RefCell<Option<DomainConfig>>,
     /// The devices of the host that the domain has.
     pub passthrough: RefCell<Vec<PciAddress>>,
+    /// How large the domain is.
+    pub size: Option<Size>,
+    /// Who has how much of the host's memory.
+    pub memory: Option<HostMemory>,
     /// What follows from a call that begins like this.
     pub(crate) then: RefCell<Vec<(&'static str, Then)>>,
     /// The calls that fail, and how often.
@@ -170,7 +174,9 @@ impl Toolstack for Fake {
     }
 
     fn size(&self, name: &DomainName, _limit: Duration) -> Result<Size, ToolstackError> {
-        Err(ToolstackError::Unreadable { command: "xl list".to_owned(), what: format!("fake {name}") })
+        let none =
+            || ToolstackError::Unreadable { command: "xl list".to_owned(), what: format!("fake {name}") };
+        self.size.ok_or_else(none)
     }
 
     fn dom0_can_spare_mib(&self, _info: &HostInfo, _limit: Duration) -> Result<u64, ToolstackError> {
@@ -178,7 +184,8 @@ impl Toolstack for Fake {
     }
 
     fn memory(&self, _limit: Duration) -> Result<HostMemory, ToolstackError> {
-        Err(ToolstackError::Unreadable { command: "xl list".to_owned(), what: "fake".to_owned() })
+        let none = || ToolstackError::Unreadable { command: "xl list".to_owned(), what: "fake".to_owned() };
+        self.memory.clone().ok_or_else(none)
     }
 
     fn set_memory(&self, name: &DomainName, mib: u64, _limit: Duration) -> Result<(), ToolstackError> {

@@ -209,7 +209,7 @@ pub fn carry(ends: Ends, carriage: Carriage, watcher: &dyn Watcher) -> Passed {
     shared.differs.store(carriage.form != Form::AsItIs, Ordering::SeqCst);
     let Ends { down_from, down_to, up_from, up_to } = ends;
     let (down, up) = std::thread::scope(|scope| {
-        let down = scope.spawn(|| {
+        let down = std::thread::Builder::new().spawn_scoped(scope, || {
             let result = Down::new(down_from, down_to, carriage, watcher, &shared).and_then(Down::carry);
             if result.is_err() {
                 shared.over.store(true, Ordering::SeqCst);
@@ -217,11 +217,15 @@ pub fn carry(ends: Ends, carriage: Carriage, watcher: &dyn Watcher) -> Passed {
             shared.down_ended.store(true, Ordering::SeqCst);
             result
         });
+        if down.is_err() {
+            shared.over.store(true, Ordering::SeqCst);
+            shared.down_ended.store(true, Ordering::SeqCst);
+        }
         let up = carry_up(up_from, up_to, carriage, watcher, &shared);
         // The receiver has ended, or its words cannot be passed on: nothing more can come of this stream.
         shared.over.store(true, Ordering::SeqCst);
-        let down =
-            down.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that carries the stream failed")));
+        let failed = || anyhow::anyhow!("the thread that carries the stream failed");
+        let down = down.map_err(|_| failed()).and_then(|down| down.join().unwrap_or_else(|_| Err(failed())));
         (down, up)
     });
     watcher.progress(shared.passing());

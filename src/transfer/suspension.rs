@@ -35,7 +35,8 @@ fn watch_by<T>(
 ) -> (T, Option<Duration>) {
     let (began, over) = (Instant::now(), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let watching = scope.spawn(|| {
+        // Where no thread can be made, nobody watches.
+        let watching = std::thread::Builder::new().spawn_scoped(scope, || {
             SystemClock.wait_until(deadline, INTERVAL, || {
                 if over.load(Ordering::SeqCst) {
                     return Some(None);
@@ -50,7 +51,7 @@ fn watch_by<T>(
         });
         let done = job();
         over.store(true, Ordering::SeqCst);
-        (done, watching.join().ok().flatten().flatten())
+        (done, watching.ok().and_then(|watching| watching.join().ok()).flatten().flatten())
     })
 }
 

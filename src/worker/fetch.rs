@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::order::{Order, Outcome, agreed, answer_by, begin, broken, failed, in_time, seconds, work};
 use super::queue::far_slot;
+use crate::at_once::both;
 use crate::clock::Deadline;
 use crate::descriptor::adopt;
 use crate::domain::Presence;
@@ -37,16 +38,16 @@ fn fetched(
 ) -> Result<Outcome, Outcome> {
     // A claimant has no copy: that is what a claim says. Nobody else can get one here while the lock is held.
     // The connection is made meanwhile; nothing is asked over it before this is known.
-    let (presence, connection) = std::thread::scope(|scope| {
-        let dial = here.dial().as_ref();
-        let dialling = scope.spawn(|| dial.dial(&order.peer, answer_by(order)));
-        (here.toolstack().presence(&order.domain, LIST_LIMIT), dialling.join())
-    });
+    let dial = here.dial().as_ref();
+    let (connection, presence) = both(
+        || dial.dial(&order.peer, answer_by(order)),
+        || here.toolstack().presence(&order.domain, LIST_LIMIT),
+    );
     if presence != Presence::Absent {
         return Err(failed(format!("it is {presence} on this node already")));
     }
     let mut connection = connection
-        .map_err(|_| failed("connecting was broken off by an error of this program"))?
+        .ok_or_else(|| failed("connecting was broken off by an error of this program"))?
         .map_err(failed)?;
     far_slot(here, order, &mut connection, Direction::Outgoing, deadline)?;
     let terms = agreed(order.terms, &order.domain, &connection, true);

@@ -317,3 +317,77 @@ pub const FOREIGN: &[Foreign] = &[
     Foreign { name: "NAME.memory", read: |text| drop(serde_json::from_str::<Terms>(text)) },
     Foreign { name: "NAME.room", read: |text| drop(serde_json::from_str::<Promise>(text)) },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::here::fake::{World, x0};
+    use crate::small_file::damage::damages;
+    use crate::toolstack::GuestMemory;
+    use crate::toolstack::fake::Fake;
+
+    /// A host with so much free; x1 has 50 MiB.
+    fn host(free_mib: u64) -> World {
+        let x1 = GuestMemory { name: "x1".to_owned(), state: RunState::Running, mib: 50, target_mib: 50 };
+        let memory = HostMemory { free_mib, dom0_mib: 1024, dom0_gives: false, guests: vec![x1] };
+        let world = World::of(Fake { memory: Some(memory), ..Fake::default() });
+        small_file::make_folder(&world.here.root.state_folder()).unwrap();
+        world
+    }
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(10))
+    }
+
+    /// Keeps it as `file`, and damages it in every way: `is_right` is asked after each, and told whether the
+    /// file is whole.
+    fn rots(world: &World, file: &str, kept: &impl Serialize, is_right: impl Fn(bool) -> Result<(), String>) {
+        let path = world.here.root.state_folder().join(file);
+        small_file::keep_json(&path, kept).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        is_right(true).unwrap();
+        for damaged in damages(&whole) {
+            std::fs::write(&path, &damaged).unwrap();
+            is_right(false).map_err(|why| format!("{why}: {:?}", String::from_utf8_lossy(&damaged))).unwrap();
+        }
+    }
+
+    #[test]
+    fn whose_consent_rots_gets_back_what_it_had_or_nothing_and_gives_no_more_than_it_may() {
+        let kept = Terms { floor_mib: 40, had_mib: Some(64) };
+        let world = host(500);
+        let memory = Memory { host: world.here.host(), dom0_keeps_mib: 0 };
+        rots(&world, "x1.memory", &kept, |whole| {
+            let path = world.here.root.state_folder().join("x1.memory");
+            let file = std::fs::read(&path).unwrap();
+            world.xl.calls.borrow_mut().clear();
+            memory.give_back();
+            std::fs::write(path, file).unwrap();
+            let deeds = world.deeds();
+            let right = deeds == ["mem-set x1 64"] || (deeds.is_empty() && !whole);
+            if right { Ok(()) } else { Err(format!("{deeds:?}")) }
+        });
+        let world = host(6);
+        let memory = Memory { host: world.here.host(), dom0_keeps_mib: 0 };
+        rots(&world, "x1.memory", &kept, |whole| {
+            let why = memory.make_room(&x0(), 20, soon(), soon()).unwrap_err();
+            let by_all = why.contains("the 4 MiB that would still be missing");
+            let by_none = why.contains("the 14 MiB that would still be missing");
+            if world.deeds().is_empty() && (by_all || (by_none && !whole)) { Ok(()) } else { Err(why) }
+        });
+    }
+
+    #[test]
+    fn room_whose_promise_rots_is_kept_as_it_was_or_not_at_all() {
+        let world = host(40);
+        let memory = Memory { host: world.here.host(), dom0_keeps_mib: 0 };
+        let until = UnixTime::now().plus(Duration::from_secs(300));
+        rots(&world, "x2.room", &Promise { mib: 30, until }, |whole| {
+            match memory.make_room(&x0(), 20, soon(), soon()) {
+                Ok(_) if !whole => Ok(()),
+                Err(why) if why.starts_with("20 MiB are needed, 10 are available") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+}
