@@ -65,6 +65,8 @@ DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	packaging/systemd/resource-agents-deps.target.d/xen-handoff.conf:$(UNITDIR)/resource-agents-deps.target.d \
 	packaging/systemd/xen-handoff.catalog:$(PREFIX)/lib/systemd/catalog \
 	packaging/examples/guard-confined.conf:$(PREFIX)/share/xen-handoff \
+	packaging/monitoring/alerts.yml:$(PREFIX)/share/xen-handoff \
+	packaging/monitoring/grafana.json:$(PREFIX)/share/xen-handoff \
 	packaging/systemd/preset/80-xen-handoff.preset:$(PREFIX)/lib/systemd/system-preset \
 	packaging/completion/bash/xen-handoff:$(PREFIX)/share/bash-completion/completions \
 	packaging/completion/zsh/_xen-handoff:$(ZSHDIR) \
