@@ -110,7 +110,7 @@ lint: toolchain
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked $(ASIDE:%=--test %) -- -D warnings
 	@$(MAKE) --no-print-directory man
-	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig packaging/systemd README.md
+	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig packaging/systemd README.md doc/plots/ways.svg
 	mandoc -T lint -W warning man/*.5 man/*.7 man/*.8
 	groff -man -ww -z -Tutf8 man/*.5 man/*.7 man/*.8
 
@@ -239,7 +239,7 @@ demo: deb
 	XEN_HANDOFF_LAB=demo $(CARGO) test --locked --test lab
 
 # The manual pages, the settings file, the completions and ocf/Xen.xml are made from the tables in the code, the operators' page and
-# journald's catalogue from doc/messages.txt; all are committed.
+# journald's catalogue from doc/messages.txt, the picture of the ways to move a guest from doc/results.md; all are committed.
 man: toolchain
 	$(CARGO) run --quiet --locked --example manual
 	$(CARGO) run --quiet --locked -p xen-handoff-bench --example bench-manual
