@@ -14,6 +14,8 @@
 #   make fuzz         what nobody ever wrote, to every reader of text from outside, the server and the stream (TIME=300 SEED=N;
 #                     ARGS=only=WORD: those whose name has the word)
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
+#   make ansible-check  the role of packaging/ansible, by Ansible on nodes of namespaces: new nodes, a second run, check mode, what is
+#                     lost (ARGS=show: with what Ansible says); ends with a line that counts
 #   make lab          every story on real Xen nodes in QEMU, from the packages (ARGS=WORD: those whose name has the word; NODES=3: three nodes;
 #                     WORLD=trixie: Debian 13 on them; WORLD=bookworm,trixie: one of each, for the upgrade of the distribution)
 #   make lab-heartbeat  those under classic Heartbeat: `heartbeat stop` on the owner, standby, failback
@@ -92,7 +94,7 @@ LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 LOAD    = target/load/xen-handoff-load
 
 .PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short worlds captures model mutants fuzz heartbeat lab lab-smoke \
-	lab-quick lab-hold lab-heartbeat bench bench-agent bench-check bench-overhead bench-stream load install install-files install-bench install-bench-files install-load uninstall man \
+	lab-quick lab-hold lab-heartbeat bench bench-agent bench-check bench-overhead bench-stream ansible-check load install install-files install-bench install-bench-files install-load uninstall man \
 	rpm rpm-packages rpm-previous rpm-check deb deb-check clean
 
 all: build
@@ -230,6 +232,14 @@ bench-overhead: build
 	rm -rf $(BENCH_TREE)
 	@$(MAKE) --no-print-directory install-files DESTDIR=$(BENCH_TREE)
 	XEN_HANDOFF_INSTALL=$(CURDIR)/$(BENCH_TREE) $(CARGO) test --locked --test pacemaker -- overhead $(ARGS)
+
+# Four minutes. What the package lays out, with the settings where Debian has them.
+ANSIBLE_TREE = target/ansible/tree
+ansible-check: build
+	@tests/need check ansible
+	rm -rf $(ANSIBLE_TREE)
+	@$(MAKE) --no-print-directory install-files DESTDIR=$(ANSIBLE_TREE) SETTINGSDIR=/etc/default
+	XEN_HANDOFF_INSTALL=$(CURDIR)/$(ANSIBLE_TREE) $(CARGO) test --locked --test pacemaker -- ansible $(ARGS)
 
 bench-stream:
 	@$(MAKE) --no-print-directory bench-overhead ARGS='stream $(ARGS)'
