@@ -257,3 +257,23 @@ fn every_recipe_is_run_by_a_test() {
         assert!(sources.contains(&format!("recipe(\"{title}\"")), "no test runs {title:?}");
     }
 }
+
+/// The pages tell nobody to set another time than the agent advises.
+#[test]
+fn the_times_on_the_pages_are_those_that_the_agent_advises() {
+    let metadata = read("ocf/Xen.xml");
+    let mut seen = 0;
+    for page in ["README.md", "doc/recipes.md"] {
+        let page = read(page);
+        for (at, _) in page.match_indices(" op ") {
+            let words: Vec<&str> = page[at + 4..].split_whitespace().take(3).collect();
+            let Some(timeout) = words[1..].iter().find_map(|word| word.strip_prefix("timeout=")) else {
+                continue;
+            };
+            let advised = format!("<action name=\"{}\" timeout=\"{timeout}\"", words[0]);
+            assert!(metadata.contains(&advised), "not advised: {words:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 16, "{seen}");
+}
