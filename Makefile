@@ -14,6 +14,8 @@
 #   make fuzz         what nobody ever wrote, to every reader of text from outside, the server and the stream (TIME=300 SEED=N;
 #                     ARGS=only=WORD: those whose name has the word)
 #   make heartbeat    the stories of classic Heartbeat, on real Heartbeat in namespaces
+#   make ansible-check  the role of packaging/ansible, by Ansible on nodes of namespaces: new nodes, a second run, check mode, what is
+#                     lost (ARGS=show: with what Ansible says); ends with a line that counts
 #   make lab          every story on real Xen nodes in QEMU, from the packages (ARGS=WORD: those whose name has the word; NODES=3: three nodes;
 #                     WORLD=trixie: Debian 13 on them; WORLD=bookworm,trixie: one of each, for the upgrade of the distribution)
 #   make lab-heartbeat  those under classic Heartbeat: `heartbeat stop` on the owner, standby, failback
@@ -65,6 +67,8 @@ DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	packaging/systemd/resource-agents-deps.target.d/xen-handoff.conf:$(UNITDIR)/resource-agents-deps.target.d \
 	packaging/systemd/xen-handoff.catalog:$(PREFIX)/lib/systemd/catalog \
 	packaging/examples/guard-confined.conf:$(PREFIX)/share/xen-handoff \
+	packaging/monitoring/alerts.yml:$(PREFIX)/share/xen-handoff \
+	packaging/monitoring/grafana.json:$(PREFIX)/share/xen-handoff \
 	packaging/systemd/preset/80-xen-handoff.preset:$(PREFIX)/lib/systemd/system-preset \
 	packaging/completion/bash/xen-handoff:$(PREFIX)/share/bash-completion/completions \
 	packaging/completion/zsh/_xen-handoff:$(ZSHDIR) \
@@ -90,7 +94,7 @@ LOAD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 LOAD    = target/load/xen-handoff-load
 
 .PHONY: all build toolchain demo check fast lint ocf-check faults soak soak-short worlds captures model mutants fuzz heartbeat lab lab-smoke \
-	lab-quick lab-hold lab-heartbeat bench bench-agent bench-check bench-overhead bench-stream load install install-files install-bench install-bench-files install-load uninstall man \
+	lab-quick lab-hold lab-heartbeat bench bench-agent bench-check bench-overhead bench-stream ansible-check load install install-files install-bench install-bench-files install-load uninstall man \
 	rpm rpm-packages rpm-previous rpm-check deb deb-check clean
 
 all: build
@@ -108,7 +112,7 @@ lint: toolchain
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked $(ASIDE:%=--test %) -- -D warnings
 	@$(MAKE) --no-print-directory man
-	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig packaging/systemd README.md
+	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig packaging/systemd README.md doc/plots/ways.svg
 	mandoc -T lint -W warning man/*.5 man/*.7 man/*.8
 	groff -man -ww -z -Tutf8 man/*.5 man/*.7 man/*.8
 
@@ -229,6 +233,14 @@ bench-overhead: build
 	@$(MAKE) --no-print-directory install-files DESTDIR=$(BENCH_TREE)
 	XEN_HANDOFF_INSTALL=$(CURDIR)/$(BENCH_TREE) $(CARGO) test --locked --test pacemaker -- overhead $(ARGS)
 
+# Four minutes. What the package lays out, with the settings where Debian has them.
+ANSIBLE_TREE = target/ansible/tree
+ansible-check: build
+	@tests/need check ansible
+	rm -rf $(ANSIBLE_TREE)
+	@$(MAKE) --no-print-directory install-files DESTDIR=$(ANSIBLE_TREE) SETTINGSDIR=/etc/default
+	XEN_HANDOFF_INSTALL=$(CURDIR)/$(ANSIBLE_TREE) $(CARGO) test --locked --test pacemaker -- ansible $(ARGS)
+
 bench-stream:
 	@$(MAKE) --no-print-directory bench-overhead ARGS='stream $(ARGS)'
 
@@ -237,7 +249,7 @@ demo: deb
 	XEN_HANDOFF_LAB=demo $(CARGO) test --locked --test lab
 
 # The manual pages, the settings file, the completions and ocf/Xen.xml are made from the tables in the code, the operators' page and
-# journald's catalogue from doc/messages.txt; all are committed.
+# journald's catalogue from doc/messages.txt, the picture of the ways to move a guest from doc/results.md; all are committed.
 man: toolchain
 	$(CARGO) run --quiet --locked --example manual
 	$(CARGO) run --quiet --locked -p xen-handoff-bench --example bench-manual

@@ -1,5 +1,6 @@
 //! Writes what is made from the command line of `xen-handoff-bench`: `man/xen-handoff-bench.8` and the shells' completions. The
-//! results are committed; `make man` refreshes them, and `make lint` fails if they differ.
+//! results are committed; `make man` refreshes them, and `make lint` fails if they differ. So is the picture of the
+//! ways to move a guest, `doc/plots/ways.svg`, from the table in `doc/results.md`.
 
 #[path = "../man/shared.rs"]
 mod shared;
@@ -10,10 +11,13 @@ use std::path::Path;
 use clap::CommandFactory;
 use shared::{DATE, completions, plain, section};
 use xen_handoff_bench::cli::Cli;
+use xen_handoff_bench::ways;
 
 fn main() -> anyhow::Result<()> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     std::fs::write(top.join("man/xen-handoff-bench.8"), page()?)?;
+    let results = std::fs::read_to_string(top.join("doc/results.md"))?;
+    std::fs::write(top.join("doc/plots/ways.svg"), ways::picture(&ways::read(&results)))?;
     completions(&top, &Cli::command())
 }
 

@@ -181,8 +181,8 @@ fn everything_in_packaging_is_installed() {
     below(&top.join("packaging"), &mut found);
     for path in found {
         let path = path.strip_prefix(top).unwrap();
-        // How the packages are made, not what is in them.
-        let is_a_tool = ["rpm", "deb", "debian", "licences", "glibc-at-most"]
+        // How the packages are made, not what is in them; and what is used on the machine that sets nodes up.
+        let is_a_tool = ["rpm", "deb", "debian", "licences", "glibc-at-most", "ansible"]
             .iter()
             .any(|name| path.starts_with(Path::new("packaging").join(name)));
         assert!(is_a_tool || makefile.contains(&format!("{}:", path.display())), "{}", path.display());
@@ -256,4 +256,24 @@ fn every_recipe_is_run_by_a_test() {
     for title in titles {
         assert!(sources.contains(&format!("recipe(\"{title}\"")), "no test runs {title:?}");
     }
+}
+
+/// The pages tell nobody to set another time than the agent advises.
+#[test]
+fn the_times_on_the_pages_are_those_that_the_agent_advises() {
+    let metadata = read("ocf/Xen.xml");
+    let mut seen = 0;
+    for page in ["README.md", "doc/recipes.md"] {
+        let page = read(page);
+        for (at, _) in page.match_indices(" op ") {
+            let words: Vec<&str> = page[at + 4..].split_whitespace().take(3).collect();
+            let Some(timeout) = words[1..].iter().find_map(|word| word.strip_prefix("timeout=")) else {
+                continue;
+            };
+            let advised = format!("<action name=\"{}\" timeout=\"{timeout}\"", words[0]);
+            assert!(metadata.contains(&advised), "not advised: {words:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 16, "{seen}");
 }

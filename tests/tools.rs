@@ -833,6 +833,10 @@ fn promtool_has_nothing_to_say_about_the_metrics() {
     let world = x0_on_n1();
     let (n1, n2) = (world.host("n1"), world.host("n2"));
     n1.succeeds("stop");
+    let (_, text) = n1.tool(&["history", "--metrics"]);
+    for line in ["phase{domain=\"x0\",phase=\"offered\"} 1", "offer_ends_timestamp_seconds{domain=\"x0\"} "] {
+        assert!(text.contains(&format!("\nxen_handoff_{line}")), "{line}: {text}");
+    }
     n2.succeeds("start");
     let (code, text) = n2.tool(&["history", "--metrics"]);
     assert!(code == 0 && text.contains("\nxen_handoff_moves_total{"), "{text}");

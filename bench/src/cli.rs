@@ -35,5 +35,8 @@ pub enum Command {
         /// Draw them under each other into this SVG file
         #[arg(long, value_name = "FILE")]
         plot: Option<PathBuf>,
+        /// Draw a bar for each into this SVG file: how long it answered, was slow, was silent
+        #[arg(long, value_name = "FILE")]
+        bars: Option<PathBuf>,
     },
 }

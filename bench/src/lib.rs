@@ -31,3 +31,4 @@ pub mod span;
 pub mod table;
 pub mod trigger;
 pub mod usage;
+pub mod ways;

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Rtt(options) => rtt::run(&root, &options),
         Command::Memory(options) => memory::run(&root, &options),
-        Command::Compare { results, plot } => rtt::compare(&results, plot.as_deref()),
+        Command::Compare { results, plot, bars } => rtt::compare(&results, plot.as_deref(), bars.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

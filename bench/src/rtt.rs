@@ -24,6 +24,7 @@ use crate::rtt_figures::{self, Context, Measurement, Row};
 use crate::series::Series;
 use crate::span::Span;
 use crate::trigger::{self, Given, Trigger};
+use crate::ways::{self, Way};
 
 /// When the command is given if nothing else is said: where the paper gave it.
 const AT: f64 = 9.0;
@@ -421,7 +422,7 @@ fn report(options: &Options, measurement: &Measurement) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If a result cannot be read or the picture cannot be written.
-pub fn compare(folders: &[PathBuf], picture: Option<&Path>) -> anyhow::Result<()> {
+pub fn compare(folders: &[PathBuf], picture: Option<&Path>, bars: Option<&Path>) -> anyhow::Result<()> {
     let mut measurements = Vec::new();
     let mut panels = Vec::new();
     for folder in folders {
@@ -438,7 +439,15 @@ pub fn compare(folders: &[PathBuf], picture: Option<&Path>) -> anyhow::Result<()
         let svg = plot::draw("seconds after the command", &panels);
         std::fs::write(path, svg).with_context(|| format!("writing {}", path.display()))?;
     }
-    Ok(write!(std::io::stdout(), "{}", rtt_figures::comparison(&measurements))?)
+    let ways: Vec<Way> = measurements.iter().filter_map(Way::of).collect();
+    let (comparison, phases) = (rtt_figures::comparison(&measurements), ways::table(&ways));
+    if let Some(path) = bars {
+        // Of the figures that are printed.
+        let svg = ways::picture(&ways::read(&phases));
+        std::fs::write(path, svg).with_context(|| format!("writing {}", path.display()))?;
+    }
+    let between = if phases.is_empty() { "" } else { "\n" };
+    Ok(write!(std::io::stdout(), "{comparison}{between}{phases}")?)
 }
 
 /// The series that was kept beside a result.

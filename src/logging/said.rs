@@ -85,6 +85,23 @@ pub fn read(root: &Root, names: &[&str]) -> Vec<Said> {
     all
 }
 
+/// The resources and domains of which something was said.
+pub fn names(root: &Root) -> Vec<String> {
+    let mut names = Vec::new();
+    for is_recurring in [false, true] {
+        let Ok(files) = std::fs::read_dir(folder(root, is_recurring)) else { continue };
+        let files = files.filter_map(|file| file.ok().filter(|file| file.path().is_file()));
+        names.extend(files.filter_map(|file| file.file_name().into_string().ok()));
+    }
+    // `x0.1` is x0's older file, or a domain of that name: what is in it is read with x0 as well.
+    let is_older =
+        |name: &String| name.strip_suffix(".1").is_some_and(|name| names.iter().any(|n| n == name));
+    let mut found: Vec<String> = names.iter().filter(|name| !is_older(name)).cloned().collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +133,7 @@ mod tests {
             .map(|file| file.unwrap().metadata().unwrap().len())
             .sum();
         assert!(size < 2 * ROTATE_AT + 1024, "{size}");
+        assert_eq!(names(&root), ["x0"], "an older file is no name");
     }
 
     #[test]

@@ -254,8 +254,9 @@ impl Bench {
             .collect();
         let mut text = String::new();
         if !measured.is_empty() {
-            let plot = self.results.join("rtt.svg").display().to_string();
-            let args = ["compare".to_owned(), "--plot".to_owned(), plot];
+            let file = |name: &str| self.results.join(name).display().to_string();
+            let args =
+                ["compare", "--plot", &file("rtt.svg"), "--bars", &file("ways.svg")].map(str::to_owned);
             text = self.tool(&[args.as_slice(), &measured].concat())?;
         }
         // Never as measured what was not.
@@ -285,8 +286,8 @@ impl Bench {
         std::fs::create_dir_all(folder)?;
         let memory =
             loaded::KEYS.map(|key| (self.results.join(key).join("memory.svg"), format!("{key}.svg")));
-        let rtt = (self.results.join("rtt.svg"), "rtt.svg".to_owned());
-        for (measured, name) in memory.into_iter().chain([rtt]).filter(|(measured, _)| measured.exists()) {
+        let ways = ["rtt.svg", "ways.svg"].map(|name| (self.results.join(name), name.to_owned()));
+        for (measured, name) in memory.into_iter().chain(ways).filter(|(measured, _)| measured.exists()) {
             std::fs::copy(&measured, folder.join(&name)).with_context(|| format!("copying {name}"))?;
         }
         Ok(())

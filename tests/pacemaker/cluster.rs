@@ -41,7 +41,7 @@ pub(crate) struct Cluster {
     pub(crate) fabric: Fabric,
     nodes: &'static [&'static str],
     keys: Keys,
-    agent: Agent,
+    pub(crate) agent: Agent,
     /// Nodes whose pacemaker was told to go.
     leaving: RefCell<BTreeSet<String>>,
     /// Nodes that the cluster had the power switch turn off, since the last reset, in their order.

@@ -3,13 +3,14 @@
 //! `cargo test --test pacemaker` needs root and the commands of `tests/packages/check`; what cannot run is listed as
 //! ignored, with the reason on stderr. `PACEMAKER_CAPTURE=1` writes `tests/captured/pacemaker-VERSION/` anew.
 //! `XEN_HANDOFF_WORLD=trixie` takes the Corosync and Pacemaker of that Debian suite instead of this machine's.
-//! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead, `-- soak` lets events rain, and `-- overhead`
-//! measures what of a handoff is not its stream.
+//! `cargo test --test pacemaker -- faults` plants the faults of `tests/faults` instead, `-- soak` lets events rain, `-- overhead`
+//! measures what of a handoff is not its stream, and `-- ansible` sets nodes up by the role in `packaging/ansible`.
 //! Two clusters serve all tests (`--test-threads 1`: one); how long a test took is said on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test's own words")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "the environment and processes of tests; see spawn.rs")]
 
+mod ansible;
 mod audit;
 mod cluster;
 mod fabric;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
             "faults" => Some(faults::run as fn(&[String]) -> ExitCode),
             "soak" => Some(soak::run as fn(&[String]) -> ExitCode),
             "overhead" => Some(overhead::run as fn(&[String]) -> ExitCode),
+            "ansible" => Some(ansible::run as fn(&[String]) -> ExitCode),
             _ => None,
         }
     {

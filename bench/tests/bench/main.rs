@@ -124,7 +124,9 @@ fn outage(net: &Net) -> Result<(), String> {
     ensure(text("out/rtt.csv")?.lines().count() == 601, || "not a line for each ping".to_owned())?;
     let picture = text("out/rtt.svg")?;
     ensure(picture.contains(">pause<") && !picture.contains("NaN"), || picture)?;
-    let compared = net.bench(&["compare", &out].map(str::to_owned))?;
+    let bars = folder.path().join("bars.svg").display().to_string();
+    let compared = net.bench(&["compare", &out, "--bars", &bars].map(str::to_owned))?;
+    ensure(text("bars.svg")?.contains(">cut</text>"), || "no bar in the picture".to_owned())?;
     ensure(compared.contains("| cut ") && compared.contains("the paper, Xen alone"), || compared)
 }
 

@@ -61,6 +61,7 @@ complete -c xen-handoff-bench -n "__fish_xen_handoff_bench_using_subcommand memo
 complete -c xen-handoff-bench -n "__fish_xen_handoff_bench_using_subcommand memory" -l json -d 'Print the figures as JSON'
 complete -c xen-handoff-bench -n "__fish_xen_handoff_bench_using_subcommand memory" -s h -l help -d 'Print help'
 complete -c xen-handoff-bench -n "__fish_xen_handoff_bench_using_subcommand compare" -l plot -d 'Draw them under each other into this SVG file' -r -F
+complete -c xen-handoff-bench -n "__fish_xen_handoff_bench_using_subcommand compare" -l bars -d 'Draw a bar for each into this SVG file: how long it answered, was slow, was silent' -r -F
 complete -c xen-handoff-bench -n "__fish_xen_handoff_bench_using_subcommand compare" -s h -l help -d 'Print help'
 complete -c xen-handoff-bench -n "__fish_xen_handoff_bench_using_subcommand help; and not __fish_seen_subcommand_from rtt memory compare help" -f -a "rtt" -d 'Ping a domain, give a command that makes it move, and say what its users saw'
 complete -c xen-handoff-bench -n "__fish_xen_handoff_bench_using_subcommand help; and not __fish_seen_subcommand_from rtt memory compare help" -f -a "memory" -d 'Response times and processor use of a guest that holds more and more memory, or that moves meanwhile'

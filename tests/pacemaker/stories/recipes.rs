@@ -10,6 +10,7 @@ use crate::story::{Domain, SOON, Story};
 pub(crate) const STORIES: &[(&str, Test)] = &[
     ("recipe_the_keys", keys),
     ("recipe_two_nodes_with_fencing", two_nodes),
+    ("recipe_a_resource_with_the_advised_times", advised),
     ("recipe_a_dedicated_migration_network", network),
     ("recipe_migrating_from_the_stock_agent", migrating),
     ("recipe_evacuation_before_a_kernel_update", evacuation),
@@ -82,6 +83,33 @@ fn two_nodes(cluster: &Cluster) {
     story.end("x0", &["n2"], 2);
     // The next test finds no node of this pair.
     EVERY.iter().for_each(|node| cluster.power_off(node));
+}
+
+/// By pcs and by crm; and that the agent is asked before a resource is made.
+fn advised(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    for domain in ["x0", "x1"] {
+        story.given_config(&Domain::new(domain));
+    }
+    let validates = cluster.fabric.sh("n1", "pcs resource create --help").contains("--agent-validation");
+    let of_this_pcs = |node: &str, command: &str| {
+        let older = command.strip_suffix(" --agent-validation").filter(|_| !validates);
+        older.is_some_and(|command| cluster.fabric.on(node, &["sh", "-c", command]).ok())
+    };
+    let parts = recipe("A resource with the times that the agent advises", &NAMES).expect("the recipe");
+    let [by_pcs, by_crm] = parts.as_slice() else { panic!("{parts:?}") };
+    follow(&cluster.fabric, &EVERY, by_pcs, &of_this_pcs);
+    follow(&cluster.fabric, &EVERY, by_crm, AS_IT_STANDS);
+    cluster.settle();
+    if validates {
+        let wrong = "pcs resource create x2 ocf:handoff:Xen xmfile=/etc/xen/x0.cfg migration_compression=some --agent-validation";
+        let said = cluster.fabric.on("n1", &["sh", "-c", wrong]);
+        let words = said.stdout.clone() + &said.stderr;
+        assert!(!said.ok() && words.contains("migration_compression"), "{words}");
+        assert!(!cluster.must(&["cibadmin", "-Q", "-o", "resources"]).contains("id=\"x2\""), "{words}");
+    }
+    story.promises("x0", 1);
+    story.promises("x1", 1);
 }
 
 fn network(cluster: &Cluster) {
