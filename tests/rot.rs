@@ -168,17 +168,14 @@ fn slots(root: &Root, direction: Direction, limit: usize) -> Slots {
 
 #[test]
 fn a_slot_whose_ticket_rots_is_still_taken() {
-    for direction in [Direction::Incoming, Direction::Outgoing] {
-        let (_folder, root, _) = host();
-        let slots = slots(&root, direction, 2);
-        let x1 = DomainName::new("x1").unwrap();
-        let _has = slots.take_free(&x0()).unwrap();
-        let ticket = root.state_folder().join("slots").join(direction.word()).join("0");
-        rot(&ticket, || {
-            let second = slots.take_free(&x1);
-            second.is_ok() && slots.take_free(&x1).is_err_and(|why| why.contains("(2 moves under way)"))
-        });
-    }
+    let (_folder, root, _) = host();
+    let slots = slots(&root, Direction::Incoming, 2);
+    let x1 = DomainName::new("x1").unwrap();
+    let _has = slots.take_free(&x0()).unwrap();
+    rot(&root.state_folder().join("slots/incoming/0"), || {
+        let second = slots.take_free(&x1);
+        second.is_ok() && slots.take_free(&x1).is_err_and(|why| why.contains("(2 moves under way)"))
+    });
 }
 
 #[test]
@@ -238,7 +235,7 @@ fn a_line_of_the_log_of_moves_that_rots_is_left_out_and_takes_no_later_one_with_
         is_left && matches!(journal::measured_rate(&root), None | Some(16.0 | 64.0))
     });
     let text = std::fs::read(&log).unwrap();
-    let cuts = (0..text.len()).map(|length| text[..length].to_vec());
+    let cuts = (0..text.len()).step_by(5).map(|length| text[..length].to_vec());
     let longer = [&b"\0"[..], b"{", &[0; 4096]].map(|more| [&text[..], more].concat());
     for damaged in cuts.chain(longer) {
         std::fs::write(&log, &damaged).unwrap();
