@@ -397,7 +397,21 @@ pub(crate) static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
 fn begin(command: &mut Command) -> std::io::Result<Child> {
     #[cfg(test)]
     let _forking = FORKING.read();
-    command.spawn()
+    let child = command.spawn()?;
+    #[cfg(test)]
+    has_begun(&child);
+    Ok(child)
+}
+
+/// Waits until the child has its own name, which the kernel gives it after it has closed what was not left
+/// open for it. `spawn` returns a moment before that, and on a host under load the moment is long.
+#[cfg(test)]
+fn has_begun(child: &Child) {
+    let name = |of: &str| std::fs::read_to_string(format!("/proc/{of}/comm")).unwrap_or_default();
+    let ours = name("thread-self");
+    while name(&child.id().to_string()) == ours {
+        std::thread::yield_now();
+    }
 }
 
 /// Becomes `tool`, and dies with `parent`, however that dies. Returns only if that cannot be.

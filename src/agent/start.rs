@@ -655,6 +655,10 @@ mod tests {
         failure.to_string()
     }
 
+    fn says(why: &str, words: &str) {
+        assert!(why.contains(words), "not {words:?}: {why}");
+    }
+
     fn answers(world: &World, node: &str, presence: Presence, phase: &Phase) {
         let phase = phase.clone();
         world.peers.answer(node, move |_| {
@@ -749,26 +753,26 @@ mod tests {
     fn p2_a_silent_node_a_ledger_that_cannot_be_read_or_is_young_and_a_cluster_that_is_gone_are_doubts() {
         let world = none_here();
         members(&world, &["n2"]);
-        assert!(fails(&world, &[]).contains("n2 may be running it"));
+        says(&fails(&world, &[]), "n2 may be running it");
 
         let world = none_here();
         world.cluster.peers.are(Ok(vec![Peer { cleared: true, ..Cluster::member("n2") }]));
         world.cluster.age.replace(Duration::from_secs(10));
-        assert!(fails(&world, &[]).contains("the ledger is only 10 s old"));
+        says(&fails(&world, &[]), "the ledger is only 10 s old");
 
         let world = none_here();
         world.cluster.peers.are(Ok(vec![Peer { cleared: true, ..Cluster::member("n2") }]));
         world.cluster.entries.are(Err("attrd is dead"));
-        assert!(fails(&world, &[]).contains("the ledger cannot be read: attrd is dead"));
+        says(&fails(&world, &[]), "the ledger cannot be read: attrd is dead");
 
         let world = none_here();
         world.cluster.peers.are(Err(DOWN));
-        assert!(fails(&world, &[]).contains("could not find out which other nodes there are"));
+        says(&fails(&world, &[]), "could not find out which other nodes there are");
 
         let world = none_here();
         world.cluster.entries.are(Err(DOWN));
         world.cluster.peers.are(Ok(vec![Peer { cleared: true, ..Cluster::member("n2") }]));
-        assert!(fails(&world, &[]).contains(NO_CLUSTER));
+        says(&fails(&world, &[]), NO_CLUSTER);
     }
 
     #[test]
@@ -786,7 +790,7 @@ mod tests {
             let presence = if asked == 1 { Presence::Absent } else { Presence::Running(DomainId(3)) };
             Some(Answer::Stands { presence, phase: Phase::Idle, ended: None })
         });
-        assert!(fails(&world, &[]).contains("n3 has it"));
+        says(&fails(&world, &[]), "n3 has it");
     }
 
     #[test]
@@ -812,9 +816,9 @@ mod tests {
         }
         let world = World::listing([]);
         world.xl.shows(Err("cut short".to_owned()));
-        assert!(fails(&world, &[]).contains("unknown"));
+        says(&fails(&world, &[]), "unknown");
         let world = World::attended([seen::absent()]);
-        assert!(fails(&world, &[]).contains(RESTARTS));
+        says(&fails(&world, &[]), RESTARTS);
     }
 
     #[test]
@@ -831,10 +835,10 @@ mod tests {
     fn p2_a_boot_waits_for_a_transfer_that_is_under_way_here_and_for_one_without_a_clear_end() {
         let world = none_here();
         let _lock = world.here.store.begin_transfer(&x0()).unwrap();
-        assert!(fails(&world, &[]).contains("did not end in time"));
+        says(&fails(&world, &[]), "did not end in time");
         let world = World::listing([seen::migrated_away()]);
         world.is_settling();
-        assert!(fails(&world, &[]).contains("given away as --migratedaway"));
+        says(&fails(&world, &[]), "given away as --migratedaway");
     }
 
     #[test]

@@ -466,9 +466,11 @@ mod tests {
             }
         });
         assert_eq!(jump::passed(), LOOK * 12);
-        assert_eq!(lines.len(), 4, "{lines:?}");
-        assert!(lines[..3].iter().all(|line| line.contains("x0: on offer, not fetched yet, ")), "{lines:?}");
-        assert_eq!(lines[3], "no domain is on offer or on its way any more; the shutdown goes on");
+        // Time of its own passes, too, on a host under load.
+        assert!((4..8).contains(&lines.len()), "{lines:?}");
+        let (last, waits) = lines.split_last().unwrap();
+        assert!(waits.iter().all(|line| line.contains("x0: on offer, not fetched yet, ")), "{lines:?}");
+        assert_eq!(last, "no domain is on offer or on its way any more; the shutdown goes on");
     }
 
     #[test]

@@ -326,8 +326,8 @@ impl Store {
         small_file::kept_json::<Option<Ended>>(&self.path(domain, "ended")).ok()??
     }
 
-    /// Notes under which id the domain runs here, where that is new. The hypervisor gives an id to one domain alone until
-    /// it has given all others, and none outlives the host's uptime, as this folder does not.
+    /// Notes under which id the domain runs here, where that is new. The hypervisor gives an id to one domain
+    /// alone until it has given all others, and none outlives the host's uptime, as this folder does not.
     ///
     /// # Errors
     /// [`RecordError::Io`].
@@ -339,7 +339,8 @@ impl Store {
         self.put(domain, "domid", &[id])
     }
 
-    /// Under which id the domain was last seen running here; `None` if nobody has noted one, or if that cannot be read.
+    /// Under which id the domain was last seen running here; `None` if nobody has noted one, or if that
+    /// cannot be read.
     pub fn last_id(&self, domain: &DomainName) -> Option<DomainId> {
         let kept: Option<[DomainId; 1]> = small_file::kept_json(&self.path(domain, "domid")).ok()?;
         kept.map(|[id]| id)
