@@ -112,24 +112,43 @@ struct Message {
 
 /// When each warning and error, and each reason for no handoff, was said last, of what is kept here.
 fn last_said(root: &Root) -> BTreeMap<Message, UnixTime> {
-    let mut last = BTreeMap::new();
+    let mut last: BTreeMap<Message, UnixTime> = BTreeMap::new();
     for name in said::names(root) {
-        for said in said::read(root, &[&name]) {
-            if let Some(message) = Message::of(&name, &said) {
-                last.insert(message, said.at);
+        // To find a message by its words is dear: the last line of each kind is enough.
+        let mut kinds = BTreeMap::new();
+        for said in said::read(root, &[&name]).into_iter().filter(is_told) {
+            let kind = (Id::on(&said.line), said.level.clone(), opening(&said.line).to_owned());
+            kinds.insert(kind, said);
+        }
+        for said in kinds.values() {
+            if let Some(message) = Message::of(&name, said) {
+                let at = last.entry(message).or_insert(said.at);
+                *at = said.at.max(*at);
             }
         }
     }
     last
 }
 
+/// What else is information is most of what is said.
+fn is_told(said: &Said) -> bool {
+    said.level != "info" || said.line.contains("no handoff: ")
+}
+
+/// The words of a line up to its first colon: what its frame is told by.
+fn opening(line: &str) -> &str {
+    let mut words = line;
+    while let Some((first, rest)) = words.split_once(' ')
+        && first.contains('=')
+    {
+        words = rest;
+    }
+    words.split(": ").next().unwrap_or_default()
+}
+
 impl Message {
-    /// `None` for what nobody is to be told.
+    /// `None` for words that are no message.
     fn of(name: &str, Said { level, line, .. }: &Said) -> Option<Self> {
-        // What else is information is most of what is said.
-        if level == "info" && !line.contains("no handoff: ") {
-            return None;
-        }
         let catalogue = Catalogue::own();
         let found = catalogue.find(line);
         let id = Id::on(line).or(found.as_ref().map(|found| found.id))?;
@@ -332,7 +351,7 @@ mod tests {
         let late =
             of("warning", "domain=x0 node=n1 nobody has fetched it; its offer ends now [XH1402]").unwrap();
         assert_eq!((late.id.to_string().as_str(), late.frame), ("XH1402", None));
-        assert_eq!(of("info", "domain=x0 node=n1 stop: nothing here [XH0201]"), None);
+        assert!(!is_told(&said(1, "info", "domain=x0 node=n1 stop: nothing here [XH0201]")));
         // Of another version, whose words this one does not have.
         assert_eq!(of("error", "words of then [XH0211]").unwrap().domain, "r0");
 
@@ -367,5 +386,38 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn of_what_is_kept_the_last_of_each_message_is_told_by_the_frame_that_it_stood_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let said = root.state_folder().join("said");
+        std::fs::create_dir_all(&said).unwrap();
+        let line = |at: u64, level: &str, line: &str| {
+            let said = Said {
+                at: UnixTime(at),
+                pid: 7,
+                action: None,
+                level: level.to_owned(),
+                line: line.to_owned(),
+            };
+            serde_json::to_string(&said).unwrap() + "\n"
+        };
+        let lines = [
+            line(1, "info", "domain=x0 node=n1 no handoff: no key on n2 [XH0113]"),
+            line(2, "warning", "domain=x0 node=n1 start waits: no key on n2 [XH0113]"),
+            line(3, "info", "domain=x0 node=n1 offer=2026-11-22T10:41:07Z no handoff: no key on n3 [XH0113]"),
+            line(4, "info", "domain=x0 node=n1 stop: nothing here [XH0201]"),
+        ];
+        std::fs::write(said.join("r0"), lines.concat()).unwrap();
+        let told: Vec<_> = last_said(&root)
+            .into_iter()
+            .map(|(message, at)| {
+                (message.domain, message.id.to_string(), message.frame.map(|id| id.to_string()), at.0)
+            })
+            .collect();
+        let x0 = |frame: &str, at| ("x0".to_owned(), "XH0113".to_owned(), Some(frame.to_owned()), at);
+        assert_eq!(told, [x0("XH0101", 3), x0("XH0301", 2)]);
     }
 }
