@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::context::NOTHING_CHANGED;
 use super::fitness;
-use crate::clock::Deadline;
+use crate::clock::{Deadline, in_action};
 use crate::cluster::ClusterError;
 use crate::here::Here;
 use crate::host::NodeName;
@@ -22,7 +22,7 @@ use crate::wire::ssh;
 /// The level of `OCF_CHECK_LEVEL` from which the other nodes are asked too; `pcs` and
 /// `crm_resource --validate=10` set it.
 const ELSEWHERE: u32 = 10;
-/// Limit of all questions to one of them.
+/// Limit of all questions to them, which are asked at the same time.
 const ELSEWHERE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Checks every parameter, the configuration file, and the tools.
@@ -130,14 +130,14 @@ fn elsewhere(
     let mut against = Vec::new();
     if hands_over(toolstack.kind(), parameters) {
         let resource = environment.resource.as_deref().unwrap_or_default();
-        let check = planner(cluster.as_ref(), resource, &me, ELSEWHERE_LIMIT);
+        let check = planner(cluster.as_ref(), resource, &me, in_action(ELSEWHERE_LIMIT));
         against.extend(
             (check.result == Verdict::Failed).then_some(format!("{}: {}", check.found, check.advice)),
         );
     }
-    for peer in peers.iter().filter(|peer| peer.online) {
-        let report =
-            ask(&transport, &peer.node, &back, &needs, this.as_ref(), Deadline::after(ELSEWHERE_LIMIT));
+    let online: Vec<NodeName> = peers.into_iter().filter(|peer| peer.online).map(|peer| peer.node).collect();
+    let deadline = Deadline::after(in_action(ELSEWHERE_LIMIT));
+    for report in ask(&transport, &online, &back, &needs, this.as_ref(), deadline) {
         for check in
             report.checks.iter().filter(|check| matches!(check.result, Verdict::Warning | Verdict::Unknown))
         {
@@ -321,6 +321,31 @@ mod tests {
         elsewhere_fails(&world, &[], "n3 cannot take x0: transport: ");
         let mute = Facts { host: Err("xl hung".to_owned()), ..takes_it() };
         assert_eq!(validates(&beside(mute), &[], ELSEWHERE), Ok(()), "a warning");
+    }
+
+    #[test]
+    fn one_node_that_takes_its_time_keeps_none_of_the_others_waiting() {
+        let world = beside(takes_it());
+        world.cluster.peers.are(Ok(vec![Cluster::member("n2"), Cluster::member("n3")]));
+        let (is_asked, asked) = std::sync::mpsc::channel();
+        let waited = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let met = waited.clone();
+        world.peers.answer("n2", move |request| {
+            if matches!(request, Request::Reach { .. }) {
+                *met.lock().unwrap() = Some(asked.recv_timeout(ELSEWHERE_LIMIT / 2).is_ok());
+                return Some(Answer::Reached);
+            }
+            Some(Answer::Facts { facts: takes_it() })
+        });
+        world.peers.answer("n3", move |request| {
+            let _ = is_asked.send(());
+            Some(match request {
+                Request::Reach { .. } => Answer::Reached,
+                _ => Answer::Facts { facts: takes_it() },
+            })
+        });
+        assert_eq!(validates(&world, &[], ELSEWHERE), Ok(()));
+        assert_eq!(*waited.lock().unwrap(), Some(true), "n3 was asked while n2 had not answered yet");
     }
 
     #[test]

@@ -104,33 +104,34 @@ fn this_host_within(toolstack: &dyn Toolstack, limit: Duration) -> Option<HostFa
     info.ok().map(HostFacts::from)
 }
 
-/// Makes every check of `node`. `back`: where it would reach this node.
+/// Makes every check of each of `nodes`, of all at the same time. `back`: where they would reach this node.
 pub fn ask(
     transport: &Transport,
-    node: &NodeName,
+    nodes: &[NodeName],
     back: &Address,
     needs: &Needs,
     here: Option<&HostFacts>,
     deadline: Deadline,
-) -> Report {
-    let mut checks = Vec::new();
-    match transport.connect(node, deadline) {
-        Ok(mut connection) => {
-            checks.push(Check::ok("transport", format!("xen-handoff {} answers", connection.peer_version())));
-            checks.push(way_back(&mut connection, back, deadline));
-            match facts(&mut connection, needs, deadline) {
-                Ok(facts) => checks.extend(judge(needs, here, &facts)),
-                Err(check) => checks.push(check),
-            }
+) -> Vec<Report> {
+    let checks = transport.each(nodes, deadline, |connection| {
+        let answers = Check::ok("transport", format!("xen-handoff {} answers", connection.peer_version()));
+        let mut checks = vec![answers, way_back(connection, back, deadline)];
+        match facts(connection, needs, deadline) {
+            Ok(facts) => checks.extend(judge(needs, here, &facts)),
+            Err(check) => checks.push(check),
         }
-        Err(error) => checks.push(Check::fails(
-            "transport",
-            Hinders::Move,
-            error.to_string(),
-            format!("xen-handoff reach {node}; keys are set up by xen-handoff keys"),
-        )),
-    }
-    Report { node: node.clone(), checks }
+        Ok(checks)
+    });
+    let silent = |node: &NodeName, error: Unanswered| {
+        let advice = format!("xen-handoff reach {node}; keys are set up by xen-handoff keys");
+        vec![Check::fails("transport", Hinders::Move, error.to_string(), advice)]
+    };
+    let each = nodes.iter().zip(checks);
+    each.map(|(node, checks)| Report {
+        node: node.clone(),
+        checks: checks.unwrap_or_else(|error| silent(node, error)),
+    })
+    .collect()
 }
 
 fn way_back(connection: &mut Connection, back: &Address, deadline: Deadline) -> Check {

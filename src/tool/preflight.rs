@@ -77,16 +77,12 @@ pub fn run(
     let plans = (parameters.handoff == HandoffMode::Auto)
         .then(|| planner(cluster.as_ref(), &managed.resource, &nodes.me, PLAN_LIMIT));
     let (here, measured) = (this_host(toolstack.as_ref()), journal::measured_rate(root));
-    let reports: Vec<Report> = targets
-        .iter()
-        .map(|node| {
-            let mut report = ask(&transport, node, &back, &needs, here.as_ref(), Deadline::after(LIMIT));
-            report.checks.extend(plans.clone());
-            let (terms, kept) = (&parameters.terms, Kept::by(&parameters));
-            report.checks.extend(limits(&managed, needs.config.memory_mib, measured, terms, kept));
-            report
-        })
-        .collect();
+    let mut reports = ask(&transport, &targets, &back, &needs, here.as_ref(), Deadline::after(LIMIT));
+    for report in &mut reports {
+        report.checks.extend(plans.clone());
+        let (terms, kept) = (&parameters.terms, Kept::by(&parameters));
+        report.checks.extend(limits(&managed, needs.config.memory_mib, measured, terms, kept));
+    }
     show(&needs, &reports, json)?;
     Ok(reports.iter().all(|report| !report.is_hopeless()))
 }
