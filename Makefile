@@ -120,7 +120,7 @@ fast:
 	$(CARGO) test --locked --workspace --lib --bins
 
 check: lint build
-	@tests/need check ocf bench
+	@tests/need check ocf bench host
 	$(CARGO) build --locked -p xen-handoff-load
 	$(CARGO) test --locked --no-fail-fast
 	$(CARGO) test --locked -p xen-handoff-bench

@@ -421,7 +421,7 @@ fn by_clock(time: &str) -> Option<[String; 4]> {
         library.exists().then_some(library)
     });
     let Some(library) = found else {
-        eprintln!("skipped: no libfaketime here (tests/need check)");
+        eprintln!("skipped: no libfaketime here (tests/need host)");
         return None;
     };
     Some([
