@@ -28,6 +28,23 @@ pub fn make_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Opens the file at `path` for a lock on it ([`try_lock`]): made if need be, what it has is kept.
+///
+/// # Errors
+/// What the system says.
+pub fn lock_file(path: &Path) -> std::io::Result<File> {
+    std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+/// Locks the file, which nobody else has locked then: `flock(2)`. The lock belongs to the open file, so every
+/// process that inherits the descriptor holds it.
+///
+/// # Errors
+/// If somebody has locked it.
+pub fn try_lock(file: &File) -> rustix::io::Result<()> {
+    rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+}
+
 /// How many entries of `folder` have such a name; none where there is no folder.
 ///
 /// # Errors

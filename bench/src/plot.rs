@@ -14,7 +14,7 @@ const TICKS: f64 = 26.0;
 const LEGEND: f64 = 20.0;
 /// About the width of a character at the labels' size.
 const CHARACTER: f64 = 6.6;
-const FONT: &str = "DejaVu Sans, Helvetica, Arial, sans-serif";
+pub(crate) const FONT: &str = "DejaVu Sans, Helvetica, Arial, sans-serif";
 
 /// Colours for what needs several, in order.
 pub const COLOURS: [&str; 9] =
@@ -382,7 +382,8 @@ fn text(svg: &mut String, x: f64, y: f64, anchor: &str, colour: &str, content: &
     );
 }
 
-fn escape(plain: &str) -> String {
+/// Text as SVG takes it.
+pub(crate) fn escape(plain: &str) -> String {
     plain.replace('&', "&amp;").replace('<', "&lt;")
 }
 

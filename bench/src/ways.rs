@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use crate::phases::Name;
+use crate::plot::{FONT, escape};
 use crate::rtt_figures::Measurement;
 use crate::table::{Table, UNKNOWN, number};
 
@@ -20,7 +21,6 @@ const BAR: f64 = 28.0;
 const PITCH: f64 = 46.0;
 /// A part that is narrower has no figure in it.
 const NARROW: f64 = 26.0;
-const FONT: &str = "DejaVu Sans, Helvetica, Arial, sans-serif";
 
 /// Those of Okabe and Ito, which the colour-blind tell apart; and of different brightness, for who sees none.
 const ANSWERS: Colour = Colour { fill: "#56B4E9", text: "#000" };
@@ -227,10 +227,6 @@ fn in_words(ways: &[Way]) -> String {
 fn text(svg: &mut String, (x, y): (f64, f64), colour: &str, how: &str, content: &str) {
     let content = escape(content);
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{colour}\" {how}>{content}</text>");
-}
-
-fn escape(plain: &str) -> String {
-    plain.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 #[cfg(test)]

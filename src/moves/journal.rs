@@ -171,8 +171,7 @@ fn append(path: &Path, entry: &Move) -> std::io::Result<()> {
     // Two that rotate it at once would lose lines. Held until the end of this function.
     let lock = std::fs::File::open(folder)?;
     let locked = SystemClock.wait_until(Deadline::after(LOCK_LIMIT), Duration::from_millis(5), || {
-        let taken = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-        taken.is_ok().then_some(())
+        small_file::try_lock(&lock).is_ok().then_some(())
     });
     locked.ok_or_else(|| std::io::Error::other("another process has held it for too long"))?;
     if std::fs::metadata(path).is_ok_and(|meta| meta.len() >= ROTATE_AT) {

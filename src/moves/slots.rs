@@ -122,14 +122,9 @@ impl Slots {
     fn with<T>(&self, deed: impl FnOnce(Vec<Found>) -> std::io::Result<T>) -> std::io::Result<T> {
         let folder = self.folder();
         small_file::make_folder(&folder)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(folder.with_extension("lock"))?;
+        let lock = small_file::lock_file(&folder.with_extension("lock"))?;
         let locked = SystemClock.wait_until(Deadline::after(in_action(LOCK_LIMIT)), LOOK_AGAIN, || {
-            flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(())
+            small_file::try_lock(&lock).is_ok().then_some(())
         });
         locked.ok_or_else(|| {
             std::io::Error::other(format!(

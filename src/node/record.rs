@@ -9,8 +9,7 @@
 //! its last holder dies, however that happens. A third, `NAME.keeper`, is held by the process that ends the
 //! offer at its deadline.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::domain::{DomainId, DomainName, PciAddress};
 use crate::handoff::event::{Effect, Event, OutOfOrder};
 use crate::handoff::phase::{Ended, Epoch, Phase};
 use crate::host::NodeName;
-use crate::small_file;
+use crate::small_file::{self, try_lock};
 
 /// The format that this build writes. Version 1 is the first.
 const FORMAT: u32 = 1;
@@ -372,13 +371,7 @@ impl Store {
 
     fn open_lock(&self, path: &Path) -> Result<File, RecordError> {
         small_file::make_folder(&self.folder).map_err(|source| io("make", &self.folder, source))?;
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| io("open", path, source))
+        small_file::lock_file(path).map_err(|source| io("open", path, source))
     }
 
     fn lock(&self, domain: &DomainName) -> Result<File, RecordError> {
@@ -439,13 +432,6 @@ fn keep_somehow(path: &Path, text: &[u8]) -> std::io::Result<()> {
         std::io::ErrorKind::StorageFull => small_file::keep_in_place(path, text),
         _ => Err(error),
     })
-}
-
-/// `flock(2)`: the lock belongs to the open file, so every process that inherits the descriptor holds it.
-fn try_lock(file: &File) -> rustix::io::Result<()> {
-    #[cfg(test)]
-    let _nobody_forks = crate::command::FORKING.write();
-    rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
 }
 
 fn io(doing: &'static str, path: &Path, source: std::io::Error) -> RecordError {

@@ -3,10 +3,8 @@
 //! A server holds a lock on one of so many small files, which lasts as long as its process: a crash leaks
 //! none, and no process is looked for by its name.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-
-use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::path::Path;
 
 use super::speaker::Speaker;
 use crate::host::Root;
@@ -36,31 +34,32 @@ pub(super) fn count(root: &Root, speaker: &Speaker) -> Result<Connection, String
 
 fn count_at_most(root: &Root, speaker: &Speaker, most: u32) -> Result<Connection, String> {
     let folder = root.state_folder().join("connections");
-    let node = speaker.node().map_or("", |node| node.as_str());
-    let open = |number: u32| {
-        let path = folder.join(format!("{node},{number}"));
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
-    };
-    if let Err(error) = small_file::make_folder(&folder) {
-        log::debug!("this connection is not counted: {}: {error}", folder.display());
-        return Ok(Connection { _lock: None });
+    let free = small_file::make_folder(&folder).and_then(|()| free_place(&folder, speaker, most));
+    match free {
+        Ok(Some(lock)) => Ok(Connection { _lock: Some(lock) }),
+        Ok(None) => {
+            let who = speaker.node().map_or("the key that nodes share", |node| node.as_str());
+            Err(format!("{who} has {most} connections here at once, as many as it may have"))
+        }
+        Err(error) => {
+            log::debug!("this connection is not counted: {}: {error}", folder.display());
+            Ok(Connection { _lock: None })
+        }
     }
+}
+
+/// The lock of a place that nobody has, if there is one.
+fn free_place(folder: &Path, speaker: &Speaker, most: u32) -> std::io::Result<Option<File>> {
+    let node = speaker.node().map_or("", |node| node.as_str());
     // Not all at the same place first.
     let begin = std::process::id() % most.max(1);
     for number in (begin..most).chain(0..begin) {
-        let file = match open(number) {
-            Ok(file) => file,
-            Err(error) => {
-                log::debug!("this connection is not counted: {}: {error}", folder.display());
-                return Ok(Connection { _lock: None });
-            }
-        };
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            return Ok(Connection { _lock: Some(file) });
+        let file = small_file::lock_file(&folder.join(format!("{node},{number}")))?;
+        if small_file::try_lock(&file).is_ok() {
+            return Ok(Some(file));
         }
     }
-    let who = speaker.node().map_or("the key that nodes share", |node| node.as_str());
-    Err(format!("{who} has {most} connections here at once, as many as it may have"))
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
@@ -300,12 +299,11 @@ impl Memory<'_> {
         let path = folder.join(LOCK);
         let open = || {
             small_file::make_folder(&folder)?;
-            std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)
+            small_file::lock_file(&path)
         };
         let file = open().map_err(|error| format!("{}: {error}", path.display()))?;
-        let locked = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
-            flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(())
-        });
+        let locked = SystemClock
+            .wait_until(deadline, LOOK_AGAIN, || small_file::try_lock(&file).is_ok().then_some(()));
         locked
             .map(|()| file)
             .ok_or_else(|| "another action shares out this host's memory just now".to_owned())
