@@ -187,7 +187,7 @@ fn answer(done: anyhow::Result<bool>) -> ProcessExitCode {
     if error.is::<UnknownName>() { ProcessExitCode::from(UNKNOWN_NAME) } else { ProcessExitCode::FAILURE }
 }
 
-/// The exit status: 0 if all is well, 1 if it is not or cannot be told.
+/// The exit status: 0 if all is well, 1 if it is not, or that is not known.
 fn judge(done: anyhow::Result<bool>) -> ProcessExitCode {
     match done {
         Ok(true) => ProcessExitCode::SUCCESS,

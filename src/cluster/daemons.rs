@@ -5,7 +5,7 @@ pub(super) fn pacemakerd_lives() -> bool {
     any_process(|comm, _| comm == "pacemakerd")
 }
 
-/// Whether a process of this host has this name and command line. True where that cannot be told. Starts no
+/// Whether a process of this host has this name and command line. True where that is not known. Starts no
 /// process.
 pub(super) fn any_process(is_it: impl Fn(&str, &str) -> bool) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return true };

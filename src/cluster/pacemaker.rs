@@ -64,7 +64,7 @@ impl Pacemaker {
     /// The domains that it manages by the agent `Xen` of this provider.
     ///
     /// # Errors
-    /// If that cannot be told.
+    /// If that is not known.
     pub fn domains_of(&self, provider: &str) -> Result<Vec<ManagedDomain>, ClusterError> {
         let cib = Element::parse(&self.cib(LIMIT)?);
         cib.map(|cib| managed::read(&cib, provider))
@@ -74,7 +74,7 @@ impl Pacemaker {
     /// What is to be changed for the domains of the stock agent to be ours.
     ///
     /// # Errors
-    /// If that cannot be told.
+    /// If that is not known.
     pub fn adoptions(&self) -> Result<Vec<Adoption>, ClusterError> {
         let cib = Element::parse(&self.cib(LIMIT)?);
         cib.map(|cib| adoption::read(&cib))

@@ -86,7 +86,7 @@ pub trait ClusterView: fmt::Debug {
     /// Where `resource` ends up if its stop on `node` succeeds now.
     ///
     /// # Errors
-    /// Whenever that cannot be told: then the plan is *unknown*, and a stop must be an ordinary one.
+    /// Whenever that is not known: then the plan is *unknown*, and a stop must be an ordinary one.
     fn plan_after_stop(&self, resource: &str, node: &NodeName, limit: Duration)
     -> Result<Plan, ClusterError>;
 
@@ -129,7 +129,7 @@ pub trait ClusterView: fmt::Debug {
     /// The value of a node's attribute in the cluster's configuration; `None` if it has none.
     ///
     /// # Errors
-    /// If that cannot be told.
+    /// If that is not known.
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError>;
 
     /// When the cluster last fenced `node`, if it has not come back since; `None` also where that cannot be
@@ -159,7 +159,7 @@ pub trait ClusterView: fmt::Debug {
     /// The domains that it manages by this agent.
     ///
     /// # Errors
-    /// If that cannot be told.
+    /// If that is not known.
     fn domains(&self) -> Result<Vec<ManagedDomain>, ClusterError>;
 
     /// Puts an attribute of the resource's utilization to this value, if it has another one.

@@ -128,7 +128,7 @@ pub trait Ledger: std::fmt::Debug {
     /// What it has of `domain`.
     ///
     /// # Errors
-    /// In words, if that cannot be told; or that there is no cluster manager.
+    /// In words, if that is not known; or that there is no cluster manager.
     fn entries(&self, domain: &DomainName) -> Result<Entries, NoAnswer>;
 
     /// For how long nothing that was written to it can have been lost.

@@ -357,7 +357,7 @@ impl Store {
     /// Whether the push of `epoch` must not arrive here any more.
     ///
     /// # Errors
-    /// [`RecordError::Io`] if that cannot be told.
+    /// [`RecordError::Io`] if that is not known.
     pub fn refuses(&self, domain: &DomainName, epoch: Epoch) -> Result<bool, RecordError> {
         let path = self.path(domain, "refused");
         match small_file::kept(&path) {

@@ -38,7 +38,7 @@ pub fn planner(cluster: &dyn ClusterView, resource: &str, me: &NodeName, limit: 
 /// What the domain needs, by what it runs with here; by its configuration file where it does not run here.
 ///
 /// # Errors
-/// Why that cannot be told.
+/// Why that is not known.
 pub fn needs(
     root: &Root,
     toolstack: &dyn Toolstack,
@@ -175,7 +175,7 @@ pub fn over(
     }
 }
 
-/// What stands against a move over this connection, for the cluster's own migration. Whatever cannot be told
+/// What stands against a move over this connection, for the cluster's own migration. Whatever is not known
 /// stands not against it: the move itself will show.
 ///
 /// # Errors

@@ -143,7 +143,7 @@ fn guard(root: &Root) -> Result<(String, String), String> {
         let word = said.stdout.trim().to_owned();
         if word.is_empty() { Err(format!("systemctl {question}: {}", said.stderr.trim())) } else { Ok(word) }
     };
-    // An enablement that cannot be told says nothing against a guard that runs.
+    // An enablement that is not known says nothing against a guard that runs.
     Ok((word("is-active")?, word("is-enabled").unwrap_or_else(|_| "unknown".to_owned())))
 }
 

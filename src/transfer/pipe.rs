@@ -60,7 +60,7 @@ pub trait Watcher: Sync {
     /// So much has passed. Called about twice a second.
     fn progress(&self, passing: Passing);
 
-    /// Whether the guest has been suspended for the last step; `None` where that cannot be told. Asked when
+    /// Whether the guest has been suspended for the last step; `None` where that is not known. Asked when
     /// its time to move running is over; nothing passes meanwhile.
     fn is_suspended(&self) -> Option<bool> {
         None
@@ -379,7 +379,7 @@ impl<'a> Down<'a> {
                 "migration_deadline: the guest was not suspended in time; it was broken off before that, and runs on"
             ),
             Some(true) => self.suspend_by = None,
-            // Never where it cannot be told. Asked again a little later.
+            // Never where it is not known. Asked again a little later.
             None => self.suspend_by = Some(Deadline::after(TICK)),
         }
         Ok(())

@@ -76,7 +76,7 @@ impl Said {
     }
 }
 
-/// What one look at one end shows. An end that cannot be told may be anything, and on the move.
+/// What one look at one end shows. An end that is not known may be anything, and on the move.
 #[derive(Debug)]
 pub struct End {
     /// What its toolstack shows.

@@ -27,7 +27,7 @@ pub fn slot_here(
     })
 }
 
-/// The resource's priority in the cluster; 0 where it has none or that cannot be told.
+/// The resource's priority in the cluster; 0 where it has none or that is not known.
 fn priority(here: &Here, resource: &str) -> i64 {
     let domains = here.cluster().domains().unwrap_or_default();
     domains.into_iter().find(|managed| managed.resource == resource).map_or(0, |managed| managed.priority)

@@ -106,7 +106,7 @@ impl Xl {
         }
     }
 
-    /// The memory of the domain of this exact name, in MiB; `None` if that cannot be told. At a glance, where
+    /// The memory of the domain of this exact name, in MiB; `None` if that is not known. At a glance, where
     /// it runs.
     pub fn memory_mib(&self, name: &DomainName, limit: Duration) -> Option<u64> {
         if let Ok(mib) = glance::memory_mib(self.verbs.root(), name) {
