@@ -418,7 +418,7 @@ pub fn drain(here: &Here, node: &NodeName, force: bool, limit: Duration) -> anyh
     }
     writeln!(out, "{:>5} s  {node} is empty", began.elapsed().as_secs())?;
     let resources: Vec<String> = rows.iter().map(|row| row.resource.clone()).collect();
-    let places = settled(&task.pacemaker, &resources, deadline.within(TO_SETTLE))?;
+    let places = settled(&task.pacemaker, node, &resources, deadline.within(TO_SETTLE))?;
     let (mut lines, silent) = task.moves();
     lines.retain(|line| !before.contains(&mark(line)));
     let lines = history::each_once(lines);
@@ -429,7 +429,7 @@ pub fn drain(here: &Here, node: &NodeName, force: bool, limit: Duration) -> anyh
             .filter(|line| domain.is_some_and(|domain| domain.name == line.entry.domain))
             .collect();
         let place = places.get(&row.resource);
-        let became = became(domain.is_some(), place, &its, &silent);
+        let became = became(domain.is_some(), node, place, &its, &silent);
         write!(out, "{}", paragraph(&format!("{}: ", row.resource), &became, width()))?;
     }
     Ok(true)
@@ -472,18 +472,26 @@ impl Teller {
 /// action has ended, and a reboot takes a while longer.
 fn settled(
     pacemaker: &Pacemaker,
+    drained: &NodeName,
     left: &[String],
     deadline: Deadline,
 ) -> anyhow::Result<BTreeMap<String, Place>> {
     let at_rest = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
-        pacemaker.places(left).ok().filter(|places| places.values().all(|place| !place.is_moving))
+        let is_heard = |place: &Place| !place.is_moving && !place.nodes.contains(drained);
+        pacemaker.places(left).ok().filter(|places| places.values().all(is_heard))
     });
     at_rest.map_or_else(|| Ok(pacemaker.places(left)?), Ok)
 }
 
-/// What became of a domain: by where the cluster has it, and the moves of it that were logged meanwhile.
-/// `ours`: an agent of ours has moved it, or would have.
-fn became(ours: bool, place: Option<&Place>, moves: &[&Line], silent: &[NodeName]) -> String {
+/// What became of a domain that has left `drained`: by where the cluster has it, and the moves of it that
+/// were logged meanwhile. `ours`: an agent of ours has moved it, or would have.
+fn became(
+    ours: bool,
+    drained: &NodeName,
+    place: Option<&Place>,
+    moves: &[&Line],
+    silent: &[NodeName],
+) -> String {
     let Some(place) = place else { return "where it is could not be found out".to_owned() };
     let nodes: Vec<&str> = place.nodes.iter().map(NodeName::as_str).collect();
     let at = nodes.join(" and ");
@@ -498,6 +506,10 @@ fn became(ours: bool, place: Option<&Place>, moves: &[&Line], silent: &[NodeName
     match (nodes.as_slice(), came) {
         ([], _) if place.is_moving => format!("shut down; the cluster is about to start it{failed}"),
         ([], _) => format!("shut down; the cluster has no place for it{failed}"),
+        // It is not there any more: what is older than that says nothing of what became of it.
+        _ if ours && place.nodes.contains(drained) => {
+            format!("has left {drained}, and the cluster still has it on {at}{failed}")
+        }
         (_, Some(entry)) => {
             let how = match entry.why {
                 Why::Handoff => "handed over",
@@ -541,8 +553,9 @@ mod tests {
             |nodes: &[&str], is_moving| Place { nodes: nodes.iter().copied().map(node).collect(), is_moving };
         let line = |end| Line { node: node("n1"), entry: Move { end, ..a_move(1) } };
         let (moved, failed) = (line(Ending::Moved), line(Ending::NotMoved));
-        let told =
-            |place: &Place, moves: &[&Line], silent: &[NodeName]| became(true, Some(place), moves, silent);
+        let told = |place: &Place, moves: &[&Line], silent: &[NodeName]| {
+            became(true, &node("n1"), Some(place), moves, silent)
+        };
         let on_n2 = place(&["n2"], false);
         assert_eq!(
             told(&on_n2, &[&failed, &moved], &[]),
@@ -558,9 +571,11 @@ mod tests {
             told(&place(&["n3"], false), &[&moved], &[]).starts_with("rebooted"),
             "it moved to another node"
         );
+        let not_heard = told(&place(&["n1"], false), &[], &[]);
+        assert_eq!(not_heard, "has left n1, and the cluster still has it on n1");
         assert!(told(&place(&[], true), &[], &[]).contains("about to start"));
         assert!(told(&place(&[], false), &[], &[]).contains("no place"));
-        assert!(became(false, Some(&on_n2), &[], &[]).contains("ocf:heartbeat:Xen"));
+        assert!(became(false, &node("n1"), Some(&on_n2), &[], &[]).contains("ocf:heartbeat:Xen"));
     }
 
     #[test]
