@@ -33,7 +33,7 @@ fn rolling(scene: &mut Scene<'_>) -> Result<()> {
     // The disk was attached by hand, and is not in the configuration that x0 boots by.
     scene.forget_the_disk();
     scene.standby(1, false)?;
-    scene.expected.reboots = 1;
+    scene.expected.reboots = 1..=1;
     scene.leave(2, 1)?;
     scene.x0_has_booted_anew()?;
     scene.x0_had("stop@node1 start@node2 stop@node2 start@node1")?;

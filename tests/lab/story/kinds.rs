@@ -48,7 +48,7 @@ fn pv(scene: &mut Scene<'_>) -> Result<()> {
     let (code, said) = scene.tool(1, "preflight x0 --to=node2")?;
     ensure!(code != 0 && said.contains("shadow"), "preflight would send it, status {code}: {said}");
 
-    scene.expected.reboots = 1;
+    scene.expected.reboots = 1..=1;
     scene.leave(1, 2)?;
     scene.x0_has_booted_anew()?;
     scene.x0_had("stop@node1 start@node2")?;

@@ -105,7 +105,7 @@ impl<'a> Scene<'a> {
             Audit::begin(lab)
         })?;
         let scene = Self {
-            expected: Expected { runs_on: Some(1), reboots: 0, unanswered: false },
+            expected: Expected { runs_on: Some(1), reboots: 0..=0, unanswered: false },
             audit,
             began: now(),
             pinging: Some(Pinging::begin(ping)?),

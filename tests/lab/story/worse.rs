@@ -1,12 +1,11 @@
 //! Never worse than a stop and a start (P7): what cannot be booted at the target either, a target that is lost, hosts that leave together,
-//! and a guest that something happens to while its stop is at work.
+//! and a guest that something happens to while it leaves.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::memory::fill;
-use super::scene::Operation;
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, Status};
 use crate::network::{self, NODES};
@@ -20,6 +19,12 @@ pub(super) const STORIES: &[Story] = &[
     lab("guest_that_resets_itself_as_its_stop_begins", resets),
     lab("guest_that_crashes_as_its_stop_begins", crashes),
     lab("guest_that_is_paused_as_its_stop_begins", paused),
+    lab("guest_that_resets_itself_while_it_is_on_offer", resets_on_offer),
+    lab("guest_that_crashes_while_it_is_on_offer", crashes_on_offer),
+    lab("guest_that_is_paused_while_it_is_on_offer", paused_on_offer),
+    lab("guest_that_resets_itself_while_it_is_fetched", resets_on_its_way),
+    lab("guest_that_crashes_while_it_is_fetched", crashes_on_its_way),
+    lab("guest_that_is_paused_while_it_is_fetched", paused_on_its_way),
 ];
 
 /// How often the nodes are looked at.
@@ -163,10 +168,24 @@ fn target_killed(scene: &mut Scene<'_>) -> Result<()> {
     scene.x0_was_hardly_silent()
 }
 
-/// Sends node1 into standby, and does that to x0 in the moment in which its stop is asked for; x0 ends on node2 all the same.
-fn meanwhile(scene: &mut Scene<'_>, what: &str) -> Result<Vec<Operation>> {
+/// When it happens to x0: as soon as that program has logged those words on node1.
+#[derive(Clone, Copy)]
+struct When {
+    program: &'static str,
+    words: &'static str,
+}
+
+const AS_ITS_STOP_BEGINS: When =
+    When { program: "pacemaker-controld", words: "execution of stop operation for x0 " };
+/// The stop has been reported, and node2 has yet to ask for the offer.
+const ON_OFFER: When = When { program: "xen-handoff", words: "stop: runs on, offered to node2" };
+/// Its memory is about to go over.
+const CLAIMED: When = When { program: "xen-handoff", words: "phase=offered->sending" };
+
+/// Sends node1 into standby, and does that to x0 then; x0 ends on node2 all the same, by one stop and one start.
+fn meanwhile(scene: &mut Scene<'_>, when: When, what: &str) -> Result<()> {
     scene.expected.runs_on = Some(2);
-    let hit = scene.once_logged(1, "pacemaker-controld", "execution of stop operation for x0 ", what)?;
+    let hit = scene.once_logged(1, when.program, when.words, what)?;
     scene.standby(1, true)?;
     let output = hit.finish(CHANGE)?;
     ensure!(output.status.success(), "{what}: {}{}", output.stdout, output.stderr);
@@ -177,33 +196,69 @@ fn meanwhile(scene: &mut Scene<'_>, what: &str) -> Result<Vec<Operation>> {
     agent_told(scene, 1)?;
     agent_told(scene, 2)?;
     ensure!(status.failures.is_empty(), "{:?}", status.failures);
-    let operations = scene.x0_had("stop@node1 start@node2")?;
-    let [stop, start] = operations.as_slice() else { return Ok(operations) };
-    let (stopped, started) = (stop.ended().unwrap_or_default(), start.ended().unwrap_or_default());
-    say(format_args!(
-        "{what}: done {:.1} s after the stop was asked for; the stop took {:.1} s, the start {:.1} s",
-        done - stop.began,
-        stopped - stop.began,
-        started - start.began
-    ));
-    Ok(operations)
+    if let [stop, start] = scene.x0_had("stop@node1 start@node2")?.as_slice() {
+        let (stopped, started) = (stop.ended().unwrap_or_default(), start.ended().unwrap_or_default());
+        say(format_args!(
+            "{what}: done {:.1} s after the stop was asked for; the stop took {:.1} s, the start began {:.1} s after \
+             that and took {:.1} s",
+            done - stop.began,
+            stopped - stop.began,
+            start.began - stopped,
+            started - start.began
+        ));
+    }
+    scene.x0_has_booted_anew()
 }
 
-/// Without asking anybody, as by a panic with panic=1.
+/// Resets x0 without asking anybody, as by a panic with panic=1. What xl creates anew may be fetched alive, or be shut down
+/// and booted: as after a stop and a start.
+fn reset(scene: &mut Scene<'_>, when: When) -> Result<()> {
+    scene.expected.reboots = 1..=2;
+    meanwhile(scene, when, "xl sysrq x0 b")
+}
+
+fn crash(scene: &mut Scene<'_>, when: When) -> Result<()> {
+    scene.expected.reboots = 1..=1;
+    meanwhile(scene, when, "xl sysrq x0 c")
+}
+
+fn pause(scene: &mut Scene<'_>, when: When) -> Result<()> {
+    scene.expected.reboots = 1..=1;
+    meanwhile(scene, when, "xl pause x0")
+}
+
 fn resets(scene: &mut Scene<'_>) -> Result<()> {
-    scene.expected.reboots = 1;
-    meanwhile(scene, "xl sysrq x0 b")?;
-    scene.x0_has_booted_anew()
+    reset(scene, AS_ITS_STOP_BEGINS)
 }
 
 fn crashes(scene: &mut Scene<'_>) -> Result<()> {
-    scene.expected.reboots = 1;
-    meanwhile(scene, "xl sysrq x0 c")?;
-    scene.x0_has_booted_anew()
+    crash(scene, AS_ITS_STOP_BEGINS)
 }
 
 fn paused(scene: &mut Scene<'_>) -> Result<()> {
-    scene.expected.reboots = 1;
-    meanwhile(scene, "xl pause x0")?;
-    scene.x0_has_booted_anew()
+    pause(scene, AS_ITS_STOP_BEGINS)
+}
+
+fn resets_on_offer(scene: &mut Scene<'_>) -> Result<()> {
+    reset(scene, ON_OFFER)
+}
+
+fn crashes_on_offer(scene: &mut Scene<'_>) -> Result<()> {
+    crash(scene, ON_OFFER)
+}
+
+fn paused_on_offer(scene: &mut Scene<'_>) -> Result<()> {
+    pause(scene, ON_OFFER)
+}
+
+fn resets_on_its_way(scene: &mut Scene<'_>) -> Result<()> {
+    reset(scene, CLAIMED)
+}
+
+fn crashes_on_its_way(scene: &mut Scene<'_>) -> Result<()> {
+    crash(scene, CLAIMED)
+}
+
+fn paused_on_its_way(scene: &mut Scene<'_>) -> Result<()> {
+    pause(scene, CLAIMED)
 }
