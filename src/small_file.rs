@@ -42,6 +42,9 @@ pub fn lock_file(path: &Path) -> std::io::Result<File> {
 /// # Errors
 /// If somebody has locked it.
 pub fn try_lock(file: &File) -> rustix::io::Result<()> {
+    // A child that a test beside this one is just beginning has copies of all that is locked here.
+    #[cfg(test)]
+    let _nobody_forks = crate::command::FORKING.write();
     rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
 }
 
