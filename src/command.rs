@@ -388,15 +388,10 @@ pub fn spawn<S: AsRef<OsStr>>(
     begin(&mut command).map_err(|source| CommandError::Spawn { command: line, source })
 }
 
-/// Between its fork and its exec a child has copies of all that is open here, locks too. Tests are threads of
-/// one process: none of them looks at a lock meanwhile.
-#[cfg(test)]
-pub(crate) static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
-
 /// Returns when the child has become what it is to run.
 fn begin(command: &mut Command) -> std::io::Result<Child> {
     #[cfg(test)]
-    let _forking = FORKING.read();
+    let _forking = crate::small_file::FORKING.read();
     let child = command.spawn()?;
     #[cfg(test)]
     has_begun(&child);

@@ -36,15 +36,19 @@ pub fn lock_file(path: &Path) -> std::io::Result<File> {
     std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
 
+/// Between its fork and its exec a child has copies of all that is open here, locks too. Tests are threads of
+/// one process: none of them looks at a lock meanwhile.
+#[cfg(test)]
+pub(crate) static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
 /// Locks the file, which nobody else has locked then: `flock(2)`. The lock belongs to the open file, so every
 /// process that inherits the descriptor holds it.
 ///
 /// # Errors
 /// If somebody has locked it.
 pub fn try_lock(file: &File) -> rustix::io::Result<()> {
-    // A child that a test beside this one is just beginning has copies of all that is locked here.
     #[cfg(test)]
-    let _nobody_forks = crate::command::FORKING.write();
+    let _nobody_forks = FORKING.write();
     rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
 }
 

@@ -25,7 +25,7 @@ mod tests {
     #[test]
     #[allow(clippy::disallowed_methods, reason = "a process that ends at once")]
     fn a_process_that_has_ended_runs_no_more_before_anybody_has_waited_for_it() {
-        let forking = crate::command::FORKING.read();
+        let forking = crate::small_file::FORKING.read();
         let mut child = Command::new("/bin/cat").stdin(Stdio::piped()).spawn().unwrap();
         let comm = format!("/proc/{}/comm", child.id());
         let stat = format!("/proc/{}/stat", child.id());

@@ -311,7 +311,7 @@ mod tests {
         let mut words = tempfile::tempfile().unwrap();
         words.write_all(&b"flood \x1b[2J\n".repeat(10_000)).unwrap();
         words.write_all(b"Permission denied (publickey).\n").unwrap();
-        let forking = crate::command::FORKING.read();
+        let forking = crate::small_file::FORKING.read();
         #[allow(clippy::disallowed_methods, reason = "a child that does nothing, as ssh's place")]
         let child = std::process::Command::new("true").spawn().unwrap();
         drop(forking);
