@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
+use crate::address::Address;
 use crate::domain::DomainName;
 use crate::host::{LocalPath, NodeName};
 use crate::tool::keys::{Asked, What};
@@ -252,6 +253,16 @@ pub enum Command {
         /// What it receives
         #[arg(long, value_parser = |text: &str| DomainName::new(text))]
         domain: DomainName,
+    },
+    /// The ssh of a connection that the guard keeps open
+    #[command(hide = true)]
+    Line {
+        /// The process that it dies with
+        #[arg(long)]
+        parent: i32,
+        /// Where to, as JSON
+        #[arg(long, value_parser = |text: &str| serde_json::from_str::<Address>(text))]
+        address: Address,
     },
     /// Claim and receive a domain, for start
     #[command(hide = true)]

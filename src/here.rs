@@ -13,7 +13,7 @@ use crate::host::Root;
 use crate::node::host::ThisHost;
 use crate::toolstack::Toolstack;
 use crate::wire::Dial;
-use crate::wire::ssh::Ssh;
+use crate::wire::warm::Ssh;
 
 #[cfg(test)]
 pub mod fake;

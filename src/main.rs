@@ -13,7 +13,7 @@ use xen_handoff::ocf::environment::Environment;
 use xen_handoff::ocf::exit_code::{ExitCode, Failure};
 use xen_handoff::tool::check::Form;
 use xen_handoff::tool::names::UnknownName;
-use xen_handoff::{agent, heartbeat, keeper, logging, serve, tool, toolstack, transfer, worker};
+use xen_handoff::{agent, heartbeat, keeper, logging, serve, tool, toolstack, transfer, wire, worker};
 
 /// The agent's name in the provider's folder.
 const AGENT: &str = "Xen";
@@ -88,6 +88,7 @@ fn operate(command: Command, environment: &Environment, here: &Here) -> ProcessE
         Command::Serve { peer } => serve::serve(here, peer),
         Command::Relay(order) => transfer::relay::run(here, &order),
         Command::Receiver { parent, domain } => transfer::receive::become_receiver(here, parent, &domain),
+        Command::Line { parent, address } => wire::warm::become_line(&here.root, parent, &address),
         Command::Fetch { lock, slot, order } => worker::fetch(here, &order, lock, slot),
         Command::Push { lock, order } => worker::push(here, &order, lock),
         Command::Carry { lock, order } => worker::carry(here, &order, lock),
@@ -151,6 +152,7 @@ fn serve_operator(command: Command, here: &Here) -> anyhow::Result<bool> {
         | Command::Serve { .. }
         | Command::Relay(_)
         | Command::Receiver { .. }
+        | Command::Line { .. }
         | Command::Fetch { .. }
         | Command::Push { .. }
         | Command::Carry { .. }

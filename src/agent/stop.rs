@@ -317,8 +317,8 @@ impl Agent {
 
     fn reach_once(&self, target: &NodeName, deadline: Deadline) -> Result<Connection, String> {
         let back = self.transport.address(&self.node).map_err(|error| error.to_string())?;
-        let mut connection = self.transport.connect(target, deadline).map_err(|error| error.to_string())?;
-        match connection.reach(back, deadline) {
+        let mut connection = self.transport.ask(target, deadline).map_err(|error| error.to_string())?;
+        match connection.is_in_reach(back, deadline) {
             Ok(()) => Ok(connection),
             Err(Unanswered::Refused { reason, .. }) => Err(format!("{target} says: {reason}")),
             Err(error) => Err(error.by(target)),

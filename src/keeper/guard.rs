@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::keep::epoch_on_offer;
+use super::warm::Warm;
 use crate::clock::{Clock, Deadline, Moment, SystemClock};
 use crate::command::{self, Tool};
 use crate::domain::DomainName;
@@ -45,8 +46,16 @@ const MEDDLERS: [&str; 2] = ["xendomains.service", "libvirt-guests.service"];
 pub fn watch(here: &Here) -> anyhow::Result<()> {
     warn_of_meddlers(&here.root);
     let mut watch = Watch::new(here);
+    let mut warm = Warm::default();
+    let mut said = Obstacle::default();
     loop {
         watch.tend()?;
+        let why = warm.tend(&here.root).err().map(|error| error.to_string());
+        said.is(why.unwrap_or_default(), |why| {
+            if !why.is_empty() {
+                log::info!("no connections to other nodes are kept open: {why}");
+            }
+        });
         SystemClock.pass(LOOK);
     }
 }

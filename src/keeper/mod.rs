@@ -3,3 +3,4 @@
 pub mod guard;
 pub mod keep;
 mod prospects;
+mod warm;

@@ -43,6 +43,14 @@ impl Transport {
         self.dial.dial(&self.address(node)?, deadline)
     }
 
+    /// The same to ask something only: over what is open to it already, where there is such a thing.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub fn ask(&self, node: &NodeName, deadline: Deadline) -> Result<Connection, TransportError> {
+        self.dial.ask(&self.address(node)?, deadline)
+    }
+
     /// Asks one node one thing.
     ///
     /// # Errors
@@ -53,7 +61,7 @@ impl Transport {
         deadline: Deadline,
         ask: impl FnOnce(&mut Connection) -> Result<T, Unanswered>,
     ) -> Result<T, Unanswered> {
-        ask(&mut self.connect(node, deadline)?)
+        ask(&mut self.ask(node, deadline)?)
     }
 
     /// Asks several nodes the same thing, at the same time.
@@ -65,7 +73,7 @@ impl Transport {
     ) -> Vec<Result<T, Unanswered>> {
         let addresses: Vec<_> = nodes.iter().map(|node| self.address(node)).collect();
         let dial = self.dial.as_ref();
-        let answers = at_once(addresses, |address| ask(&mut dial.dial(&address?, deadline)?));
+        let answers = at_once(addresses, |address| ask(&mut dial.ask(&address?, deadline)?));
         let failed = |node: &NodeName| TransportError::Unreachable {
             node: node.clone(),
             what: "asking it failed".to_owned(),

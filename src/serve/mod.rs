@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `presence` | lists, and reads the record; changes nothing |
 //! | `resolve` | settles what a broken transfer left here ([`crate::transfer::settle`]), then as `presence` |
-//! | `reach` | dials the address that was given, with our own options and key, and hangs up |
+//! | `reach` | dials the address that was given, with our own options and key, and hangs up; or asks over what the guard has open to it |
 //! | `ledger` | reads the ledger; changes nothing |
 //! | `note`, `forget` | keeps or forgets an entry in this node's part of the ledger, a small file |
 //! | `status` | lists, and reads all records; changes nothing |
@@ -129,7 +129,7 @@ pub fn converse(
             Request::Presence { domain } => standing::presence(&caller, &domain),
             Request::Resolve { domain } => standing::resolve(&caller, &domain)?,
             Request::Status => standing::status(&caller),
-            Request::Reach { back } => reach::reach(&caller, &back),
+            Request::Reach { back, open } => reach::reach(&caller, &back, open),
             Request::Ledger { domain } => ledger::read(&caller, &domain),
             Request::Note { domain, line } => ledger::note(&caller, &domain, &line),
             Request::Forget { domain, epoch } => ledger::forget(&caller, &domain, epoch),
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn reach_dials_the_caller_and_says_what_keeps_it_from_that() {
         let world = World::listing([]);
-        let reach = || Request::Reach { back: Address::by_its_name(&node("n2")) };
+        let reach = || Request::Reach { back: Address::by_its_name(&node("n2")), open: false };
         assert_eq!(refusal(&world, reach()), "no key on n1");
         world.file("etc/xen-handoff/id_ed25519", "");
         assert_eq!(refusal(&world, reach()), "cannot reach n2: no such node");

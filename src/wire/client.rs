@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-use super::message::{Answer, Request, Tried, Wanted};
+use super::message::{Answer, OPEN, Request, Tried, Wanted};
 use super::{Connection, Session, TransportError};
 use crate::address::Address;
 use crate::clock::Deadline;
@@ -162,12 +162,21 @@ impl Connection {
         )
     }
 
-    /// Whether it reaches the node at `back`.
+    /// Whether it reaches the node at `back`, by logging in there.
     ///
     /// # Errors
     /// [`Unanswered`].
     pub fn reach(&mut self, back: Address, deadline: Deadline) -> Result<(), Unanswered> {
-        heard!(self.ask(&Request::Reach { back }, deadline), Answer::Reached => ())
+        heard!(self.ask(&Request::Reach { back, open: false }, deadline), Answer::Reached => ())
+    }
+
+    /// The same; what it has open to there already is enough.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub fn is_in_reach(&mut self, back: Address, deadline: Deadline) -> Result<(), Unanswered> {
+        let request = Request::Reach { back, open: self.can(OPEN) };
+        heard!(self.ask(&request, deadline), Answer::Reached => ())
     }
 
     /// What its ledger has of the domain.

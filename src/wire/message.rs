@@ -56,8 +56,12 @@ pub const MOVES: &str = "moves";
 pub const TRIAL: &str = "trial";
 /// [`Request::Setup`] and [`Request::Look`].
 pub const SETUP: &str = "setup";
-const LATER: [&str; 13] =
-    [PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN, SLOTS, YIELD, OUTLOOK, ALIVE, MOVES, TRIAL, SETUP];
+/// The `open` of a [`Request::Reach`].
+pub const OPEN: &str = "open";
+const LATER: [&str; 14] = [
+    PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN, SLOTS, YIELD, OUTLOOK, ALIVE, MOVES, TRIAL, SETUP,
+    OPEN,
+];
 
 /// The first line of either end.
 ///
@@ -125,6 +129,9 @@ pub enum Request {
     Reach {
         /// Me.
         back: Address,
+        /// Over what you have open to me already is enough; you have said that you know of it. ([`OPEN`])
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open: bool,
     },
     /// What does your ledger say of this domain?
     Ledger {

@@ -22,6 +22,7 @@ pub mod client;
 pub mod fake;
 pub mod message;
 pub mod ssh;
+pub mod warm;
 
 use message::{Answer, Greeting, PROTOCOL, Request};
 
@@ -56,7 +57,7 @@ pub enum TransportError {
     },
 }
 
-/// How another node is called. There is one real way, [`ssh::Ssh`]; a test's far end is a thread with a pair
+/// How another node is called. There is one real way, [`warm::Ssh`]; a test's far end is a thread with a pair
 /// of sockets.
 pub trait Dial: std::fmt::Debug + Send + Sync {
     /// Opens a connection to `address` by `deadline`, greetings exchanged.
@@ -64,6 +65,15 @@ pub trait Dial: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`TransportError`].
     fn dial(&self, address: &Address, deadline: Deadline) -> Result<Connection, TransportError>;
+
+    /// The same to ask something only: over what is open to that address already, where there is such a
+    /// thing. No stream goes over it.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn ask(&self, address: &Address, deadline: Deadline) -> Result<Connection, TransportError> {
+        self.dial(address, deadline)
+    }
 }
 
 /// An open connection.

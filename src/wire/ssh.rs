@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::{Connection, Dial, Session, TransportError};
+use super::{Connection, Session, TransportError};
 use crate::address::Address;
 use crate::clock::Deadline;
 use crate::command::{self, Tool};
@@ -38,23 +38,15 @@ pub fn is_own_key(public: &str) -> bool {
     (comment.next(), comment.next().is_some()) == (Some("xen-handoff"), true)
 }
 
-/// The way over ssh.
-#[derive(Debug, Clone)]
-pub struct Ssh {
-    root: Root,
-}
-
-impl Ssh {
-    /// With the keys below `root`.
-    pub fn of(root: &Root) -> Self {
-        Self { root: root.clone() }
-    }
-}
-
-impl Dial for Ssh {
-    fn dial(&self, address: &Address, deadline: Deadline) -> Result<Connection, TransportError> {
-        dial(&self.root, address, deadline)
-    }
+/// Whose ssh a connection is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// Its own.
+    Own,
+    /// Its own, over which nothing is asked: others go over it, for whom it listens at this socket.
+    Kept(&'a Path),
+    /// What listens there; where nothing does, its own.
+    Over(&'a Path),
 }
 
 /// Opens a connection to `address` by `deadline`, greetings exchanged.
@@ -75,6 +67,19 @@ pub fn dial_with(
     address: &Address,
     deadline: Deadline,
 ) -> Result<Connection, TransportError> {
+    // ssh's own limit covers the connection, not a peer that accepts it and then says nothing.
+    let greeted_by = deadline.within(address.connect_timeout().saturating_add(Duration::from_secs(5)));
+    open(root, key, address, Way::Own, greeted_by)
+}
+
+/// The same in that way, greetings exchanged by `greeted_by`.
+pub(super) fn open(
+    root: &Root,
+    key: &Path,
+    address: &Address,
+    way: Way<'_>,
+    greeted_by: Deadline,
+) -> Result<Connection, TransportError> {
     let failed = |error: &dyn std::fmt::Display| TransportError::Unreachable {
         node: address.node.clone(),
         what: error.to_string(),
@@ -87,7 +92,7 @@ pub fn dial_with(
     let copy = words.try_clone().map_err(|error| failed(&error))?;
     let mut child = command::spawn(
         &ssh,
-        &arguments(root, key, address),
+        &arguments(root, key, address, way),
         Stdio::piped(),
         Stdio::piped(),
         Stdio::from(copy),
@@ -96,12 +101,17 @@ pub fn dial_with(
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let session = Session::new(child, words);
     let (Some(stdin), Some(stdout)) = (stdin, stdout) else { return Err(failed(&"ssh has no streams")) };
-    // ssh's own limit covers the connection, not a peer that accepts it and then says nothing.
-    let greeted_by = deadline.within(address.connect_timeout().saturating_add(Duration::from_secs(5)));
     Connection::open(root, address.node.clone(), stdout.into(), stdin.into(), Some(session), greeted_by)
 }
 
-fn arguments(root: &Root, key: &Path, address: &Address) -> Vec<String> {
+/// What ssh is called with.
+pub(super) fn arguments(root: &Root, key: &Path, address: &Address, way: Way<'_>) -> Vec<String> {
+    let (master, socket) = match way {
+        Way::Own => ("no", None),
+        Way::Kept(socket) => ("yes", Some(socket)),
+        Way::Over(socket) => ("no", Some(socket)),
+    };
+    let socket = socket.map_or_else(|| "none".to_owned(), |socket| socket.display().to_string());
     let keys = root.key_folder();
     let known_hosts =
         format!("{} /etc/ssh/ssh_known_hosts /root/.ssh/known_hosts", keys.join(KNOWN_HOSTS).display());
@@ -124,9 +134,10 @@ fn arguments(root: &Root, key: &Path, address: &Address) -> Vec<String> {
             option("ServerAliveInterval", "5"),
             option("ServerAliveCountMax", "4"),
             option("TCPKeepAlive", "yes"),
-            // A connection of its own, not a channel of somebody's.
-            option("ControlMaster", "no"),
-            option("ControlPath", "none"),
+            // Never a channel of an operator's.
+            option("ControlMaster", master),
+            option("ControlPath", &socket),
+            option("ControlPersist", "no"),
             option("ClearAllForwardings", "yes"),
             option("Compression", "no"),
             option("LogLevel", "ERROR"),
@@ -136,7 +147,12 @@ fn arguments(root: &Root, key: &Path, address: &Address) -> Vec<String> {
         .into_iter()
         .flatten(),
     );
-    args.extend(["--".to_owned(), address.host.to_string(), FAR_COMMAND.to_owned()]);
+    match way {
+        Way::Kept(_) => args.extend(["-N".to_owned(), "--".to_owned(), address.host.to_string()]),
+        Way::Own | Way::Over(_) => {
+            args.extend(["--".to_owned(), address.host.to_string(), FAR_COMMAND.to_owned()]);
+        }
+    }
     args
 }
 
@@ -154,7 +170,7 @@ mod tests {
             port: 2222,
             connect_seconds: 5,
         };
-        let args = arguments(&Root::default(), Path::new("/k"), &address).join(" ");
+        let args = arguments(&Root::default(), Path::new("/k"), &address, Way::Own).join(" ");
         for needed in [
             "IdentityFile=/k ",
             "BatchMode=yes",
@@ -163,6 +179,7 @@ mod tests {
             "ServerAliveInterval=5",
             "HostKeyAlias=node2 ",
             "Port=2222",
+            "ControlPath=none",
         ] {
             assert!(args.contains(needed), "{needed} is missing in {args}");
         }

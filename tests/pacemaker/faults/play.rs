@@ -172,7 +172,8 @@ impl Play<'_> {
                 cables.iter().for_each(|cable| cluster.fabric.pull(node, *cable));
             }
             Deed::Plug(node) => cluster.fabric.heal(node),
-            Deed::Kill { node, role } => self.kill(node, role),
+            Deed::Kill { node, role } => self.signal("-9", node, role),
+            Deed::Freeze { node, role } => self.signal("-STOP", node, role),
             Deed::Sshd { node, on: true } => cluster.start_sshd(node),
             Deed::Sshd { node, on: false } => cluster.stop_sshd(node),
             Deed::Fill { node, full: true } => {
@@ -257,16 +258,16 @@ impl Play<'_> {
         }
     }
 
-    fn kill(&self, node: &str, role: &str) {
+    fn signal(&self, signal: &str, node: &str, role: &str) {
         let mut there = vec![];
         let found = spawn::until(SOON, || {
             there = of_role(self.cluster, node, role);
             !there.is_empty()
         });
-        assert!(found.is_ok(), "no {role} on {node} to kill\n{}", self.story.report());
+        assert!(found.is_ok(), "no {role} on {node} for kill {signal}\n{}", self.story.report());
         let numbers: Vec<&str> = there.iter().map(String::as_str).collect();
         // one that has ended by itself meanwhile is no error
-        self.cluster.fabric.on(node, &[&["kill", "-9"][..], &numbers].concat());
+        self.cluster.fabric.on(node, &[&["kill", signal][..], &numbers].concat());
     }
 
     /// Every process of ours on the node sees this clock from now on; one that runs already, if it was made able to before.

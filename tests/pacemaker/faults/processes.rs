@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 /// A process as a role's test sees it: its name and its words.
 type Test = fn(&str, &[&str]) -> bool;
 
-const ROLES: [(&str, Test); 15] = [
+const ROLES: [(&str, Test); 16] = [
     ("start", |_, words| is_action(words, "start")),
     ("stop", |_, words| is_action(words, "stop")),
     ("migrate_to", |_, words| is_action(words, "migrate_to")),
@@ -19,6 +19,8 @@ const ROLES: [(&str, Test); 15] = [
     ("keeper", |_, words| is_ours(words, "keep")),
     ("guard", |_, words| is_ours(words, "guard")),
     ("ssh", |name, _| name == "ssh"),
+    // The connections that the guard keeps open.
+    ("line", |name, words| name == "ssh" && words.contains(&"ControlMaster=yes")),
     ("attrd", |name, _| name == "pacemaker-attrd"),
     ("pacemaker", |name, _| name.starts_with("pacemaker")),
 ];

@@ -60,6 +60,8 @@ pub(crate) enum Deed {
     Plug(String),
     /// `kill NODE ROLE`: SIGKILL to every process of that role; there must be one. See `processes.rs`.
     Kill { node: String, role: String },
+    /// `freeze NODE ROLE`: SIGSTOP to every one of them.
+    Freeze { node: String, role: String },
     /// `sshd NODE stop|start`.
     Sshd { node: String, on: bool },
     /// `fill NODE`, `empty NODE`: /run.
@@ -282,6 +284,7 @@ fn deed(words: &[String]) -> Result<Deed, String> {
         ["cut", at, which] => Deed::Cut { node: node(at)?, cables: cables(which)? },
         ["plug", at] => Deed::Plug(node(at)?),
         ["kill", at, role] => Deed::Kill { node: node(at)?, role: super::processes::role(role)? },
+        ["freeze", at, role] => Deed::Freeze { node: node(at)?, role: super::processes::role(role)? },
         ["sshd", at, "stop"] => Deed::Sshd { node: node(at)?, on: false },
         ["sshd", at, "start"] => Deed::Sshd { node: node(at)?, on: true },
         ["fill", at] => Deed::Fill { node: node(at)?, full: true },

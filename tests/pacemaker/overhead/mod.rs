@@ -2,14 +2,13 @@
 //! nodes of namespaces, the package's executable, the stand-in's xl.
 //!
 //! `cargo test --test pacemaker -- overhead [short] [nodes=2,8,16] [domains=1,20] [silent=0,1] [runs=N]
-//! [trace] [warm]`. The nodes are formed once for each number of them. A run is one evacuation: the node that
+//! [trace] [cold]`. The nodes are formed once for each number of them. A run is one evacuation: the node that
 //! has the domains goes into standby, or comes back from it, and they all move at once; no slot is waited for,
 //! since the hosts here have no limit to how many move at once, and neither has Pacemaker. A silent node is a
 //! member of the cluster whose sshd is stopped (SIGSTOP): connections to it are taken by the kernel and
 //! nobody ever says a word. What is counted, and how, is in [`moves`] and [`kernel`]. No time is asserted.
 //!
-//! `warm` is what a connection that is kept open would gain: each of the two nodes has one to the other, by a
-//! wrapper around ssh, over which everything goes but the streams. The agent has no such thing.
+//! `cold`: no guard runs on the nodes, so that none keeps connections to the others open.
 //!
 //! Rows go to `target/bench/overhead.json`, a list of objects; a row of another run with the same case,
 //! nodes, domains and silent is replaced:
@@ -22,7 +21,7 @@
 //! | `processes`, `logins`, `cpu_seconds` | of one domain: median over the runs |
 //! | `stop_seconds`, `all_seconds` | of `seconds`, what the stop took; the whole run from the first stop to the last start, Pacemaker and streams included |
 //! | `kinds` | the processes of the last run by what they are, all domains together |
-//! | `what` | `warm`: with connections that are kept open |
+//! | `what` | `cold`: without a guard |
 //! | `what`, ... | of `make bench-stream` (`-- overhead stream`): see [`stream`] |
 //! | `runs`, `failed` | how many runs the medians are of; how many were not as they should be and do not count |
 //! | `version`, `commit`, `profile`, `xl_seconds`, `load` | of the executable (`profile`: release or debug); what one `xl list` takes here; the machine's load from before the first run |
@@ -67,7 +66,7 @@ struct Asked {
     silent: Vec<usize>,
     runs: usize,
     trace: bool,
-    warm: bool,
+    cold: bool,
 }
 
 impl Asked {
@@ -84,7 +83,7 @@ impl Asked {
             silent: numbers("silent", &[0, 1]),
             runs: numbers("runs", &[RUNS]).first().copied().unwrap_or(RUNS),
             trace: words.iter().any(|word| word == "trace"),
-            warm: words.iter().any(|word| word == "warm"),
+            cold: words.iter().any(|word| word == "cold"),
         }
     }
 }
@@ -122,8 +121,8 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
                 let runs = bench.runs(case);
                 failed |= runs.iter().any(Result::is_err);
                 for mut row in case.rows(&runs) {
-                    if asked.warm {
-                        row["what"] = json!("warm");
+                    if asked.cold {
+                        row["what"] = json!("cold");
                     }
                     bench.sign(&mut row, load);
                     println!("{}", line(&row));
@@ -239,26 +238,6 @@ fn keep(rows: &[Value]) {
     }
 }
 
-/// Between the two nodes, both ways: a connection of ssh's own (`ControlMaster`), over which goes whatever is
-/// no stream.
-fn keep_connections(cluster: &Cluster) {
-    const SSH: &str = "#!/bin/sh\n\
-        IFS= read -r caller </proc/$PPID/cmdline\n\
-        case $caller in *fetch--order*) exec /usr/bin/ssh \"$@\" ;; esac\n\
-        exec /usr/bin/ssh -o ControlPath=/run/warm-%h \"$@\"\n";
-    for (node, peer) in [(FROM, TO), (TO, FROM)] {
-        cluster.fabric.put(node, "/usr/sbin/ssh", 0o755, SSH);
-        cluster.fabric.sh(
-            node,
-            &format!(
-                "/usr/bin/ssh -F none -T -N -f -o BatchMode=yes -o IdentityFile=/etc/xen-handoff/id_ed25519 \
-                 -o UserKnownHostsFile=/etc/xen-handoff/known_hosts -o ControlMaster=yes \
-                 -o ControlPath=/run/warm-%h {peer} </dev/null >/dev/null 2>&1"
-            ),
-        );
-    }
-}
-
 /// A cluster to measure on.
 struct Bench<'a> {
     cluster: Cluster,
@@ -279,13 +258,12 @@ impl<'a> Bench<'a> {
             let settings = "max_outgoing_migrations=0\nmax_incoming_migrations=0\n";
             cluster.fabric.put(node, "/etc/sysconfig/xen-handoff", 0o644, settings);
             cluster.knob(node, "stream.mib", "0.0625");
-            cluster.start_guard(node);
+            if !asked.cold {
+                cluster.start_guard(node);
+            }
         }
         for (option, value) in [("node-action-limit", "100"), ("batch-limit", "500")] {
             cluster.must(&["crm_attribute", "-t", "crm_config", "-n", option, "-v", value]);
-        }
-        if asked.warm {
-            keep_connections(&cluster);
         }
         cluster.age_ledger();
         let version = cluster.fabric.sh(FROM, "/usr/sbin/xen-handoff --version").trim().to_owned();
