@@ -105,6 +105,11 @@ pub(super) fn span(milliseconds: u64) -> String {
     }
 }
 
+/// So many of a thing.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::finding::{CHECKS, Finding};
 use crate::preflight::Verdict;
-use crate::tool::shown::Table;
+use crate::tool::shown::{Table, counted};
 
 /// How the result is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,11 @@ pub(super) fn one_line(findings: &[Finding], nodes: usize, domains: usize) -> St
     };
     let first = findings.iter().find(|finding| finding.result == worst && worst != Verdict::Ok);
     let said = first.map_or_else(
-        || format!("{} checks of {nodes} nodes and {domains} domains", findings.len()),
+        || {
+            let [checks, nodes, domains] = [(findings.len(), "check"), (nodes, "node"), (domains, "domain")]
+                .map(|(all, what)| counted(all, what));
+            format!("{checks} of {nodes} and {domains}")
+        },
         |finding| {
             let more = failed + warnings + unknown - 1;
             let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
@@ -123,7 +127,7 @@ mod tests {
         let line = |all: &[Finding]| one_line(all, 3, 1);
         assert!(
             line(&[finding(Verdict::Ok)])
-                .starts_with("XEN-HANDOFF OK - 1 checks of 3 nodes and 1 domains | failed=0")
+                .starts_with("XEN-HANDOFF OK - 1 check of 3 nodes and 1 domain | failed=0")
         );
         let all = [finding(Verdict::Unknown), finding(Verdict::Warning), finding(Verdict::Failed)];
         let said = line(&all);

@@ -16,6 +16,7 @@ use crate::here::Here;
 use crate::host::{NodeName, Root};
 use crate::small_file;
 use crate::tool::names::Nodes;
+use crate::tool::shown::counted;
 use crate::tool::way;
 use crate::wire::authorized::{AUTHORIZED_KEYS, HOST_KEY, LARGEST};
 use crate::wire::ssh::{KEY, KNOWN_HOSTS, NEXT_KEY, dial_with};
@@ -309,10 +310,6 @@ impl Own<'_> {
         writeln!(out, "{}: {} of the pair of all nodes taken away", self.me, counted(had, "line"))?;
         Ok(())
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Nothing is written where nothing changes.
