@@ -59,6 +59,8 @@ ASIDE = model heartbeat rpm deb fuzz
 # What goes where: FILE:FOLDER. The list of the package, too.
 PROGRAMS = $(BUILT)/xen-handoff:$(SBINDIR)
 BENCH_PROGRAMS = $(BUILT)/xen-handoff-bench:$(PREFIX)/bin
+# In a package of its own, as its command is
+BENCH_PAGE = man/xen-handoff-bench.8
 DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	packaging/systemd/xen-handoff-guard.service:$(UNITDIR) \
 	packaging/systemd/xen-handoff-metrics.service:$(UNITDIR) \
@@ -75,11 +77,11 @@ DATA = packaging/tmpfiles.d/xen-handoff.conf:$(PREFIX)/lib/tmpfiles.d \
 	packaging/completion/fish/xen-handoff.fish:$(PREFIX)/share/fish/vendor_completions.d \
 	$(foreach page,$(wildcard man/*.5),$(page):$(MANDIR)/man5) \
 	$(foreach page,$(wildcard man/*.7),$(page):$(MANDIR)/man7) \
-	man/xen-handoff.8:$(MANDIR)/man8
+	$(foreach page,$(filter-out $(BENCH_PAGE),$(wildcard man/*.8)),$(page):$(MANDIR)/man8)
 BENCH_DATA = packaging/completion/bash/xen-handoff-bench:$(PREFIX)/share/bash-completion/completions \
 	packaging/completion/zsh/_xen-handoff-bench:$(ZSHDIR) \
 	packaging/completion/fish/xen-handoff-bench.fish:$(PREFIX)/share/fish/vendor_completions.d \
-	man/xen-handoff-bench.8:$(MANDIR)/man8
+	$(BENCH_PAGE):$(MANDIR)/man8
 # Not overwritten: an administrator's.
 SETTINGS = packaging/sysconfig/xen-handoff:$(SETTINGSDIR)
 LINKS = $(OCFDIR)/Xen $(HEARTBEATDIR)/resource.d/xen-handoff $(HEARTBEATDIR)/rc.d/stonith

@@ -8,8 +8,8 @@ mod shared;
 use std::fmt::Write;
 use std::path::Path;
 
-use clap::CommandFactory;
-use shared::{DATE, completions, plain, section};
+use clap::{Command, CommandFactory};
+use shared::{DATE, completions, help, plain, value};
 use xen_handoff_bench::cli::Cli;
 use xen_handoff_bench::ways;
 
@@ -43,5 +43,22 @@ fn page() -> anyhow::Result<String> {
         text.push_str(&section(subcommand)?);
     }
     text.push_str(include_str!("../man/xen-handoff-bench.8.tail"));
+    Ok(text)
+}
+
+/// A subcommand, its arguments and its options.
+fn section(subcommand: &Command) -> anyhow::Result<String> {
+    let mut line = subcommand.get_name().to_owned();
+    for argument in subcommand.get_positionals() {
+        let word = argument.get_id().as_str().to_uppercase();
+        line += &if argument.is_last_set() { format!(" -- {word}") } else { format!(" {word}") };
+    }
+    let mut text = String::new();
+    let about = subcommand.get_about().unwrap_or_default().to_string();
+    writeln!(text, ".SS \"{}\"\n{}.", plain(&line), plain(&about))?;
+    for argument in subcommand.get_opts().filter(|argument| argument.get_long().is_some()) {
+        let long = plain(argument.get_long().unwrap_or_default());
+        writeln!(text, ".TP\n\\fB\\-\\-{long}\\fR{}\n{}", value(argument), plain(&help(argument)))?;
+    }
     Ok(text)
 }

@@ -1,8 +1,9 @@
-//! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8`, `man/xen-handoff.conf.5`, the
-//! settings file of the package, `ocf/Xen.xml` and the shells' completions; from the catalogue of messages, `doc/messages.txt`, the
+//! Writes what is made from the code's own tables: `man/ocf_handoff_Xen.7`, `man/xen-handoff.8` and a page for each
+//! subcommand, `man/xen-handoff.conf.5`, the settings file of the package, `ocf/Xen.xml` and the shells' completions; from the catalogue of messages, `doc/messages.txt`, the
 //! operators' page and journald's catalogue; and the README's table of what has been run where, from `doc/support.tsv`. The results are committed; `make man` refreshes them, and `make lint` fails if they differ.
 
 mod messages;
+mod pages;
 mod shared;
 #[allow(dead_code, reason = "the test of the README reads the rest")]
 mod support;
@@ -11,7 +12,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
-use shared::{DATE, completions, plain, section};
+use shared::{DATE, completions, plain};
 use xen_handoff::cli::Cli;
 use xen_handoff::messages::Catalogue;
 use xen_handoff::ocf::exit_code::ExitCode;
@@ -24,6 +25,10 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(top.join("ocf/Xen.xml"), document())?;
     std::fs::write(top.join("man/ocf_handoff_Xen.7"), agent_page()?)?;
     std::fs::write(top.join("man/xen-handoff.8"), tool_page()?)?;
+    for subcommand in for_people().get_subcommands() {
+        let page = top.join(format!("man/xen-handoff-{}.8", subcommand.get_name()));
+        std::fs::write(page, pages::page(top, subcommand)?)?;
+    }
     std::fs::write(top.join("man/xen-handoff.conf.5"), settings_page()?)?;
     std::fs::write(top.join("packaging/sysconfig/xen-handoff"), settings_file()?)?;
     let (head, tail) =
@@ -182,10 +187,13 @@ fn tool_page() -> anyhow::Result<String> {
     let about = command.get_about().unwrap_or_default().to_string();
     writeln!(text, ".SH NAME\nxen\\-handoff \\- {}", plain(&about))?;
     writeln!(text, ".SH SYNOPSIS\n.B xen\\-handoff\n\\fISUBCOMMAND\\fR [\\fIOPTIONS\\fR]")?;
-    writeln!(text, ".SH DESCRIPTION\nThe operators' tool of the resource agent\n.BR ocf_handoff_Xen (7).")?;
-    writeln!(text, ".SH SUBCOMMANDS")?;
-    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
-        text.push_str(&section(subcommand)?);
+    writeln!(
+        text,
+        ".SH DESCRIPTION\nThe operators' tool of the resource agent\n.BR ocf_handoff_Xen (7).\nIt needs root."
+    )?;
+    writeln!(text, ".SH SUBCOMMANDS\nEach has a page of its own.")?;
+    for subcommand in for_people().get_subcommands() {
+        text.push_str(&pages::entry(subcommand)?);
     }
     text.push_str(include_str!("xen-handoff.8.tail"));
     Ok(text)

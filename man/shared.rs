@@ -1,7 +1,6 @@
-//! What the two generators of manual pages share, `man/generate.rs` and `bench/manual.rs`: text for roff, the section of a subcommand,
-//! the shells' completions.
+//! What the two generators of manual pages share, `man/generate.rs` and `bench/manual.rs`: text for roff,
+//! what is said of an option, the shells' completions.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use clap::{Arg, Command};
@@ -19,36 +18,24 @@ pub(crate) fn plain(text: &str) -> String {
         .join("\n")
 }
 
-/// A subcommand, its arguments and its options.
-///
-/// # Errors
-/// None: a text takes everything.
-pub(crate) fn section(subcommand: &Command) -> anyhow::Result<String> {
-    let upper = |argument: &Arg| argument.get_id().as_str().to_uppercase();
-    let mut line = subcommand.get_name().to_owned();
-    for argument in subcommand.get_positionals() {
-        let word = upper(argument);
-        line += &if argument.is_last_set() { format!(" -- {word}") } else { format!(" {word}") };
+/// What stands for the value of an option, behind a space; nothing for a switch.
+pub(crate) fn value(argument: &Arg) -> String {
+    match argument.get_value_names() {
+        _ if !argument.get_action().takes_values() => String::new(),
+        Some([name]) => format!(" \\fI{name}\\fR"),
+        _ => format!(" \\fI{}\\fR", argument.get_id().as_str().to_uppercase()),
     }
-    let mut text = String::new();
-    let about = subcommand.get_about().unwrap_or_default().to_string();
-    writeln!(text, ".SS \"{}\"\n{}.", plain(&line), plain(&about))?;
-    for argument in subcommand.get_opts().filter(|argument| argument.get_long().is_some()) {
-        let value = match argument.get_value_names() {
-            _ if !argument.get_action().takes_values() => String::new(),
-            Some([name]) => format!(" \\fI{name}\\fR"),
-            _ => format!(" \\fI{}\\fR", upper(argument)),
-        };
-        let mut help = argument.get_help().unwrap_or_default().to_string();
-        let defaults: Vec<String> =
-            argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
-        if argument.get_action().takes_values() && !defaults.concat().is_empty() {
-            help += &format!(" [default: {}]", defaults.join(" "));
-        }
-        let long = plain(argument.get_long().unwrap_or_default());
-        writeln!(text, ".TP\n\\fB\\-\\-{long}\\fR{value}\n{}", plain(&help))?;
+}
+
+/// What an argument is for, and what holds without it.
+pub(crate) fn help(argument: &Arg) -> String {
+    let help = argument.get_help().unwrap_or_default().to_string();
+    let defaults: Vec<String> =
+        argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    if argument.get_action().takes_values() && !defaults.concat().is_empty() {
+        return format!("{help} [default: {}]", defaults.join(" "));
     }
-    Ok(text)
+    help
 }
 
 /// Writes the completions of a command into `packaging/completion` of the tree at `top`.

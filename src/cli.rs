@@ -54,13 +54,17 @@ pub enum Command {
     /// Make this node's key pair, and bring to the nodes what they must know of each other
     ///
     /// Each node has a pair of its own, which may run xen-handoff serve on the others and speaks for its node
-    /// alone.
+    /// alone. Without options, this node's pair is made, unless it is there, and what is to be done with it
+    /// is said.
+    ///
+    /// Exit status 0: done; 1: not all of it came about, and what did not is said.
     Keys(Keys),
     /// Check the set-up of all nodes: keys, ways, guard, scheduler, clocks, files, disks, timeouts
     ///
-    /// The first command after the installation. Exit status 0: all is well; 1: something is not, or could
-    /// not be found out. With --monitoring 0, 1, 2 and 3 as monitoring plugins have it: OK, WARNING,
-    /// CRITICAL, UNKNOWN.
+    /// The first command after the installation. It asks all nodes at once, and changes nothing.
+    ///
+    /// Exit status 0: all is well; 1: something is not, or could not be found out. With --monitoring 0, 1, 2
+    /// and 3 as monitoring plugins have it: OK, WARNING, CRITICAL, UNKNOWN.
     Check {
         /// As JSON
         #[arg(long)]
@@ -73,6 +77,9 @@ pub enum Command {
         ignore: Vec<String>,
     },
     /// Show the offers and transfers of this node, or of all
+    ///
+    /// Exit status 0: they were shown, or there are none; a node that does not answer is named; 1: what this
+    /// node has could not be read.
     Status {
         /// Of every node of the cluster, over the transport
         #[arg(short, long)]
@@ -86,8 +93,10 @@ pub enum Command {
     },
     /// Check whether other nodes can take a domain, before anything moves
     ///
+    /// Asked on the node where the domain runs. It changes nothing.
+    ///
     /// Exit status 0: every node that was asked can take it; 1: one of them cannot, or it could not be asked;
-    /// 3: nobody knows the name. Asked on the node where the domain runs.
+    /// 3: nobody knows the name.
     Preflight {
         /// The domain, or the id of its resource
         name: String,
@@ -108,6 +117,9 @@ pub enum Command {
     /// not carry out is left as it is, with the reason; one that is not managed stays so; those that take
     /// their provider from one template are taken over together. Where a command fails, what was changed is
     /// put back. Pacemaker only.
+    ///
+    /// Exit status 0: all of them were taken over, or there are none; 1: one was left as it is, or a command
+    /// failed.
     Adopt {
         /// Print the commands, and give none
         #[arg(long)]
@@ -120,10 +132,11 @@ pub enum Command {
     ///
     /// First says what will become of each domain, and why: for one that is to move alive, all is tried that
     /// its stop will try. Where one would not move alive, nothing is done without --force. At the end it says
-    /// what became of each.
+    /// what became of each. Pacemaker only.
     ///
-    /// Exit status 0: no domain of ours runs there any more; 1: some still do at the end of --timeout, or
-    /// nothing was done; 3: the cluster has no such node. Pacemaker only.
+    /// Exit status 0: no domain of ours runs there any more, or with --plan: it was said what would become of
+    /// each; 1: some still run there at the end of --timeout, or nothing was done; 3: the cluster has no such
+    /// node.
     Drain {
         /// The node's name in the cluster
         node: NodeName,
@@ -166,8 +179,9 @@ pub enum Command {
     },
     /// Try whether another node answers over the transport, and can reach this one
     ///
-    /// Without other options, user, port and suffix are those of the cluster's resources. Exit status 0: both
-    /// ways are open; 1: one is not; 3: the cluster has no such node.
+    /// Without other options, user, port and suffix are those of the cluster's resources.
+    ///
+    /// Exit status 0: both ways are open; 1: one is not; 3: the cluster has no such node.
     Reach {
         /// The other node's name in the cluster
         #[arg(required_unless_present = "all")]
@@ -212,9 +226,10 @@ pub enum Command {
     },
     /// Settle a transfer that broke off: show both ends, conclude, act
     ///
-    /// Where nothing broke off at this node, the others are asked. Exit status 0: settled, or nothing is to
-    /// be done at any node; 1: it could not be settled, is to be settled at another node, or a node does not
-    /// answer; 3: nobody knows the name.
+    /// Where nothing broke off at this node, the others are asked.
+    ///
+    /// Exit status 0: settled, or nothing is to be done at any node; 1: it could not be settled, is to be
+    /// settled at another node, or a node does not answer; 3: nobody knows the name.
     Recover {
         /// The domain, or the id of its resource
         domain: String,
@@ -223,6 +238,10 @@ pub enum Command {
         dry_run: bool,
     },
     /// Act as the OCF agent: the action as argument, the rest in the environment
+    ///
+    /// For trying an action by hand: the cluster calls the link that is in its folder of agents.
+    ///
+    /// Exit status 0: done, or the domain runs here. Others are those of ocf_handoff_Xen(7).
     Agent {
         /// start, stop, monitor, ...
         action: String,

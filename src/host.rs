@@ -1,6 +1,6 @@
 //! This host as the agent sees it: the root folder of its world, where its own files lie, and its name.
 //!
-//! `XEN_HANDOFF_ROOT` (documented in `xen-handoff(8)`, "Test mode") moves the whole world below another
+//! `XEN_HANDOFF_ROOT` (documented in `xen-handoff(8)`, "Environment") moves the whole world below another
 //! folder: tools are then looked up in `ROOT/usr/sbin` and so on, and the state lies in
 //! `ROOT/run/xen-handoff`. It is meant for tests and for trying the agent against a stand-in toolstack; a
 //! cluster never sets it.

@@ -8,7 +8,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use xen_handoff::cli::{Cli, Command};
 use xen_handoff::host::Root;
 use xen_handoff::ocf::environment::Environment;
@@ -187,6 +187,29 @@ fn everything_in_packaging_is_installed() {
             .any(|name| path.starts_with(Path::new("packaging").join(name)));
         assert!(is_a_tool || makefile.contains(&format!("{}:", path.display())), "{}", path.display());
     }
+}
+
+/// The RPM lists them one by one; the Makefile, and so Debian's package, takes all but the bench's.
+#[test]
+fn every_command_that_people_type_has_a_page_of_its_own_in_the_packages() {
+    let (spec, makefile) = (read("packaging/rpm/xen-handoff.spec"), read("Makefile"));
+    assert!(makefile.contains("$(filter-out $(BENCH_PAGE),$(wildcard man/*.8)),$(page):$(MANDIR)/man8)"));
+    let overview = read("man/xen-handoff.8");
+    let main = spec.split("%files heartbeat").next().unwrap();
+    let mut pages = vec!["xen-handoff".to_owned(), "xen-handoff-bench".to_owned()];
+    for subcommand in Cli::command().get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        let page = format!("xen-handoff-{}", subcommand.get_name());
+        assert!(main.contains(&format!("\n%{{_mandir}}/man8/{page}.8*\n")), "{page} is not in the spec file");
+        let entry = format!("\n.BR {} (8)\n", page.replace('-', "\\-"));
+        assert!(overview.contains(&entry), "xen-handoff(8) does not name {page}");
+        pages.push(page);
+    }
+    let folder = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let mut there: Vec<String> = names.filter_map(|name| Some(name.strip_suffix(".8")?.to_owned())).collect();
+    there.sort();
+    pages.sort();
+    assert_eq!(there, pages, "make man makes them; one that is no command's any more is removed by hand");
 }
 
 /// Every file of Rust below this folder, as one text.

@@ -215,7 +215,7 @@ pub const PARAMETERS: [Parameter; 25] = [
         long: "auto: when the cluster stops this resource here only to start it on another node, stop leaves the domain \
                running and offers it; start on the other node pulls it over by live migration. Every other stop, and \
                every case of doubt, is an ordinary shutdown. never: stop always shuts the domain down. The handoff \
-               needs the transport to be set up once: see xen-handoff(8), \"keys\".",
+               needs the transport to be set up once: see xen-handoff-keys(8).",
     },
     Parameter {
         name: "handoff_timeout",

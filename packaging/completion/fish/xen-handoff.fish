@@ -56,7 +56,7 @@ complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand check" -s h -l h
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s a -l all -d 'Of every node of the cluster, over the transport'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s w -l watch -d 'Show them again every two seconds, until interrupted'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -l json -d 'As JSON; with --watch one document a line'
-complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s h -l help -d 'Print help'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l to -d 'Only this node [default: every other node that is online]' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l config -d 'Its configuration file [default: the resource\'s xmfile]' -r
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l json -d 'As JSON'
@@ -86,7 +86,7 @@ complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand explain" -l json
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand recover" -l dry-run -d 'Show and conclude, but change nothing on either end'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand recover" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand agent" -s h -l help -d 'Print help'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys check status preflight adopt drain history reach explain recover agent help" -f -a "keys" -d 'Make this node\'s key pair, and bring to the nodes what they must know of each other'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys check status preflight adopt drain history reach explain recover agent help" -f -a "check" -d 'Check the set-up of all nodes: keys, ways, guard, scheduler, clocks, files, disks, timeouts'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand help; and not __fish_seen_subcommand_from keys check status preflight adopt drain history reach explain recover agent help" -f -a "status" -d 'Show the offers and transfers of this node, or of all'
