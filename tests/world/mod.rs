@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{PoisonError, RwLock};
 
 /// A set of hosts.
@@ -259,11 +259,14 @@ fn standin_xl() -> PathBuf {
 static STARTING: RwLock<()> = RwLock::new(());
 
 fn run(command: &mut Command) -> std::process::Output {
+    begin(command).wait_with_output().unwrap()
+}
+
+/// Starts a process whose output is read, while no world is being made.
+pub fn begin(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let started = STARTING.read().unwrap_or_else(PoisonError::into_inner);
-    let child = command.spawn();
-    drop(started);
-    child.unwrap().wait_with_output().unwrap()
+    let _nothing_is_written = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
 }
 
 impl Host {
