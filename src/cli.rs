@@ -84,7 +84,7 @@ pub enum Command {
         /// Of every node of the cluster, over the transport
         #[arg(short, long)]
         all: bool,
-        /// Show them again every two seconds, until interrupted
+        /// Go on showing them: in a terminal as one picture, until q is pressed; else every two seconds
         #[arg(short, long)]
         watch: bool,
         /// As JSON; with --watch one document a line

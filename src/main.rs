@@ -103,7 +103,7 @@ fn operate(command: Command, environment: &Environment, here: &Here) -> ProcessE
             let form = if json { Form::Json } else { Form::Table };
             return answer(tool::check::run(here, form, &ignore).map(|status| status == 0));
         }
-        typed => return answer(serve_operator(typed, here)),
+        typed => return answer(serve_operator(typed, environment, here)),
     };
     judge(done.map(|()| true))
 }
@@ -122,10 +122,12 @@ fn monitor(here: &Here, ignore: &[String]) -> ProcessExitCode {
 }
 
 /// Carries out what a person has typed.
-fn serve_operator(command: Command, here: &Here) -> anyhow::Result<bool> {
+fn serve_operator(command: Command, environment: &Environment, here: &Here) -> anyhow::Result<bool> {
     let done = match command {
         Command::Keys(keys) => return tool::keys::run(here, keys.asked()),
-        Command::Status { all, watch, json } => tool::status::run(here, all, watch, json),
+        Command::Status { all, watch, json } => {
+            tool::status::run(here, &tool::status::Asked { all, watch, json }, environment.terminal)
+        }
         Command::Reach { node, all: _, json, as_node, user, port, network_suffix } => {
             let said = tool::reach::Said { user, port, suffix: network_suffix };
             match node {

@@ -51,6 +51,15 @@ pub struct Ticket {
     pub has_slot: bool,
 }
 
+/// What is said behind the number of those that go first.
+const IN_LINE: &str = " in line before it";
+
+/// How many go first, by what is said of a wait; 0 where it is next, or waits for something else.
+pub fn in_line_before(said: &str) -> usize {
+    let number = said.split(IN_LINE).next().filter(|before| before.len() < said.len());
+    number.and_then(|before| before.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
 /// Whether it is somebody's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -264,7 +273,7 @@ impl Slots {
     fn says(&self, turn: Turn) -> String {
         let Turn::Wait { busy, before } = turn else { return "a slot is free".to_owned() };
         let (limit, word) = (self.limit, self.direction.word());
-        let before = if before == 0 { String::new() } else { format!(", {before} in line before it") };
+        let before = if before == 0 { String::new() } else { format!(", {before}{IN_LINE}") };
         format!("waits for one of {limit} {word} slots ({busy} moves under way{before})")
     }
 
@@ -341,6 +350,15 @@ mod tests {
         assert!(slots.take_free(&x0).is_err(), "a worker that inherited it still has it");
         drop(copy);
         assert!(slots.take_free(&x0).is_ok());
+    }
+
+    #[test]
+    fn what_is_said_of_a_place_in_line_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let slots = Slots::of(&Root::new(folder.path()), Direction::Incoming);
+        let said = |before| format!("{} of n1", slots.says(Turn::Wait { busy: 2, before }));
+        assert_eq!([said(0), said(1), said(12)].map(|said| in_line_before(&said)), [0, 1, 12]);
+        assert_eq!(in_line_before("waits for memory"), 0);
     }
 
     #[test]

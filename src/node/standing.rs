@@ -6,7 +6,8 @@ use super::host::ThisHost;
 use super::identity::under_another_name;
 use super::record::RecordError;
 use crate::domain::{DomainName, Presence};
-use crate::handoff::Phase;
+use crate::handoff::{Epoch, Offer, Phase, SourcePhase, TargetPhase, Transfer};
+use crate::host::NodeName;
 use crate::moves::progress::{self, Direction, Progress};
 use crate::moves::slots::Slots;
 use crate::toolstack::LIST_LIMIT;
@@ -25,13 +26,67 @@ pub struct Row {
     pub progress: Option<Progress>,
 }
 
+/// What a record is about.
+enum About<'a> {
+    Offer(&'a Offer),
+    Transfer(&'a Transfer),
+    Nothing,
+}
+
+impl<'a> About<'a> {
+    fn of(phase: &'a Phase) -> Self {
+        match phase {
+            Phase::Source(
+                SourcePhase::Sending { transfer, .. }
+                | SourcePhase::Settling { transfer, .. }
+                | SourcePhase::Left { transfer },
+            )
+            | Phase::Target(
+                TargetPhase::Receiving { transfer }
+                | TargetPhase::Arriving { transfer }
+                | TargetPhase::Arrived { transfer },
+            ) => Self::Transfer(transfer),
+            Phase::Source(
+                SourcePhase::Offering { offer }
+                | SourcePhase::Offered { offer }
+                | SourcePhase::Withdrawing { offer },
+            )
+            | Phase::Target(TargetPhase::Claiming { offer }) => Self::Offer(offer),
+            Phase::Idle => Self::Nothing,
+        }
+    }
+}
+
+impl Row {
+    /// Where it comes from and where it goes, as far as the phase says.
+    pub fn ends(&self) -> (Option<&NodeName>, Option<&NodeName>) {
+        match About::of(&self.record) {
+            About::Transfer(transfer) => (Some(&transfer.source), Some(&transfer.target)),
+            About::Offer(offer) => (Some(&offer.source), None),
+            About::Nothing => (None, None),
+        }
+    }
+
+    /// Which offer or transfer it is.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match About::of(&self.record) {
+            About::Transfer(transfer) => Some(transfer.epoch),
+            About::Offer(offer) => Some(offer.epoch),
+            About::Nothing => None,
+        }
+    }
+}
+
+/// Why nothing else is known of a domain whose transfer lock is held and not on record.
+pub const ABOUT_TO_MOVE: &str = "a transfer of it is about to begin or to end";
+
 /// Where a domain stands on this node, as an answer to another node and for the operators' tool. While
 /// somebody else holds the transfer lock that he has not put on record yet, a copy is about to come or to go:
 /// that is *unknown*.
 pub fn stands(host: &ThisHost, domain: &DomainName) -> (Presence, Phase) {
     let (presence, phase) = stands_by_itself(host, domain);
     if !phase.is_in_transfer() && host.store.is_transferring(domain) {
-        return (Presence::Unknown("a transfer of it is about to begin or to end".to_owned()), phase);
+        return (Presence::Unknown(ABOUT_TO_MOVE.to_owned()), phase);
     }
     (presence, phase)
 }

@@ -45,6 +45,20 @@ pub struct Environment {
     pub log_facility: Option<String>,
     /// `HA_debug` or `PCMK_debug` asks for debug messages.
     pub debug: bool,
+    /// `TERM` and `NO_COLOR`: what a terminal can be told.
+    pub terminal: Terminal,
+}
+
+/// What a terminal can be told, if stdout is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Terminal {
+    /// Lines, one after the other.
+    #[default]
+    Dumb,
+    /// Where the next character goes, and bold and reverse; no colours are wanted.
+    WithoutColours,
+    /// That, and colours.
+    Full,
 }
 
 impl Environment {
@@ -100,6 +114,11 @@ impl Environment {
             debug: ["HA_debug", "PCMK_debug"].iter().any(|name| {
                 take(name).is_some_and(|value| !matches!(value.as_str(), "0" | "no" | "false" | "off"))
             }),
+            terminal: match (take("TERM").as_deref(), take("NO_COLOR")) {
+                (None | Some("dumb"), _) => Terminal::Dumb,
+                (Some(_), Some(_)) => Terminal::WithoutColours,
+                (Some(_), None) => Terminal::Full,
+            },
         }
     }
 
@@ -128,6 +147,15 @@ mod tests {
         assert_eq!(nothing.resource, None);
         assert_eq!(nothing.root, Root::default());
         assert!(nothing.is_probe());
+    }
+
+    #[test]
+    fn a_terminal_is_told_no_more_than_it_knows_and_its_owner_wants() {
+        let of = |pairs: &[(&str, &str)]| environment(pairs).terminal;
+        assert_eq!(of(&[]), Terminal::Dumb);
+        assert_eq!(of(&[("TERM", "dumb")]), Terminal::Dumb);
+        assert_eq!(of(&[("TERM", "xterm"), ("NO_COLOR", "1")]), Terminal::WithoutColours);
+        assert_eq!(of(&[("TERM", "xterm"), ("NO_COLOR", "")]), Terminal::Full);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod reach;
 pub mod recover;
 mod shown;
 pub mod status;
+mod watch;
 
 use std::time::Duration;
 

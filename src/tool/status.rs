@@ -1,26 +1,29 @@
 //! `xen-handoff status`: the offers and transfers of this node, or of every node of the cluster.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::names::Nodes;
 use super::shown::{Table, paragraph, width};
-use super::{output, way};
+use super::{output, watch, way};
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::domain::{DomainName, Presence};
-use crate::handoff::{Phase, SourcePhase, TargetPhase};
 use crate::here::Here;
 use crate::host::NodeName;
 use crate::node::standing::{Row, rows};
+use crate::ocf::environment::Terminal;
 
-/// How often they are shown again.
-const AGAIN: Duration = Duration::from_secs(2);
-/// Limit of asking one node.
-const LIMIT: Duration = Duration::from_secs(20);
-/// Clears a terminal, cursor to the top left (ECMA-48).
-const CLEAR: &str = "\x1b[2J\x1b[H";
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Of every node.
+    pub all: bool,
+    /// Again and again.
+    pub watch: bool,
+    /// For programs.
+    pub json: bool,
+}
 
 /// The rows of one node; or why there are none.
 #[derive(Debug)]
@@ -37,25 +40,27 @@ struct Look {
     caveat: Option<String>,
 }
 
-/// Prints them; with `watch` again and again.
+/// Prints them; with `watch` again and again, in a terminal as a picture of it.
 ///
 /// # Errors
 /// If this node's records cannot be read, or stdout is closed.
-pub fn run(here: &Here, all: bool, watch: bool, json: bool) -> anyhow::Result<()> {
+pub fn run(here: &Here, asked: &Asked, terminal: Terminal) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
+    if asked.watch && !asked.json && terminal != Terminal::Dumb && out.is_terminal() {
+        return watch::run(here, asked.all, terminal == Terminal::Full);
+    }
     loop {
-        let look = gather(here, all)?;
-        if json {
+        let look = gather(here, asked.all)?;
+        if asked.json {
             // One look a line, for whoever reads them as they come.
-            output::print("status", &Document::of(&look), watch)?;
+            output::print("status", &Document::of(&look), asked.watch)?;
         } else {
-            let before = if watch && out.is_terminal() { CLEAR } else { "" };
-            write!(out, "{before}{}", table(&look)).and_then(|()| out.flush())?;
+            write!(out, "{}", table(&look)).and_then(|()| out.flush())?;
         }
-        if !watch {
+        if !asked.watch {
             return Ok(());
         }
-        SystemClock.pass(AGAIN);
+        SystemClock.pass(watch::AGAIN);
     }
 }
 
@@ -67,7 +72,7 @@ fn gather(here: &Here, all: bool) -> anyhow::Result<Look> {
     }
     let known = Nodes::of(&here.root, cluster.as_ref());
     let mut nodes = vec![Of { node: known.me.clone(), rows: Ok(rows(here)?) }];
-    let deadline = Deadline::after(LIMIT);
+    let deadline = Deadline::after(watch::LIMIT);
     let answers = way(here).each(&known.others, deadline, |node| node.status(deadline));
     for (node, answer) in known.others.into_iter().zip(answers) {
         nodes.push(Of { node, rows: answer.map_err(|error| error.to_string()) });
@@ -134,7 +139,7 @@ impl<'a> Document<'a> {
 impl<'a> RowView<'a> {
     fn of(row: &'a Row) -> Self {
         let (state, domid) = output::state(&row.presence);
-        let (source, target) = ends(&row.record);
+        let (source, target) = row.ends();
         let offer = row.record.offer();
         let progress = row.progress.as_ref().map(|progress| ProgressView {
             direction: progress.direction.word(),
@@ -165,29 +170,6 @@ impl<'a> RowView<'a> {
             offer_ends_at: offer.map(|offer| offer.deadline.rfc3339()),
             progress,
         }
-    }
-}
-
-/// Where it comes from and where it goes, as far as the phase says.
-fn ends(phase: &Phase) -> (Option<&NodeName>, Option<&NodeName>) {
-    match phase {
-        Phase::Source(
-            SourcePhase::Sending { transfer, .. }
-            | SourcePhase::Settling { transfer, .. }
-            | SourcePhase::Left { transfer },
-        )
-        | Phase::Target(
-            TargetPhase::Receiving { transfer }
-            | TargetPhase::Arriving { transfer }
-            | TargetPhase::Arrived { transfer },
-        ) => (Some(&transfer.source), Some(&transfer.target)),
-        Phase::Source(
-            SourcePhase::Offering { offer }
-            | SourcePhase::Offered { offer }
-            | SourcePhase::Withdrawing { offer },
-        )
-        | Phase::Target(TargetPhase::Claiming { offer }) => (Some(&offer.source), None),
-        Phase::Idle => (None, None),
     }
 }
 
@@ -225,7 +207,7 @@ fn table(look: &Look) -> String {
 /// What else there is to say of it, on one line.
 fn details(row: &Row) -> String {
     let mut words = Vec::new();
-    match (ends(&row.record), row.record.is_target()) {
+    match (row.ends(), row.record.is_target()) {
         ((Some(source), _), true) => words.push(format!("from {source}")),
         ((_, Some(target)), false) => words.push(format!("to {target}")),
         _ => {}

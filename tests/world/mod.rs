@@ -258,7 +258,8 @@ fn standin_xl() -> PathBuf {
 /// refuses to run it ("Text file busy"): worlds are made while nobody starts a process, and the other way round.
 static STARTING: RwLock<()> = RwLock::new(());
 
-fn run(command: &mut Command) -> std::process::Output {
+/// Runs it to its end.
+pub fn run(command: &mut Command) -> std::process::Output {
     begin(command).wait_with_output().unwrap()
 }
 

@@ -54,7 +54,7 @@ complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand check" -l json -
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand check" -l monitoring -d 'One line and the exit status of a monitoring plugin (Nagios, Icinga)'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s a -l all -d 'Of every node of the cluster, over the transport'
-complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s w -l watch -d 'Show them again every two seconds, until interrupted'
+complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s w -l watch -d 'Go on showing them: in a terminal as one picture, until q is pressed; else every two seconds'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -l json -d 'As JSON; with --watch one document a line'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xen-handoff -n "__fish_xen_handoff_using_subcommand preflight" -l to -d 'Only this node [default: every other node that is online]' -r

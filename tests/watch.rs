@@ -1,0 +1,181 @@
+//! `xen-handoff status --watch` in a real terminal, tmux's, on a stand-in world. What is drawn in which size, of what, is tested beside
+//! the code (`src/tool/watch/picture.rs`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking, and its helpers are nobody's library"
+)]
+
+mod world;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use world::{Host, World, run};
+
+const NODES: [&str; 3] = ["n1", "n2", "n3"];
+
+/// A terminal, with a shell that has run the tool and waits.
+struct Terminal {
+    socket: PathBuf,
+}
+
+impl Terminal {
+    /// One of this size, on this host; `None` where there is no tmux.
+    fn open(world: &World, host: &Host, columns: u16, lines: u16) -> Option<Self> {
+        let path = std::env::var_os("PATH").unwrap();
+        if !std::env::split_paths(&path).any(|folder| folder.join("tmux").is_file()) {
+            eprintln!("skipped: no tmux");
+            return None;
+        }
+        let terminal = Self { socket: world.shared("tmux") };
+        let tool = env!("CARGO_BIN_EXE_xen-handoff");
+        let line = format!("stty -a; {tool} status --all --watch; echo ended with $?; stty -a; read -r line");
+        let (columns, lines) = (columns.to_string(), lines.to_string());
+        let size = ["new-session", "-d", "-x", &columns, "-y", &lines, "/bin/sh", "-c", &line];
+        let mut tmux = terminal.tmux(&size);
+        tmux.env_clear().env("PATH", path).env("XEN_HANDOFF_ROOT", &host.root).env("HA_LOGFACILITY", "none");
+        let output = run(&mut tmux);
+        assert!(output.status.success(), "{output:?}");
+        Some(terminal)
+    }
+
+    fn tmux(&self, words: &[&str]) -> Command {
+        let mut tmux = Command::new("tmux");
+        tmux.args(["-f", "/dev/null", "-S"]).arg(&self.socket).args(words);
+        tmux
+    }
+
+    fn told(&self, words: &[&str]) -> String {
+        let output = run(&mut self.tmux(words));
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What it shows, once that is as it is to be; kept in the folder `XEN_HANDOFF_SCREENS`, for whoever wants to look at it.
+    fn shows(&self, what: &str, is: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + Duration::from_secs(120);
+        loop {
+            let screen = self.told(&["capture-pane", "-p", "-S", "-100"]);
+            if is(&screen) {
+                if let Some(folder) = std::env::var_os("XEN_HANDOFF_SCREENS") {
+                    std::fs::write(PathBuf::from(folder).join(format!("{what}.txt")), &screen).unwrap();
+                }
+                return screen;
+            }
+            assert!(Instant::now() < until, "never {what}:\n{screen}");
+        }
+    }
+
+    fn press(&self, key: &str) {
+        self.told(&["send-keys", key]);
+    }
+
+    fn resize(&self, columns: &str, lines: &str) {
+        self.told(&["resize-window", "-x", columns, "-y", lines]);
+    }
+
+    /// The tool has ended well, and the terminal is as it was.
+    fn is_given_back(&self) {
+        let screen = self.shows("ended", |screen| screen.matches("min = ").count() == 2);
+        assert!(screen.contains("ended with 0"), "{screen}");
+        let settings: Vec<&str> = screen.split("ended with 0").collect();
+        let words = |text: &str| {
+            let at = text.find("intr = ").unwrap();
+            text[at..]
+                .split_whitespace()
+                .map(str::to_owned)
+                .take_while(|word| word != "echoke")
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(settings[0]), words(settings[1]));
+        assert_eq!(self.told(&["display-message", "-p", "#{alternate_on}#{cursor_flag}"]).trim(), "01");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        run(&mut self.tmux(&["kill-server"]));
+    }
+}
+
+/// x0 is on offer on n1, and its stream will stop in the middle.
+fn x0_on_offer() -> World {
+    let world = World::new(&NODES);
+    let n1 = world.host("n1");
+    n1.succeeds("start");
+    world.plan(&NODES, Some("n2"));
+    n1.knob("stream.mib", "15");
+    n1.knob("migrate.hold", "in-stream");
+    n1.succeeds("stop");
+    world
+}
+
+/// A stream that goes on when this is dropped, also where the test has failed.
+struct Held<'a>(&'a Host);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.unset_knob("migrate.hold");
+    }
+}
+
+/// The line of a domain.
+fn line<'a>(screen: &'a str, domain: &str) -> &'a str {
+    let is_its = |line: &&str| line.get(2..).is_some_and(|line| line.starts_with(&format!("{domain} ")));
+    screen.lines().find(is_its).unwrap_or_default()
+}
+
+#[test]
+fn a_move_is_seen_from_the_offer_to_its_end_in_a_terminal_of_any_size() {
+    let world = x0_on_offer();
+    let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
+    let Some(terminal) = Terminal::open(&world, &n3, 60, 15) else { return };
+    let screen = terminal.shows("offered", |screen| line(screen, "x0").contains("offer ends in "));
+    assert!(screen.contains("1 on offer") && line(&screen, "x0").contains("  n1  "), "{screen}");
+    std::thread::scope(|scope| {
+        let held = Held(&n1);
+        let start = scope.spawn(|| n2.act("start", &[("OCF_RESKEY_CRM_meta_timeout", "600000")]));
+        let half = |screen: &str| line(screen, "x0").contains(" 43 %");
+        let narrow = terminal.shows("narrow", half);
+        assert!(line(&narrow, "x0").contains("n1 > n2    [###") && narrow.contains("1 moving"), "{narrow}");
+        assert!(!narrow.contains("of 16 MiB"), "{narrow}");
+        terminal.resize("160", "40");
+        let wide = terminal.shows("wide", |screen| half(screen) && screen.contains("7 of 16 MiB"));
+        assert!(wide.lines().next().unwrap().trim_end().len() < 160 && wide.lines().count() <= 40, "{wide}");
+        terminal.resize("60", "4");
+        let low = terminal.shows("low", |screen| half(screen) && !screen.contains("of 16 MiB"));
+        assert!(low.starts_with("n3 ") && low.contains("q quits"), "{low}");
+        terminal.resize("80", "24");
+        drop(held);
+        assert_eq!(start.join().unwrap().code, 0);
+    });
+    terminal.shows("nothing", |screen| screen.contains("Nothing moves, and nothing is on offer."));
+    terminal.press("q");
+    terminal.is_given_back();
+}
+
+#[test]
+fn a_node_that_goes_silent_keeps_its_rows_on_the_screen_with_their_age() {
+    let world = x0_on_offer();
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    let Some(terminal) = Terminal::open(&world, &n2, 80, 24) else { return };
+    terminal.shows("answers", |screen| line(screen, "x0").contains("offer ends in "));
+    n1.cut(true);
+    let screen = terminal.shows("silent", |screen| line(screen, "x0").contains(" s old) offer ends in "));
+    assert!(line(&screen, "x0").starts_with("? "), "{screen}");
+    assert!(screen.lines().next().unwrap().contains("  n1 SILENT  1 domain  1 on offer"), "{screen}");
+    let words = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("! n1 SILENT for ") && words.contains("No route to host"), "{screen}");
+    n1.cut(false);
+    terminal.shows("back", |screen| !screen.contains("SILENT") && line(screen, "x0").starts_with("  x0"));
+    terminal.press("C-c");
+    terminal.is_given_back();
+}
