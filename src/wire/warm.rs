@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit, setrlimit};
 use sha2::{Digest, Sha256};
 
 use super::ssh::{KEY, Way, arguments, dial, open};
-use super::{Connection, Dial, TransportError};
+use super::{Connection, Dial, TransportError, WORDS_LIMIT};
 use crate::address::Address;
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::command::{self, Tool};
@@ -210,13 +210,16 @@ impl Drop for Kept {
     }
 }
 
-/// Becomes the ssh of one that `parent` keeps, and dies with it.
+/// Becomes the ssh of one that `parent` keeps, and dies with it. What the far end prints in any session over
+/// it, it writes into that session's own file: it is ended when that becomes more than [`WORDS_LIMIT`].
 ///
 /// # Errors
 /// If it cannot be.
 pub fn become_line(root: &Root, parent: i32, address: &Address) -> anyhow::Result<()> {
     let parent = Pid::from_raw(parent).ok_or_else(|| anyhow::anyhow!("{parent} is no process"))?;
     let ssh = Tool::find(root, "ssh")?;
+    let limit = Rlimit { current: Some(WORDS_LIMIT), maximum: Some(WORDS_LIMIT) };
+    setrlimit(Resource::Fsize, limit)?;
     let args = arguments(root, &key(root), address, Way::Kept(&socket(root, address)));
     Err(command::become_bound(&ssh, &args, parent).into())
 }

@@ -346,3 +346,21 @@ fn nobody_fills_the_disk_with_domains_that_nobody_has_heard_of() {
     }
     assert_eq!(files(), before);
 }
+
+/// ssh writes it into the file of whoever asks, by itself: the limit must be its own.
+#[test]
+fn what_a_peer_prints_over_a_connection_that_is_kept_open_has_an_end() {
+    let world = x0_on_n1();
+    let n1 = world.host("n1");
+    n1.put_script("usr/sbin/ssh", &format!("echo \"$(ulimit -f) $*\" >{}", world.shared("ssh").display()));
+    let address =
+        json!({"node": "n2", "host": "n2", "user": "root", "port": 22, "connect_seconds": 5}).to_string();
+    let us = std::process::id().to_string();
+    let (code, text) = n1.tool(&["line", "--parent", &us, "--address", &address]);
+    assert_eq!(code, 0, "{text}");
+    let called = std::fs::read_to_string(world.shared("ssh")).unwrap();
+    // In blocks of 512 bytes.
+    assert!(called.starts_with("2048 ") && called.contains("ControlMaster=yes"), "{called}");
+    let (code, text) = n1.tool(&["line", "--parent", "1", "--address", &address]);
+    assert!(code == 1 && text.contains("the process that this one belongs to has gone"), "{text}");
+}
