@@ -22,7 +22,8 @@ use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer, Sinc
 use crate::host::{NodeName, Root};
 use crate::small_file;
 use crate::wire::client::Unanswered;
-use crate::wire::{Connection, ssh};
+use crate::wire::warm::Ssh;
+use crate::wire::{Connection, Dial};
 
 const SINCE: &str = "since";
 /// Limit of writing one entry to all nodes, which are told at the same time.
@@ -143,7 +144,7 @@ impl PeerFiles {
     ) -> Result<(), String> {
         let deadline = Deadline::after(limit);
         let address = Address::of(node, &self.reach).map_err(|error| error.to_string())?;
-        let connection = ssh::dial(&self.root, &address, deadline).map_err(Unanswered::from);
+        let connection = Ssh::of(&self.root).ask(&address, deadline).map_err(Unanswered::from);
         connection.and_then(|mut connection| tell(&mut connection, deadline)).map_err(|error| error.by(node))
     }
 

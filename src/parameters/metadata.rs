@@ -148,6 +148,6 @@ mod tests {
 
     #[test]
     fn every_text_is_escaped() {
-        assert!(document().contains("(8), &quot;keys&quot;"));
+        assert!(document().contains("(8), &quot;TOOLSTACKS&quot;"));
     }
 }

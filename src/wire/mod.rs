@@ -1,7 +1,7 @@
 //! One connection to another node: over it one asks the other something, and a domain's stream gets across.
 //!
 //! A connection is a pair of byte streams to the far end's `xen-handoff serve`. Real ones are ssh sessions
-//! ([`ssh::dial`]); a test's are a pair of sockets.
+//! ([`warm::Ssh`]); a test's are a pair of sockets.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
