@@ -186,7 +186,7 @@ impl Agent {
             return Err("there is no time left to end it there and to boot it here".to_owned());
         }
         let deadline = self.deadline.within(ANSWER_LIMIT);
-        let mut connection = self.transport.connect(source, deadline).map_err(|error| error.to_string())?;
+        let mut connection = self.transport.ask(source, deadline).map_err(|error| error.to_string())?;
         if !connection.can(YIELD) {
             tries.older = true;
             return Err(format!(
