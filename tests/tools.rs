@@ -332,7 +332,18 @@ fn recover_looks_at_all_nodes_and_what_is_not_known_is_not_nothing() {
     std::fs::create_dir_all(record(&n2).parent().unwrap()).unwrap();
     std::fs::write(record(&n2), broken.to_string()).unwrap();
     let (code, text) = n3.tool(&["recover", "--dry-run", "x0"]);
-    assert!(code == 1 && text.contains("open at n2: run this there: xen-handoff recover x0"), "{text}");
+    let open = "open at n2: xen-handoff status --all shows whether it goes on";
+    assert!(
+        code == 1 && text.contains(open) && text.contains("there: xen-handoff recover --dry-run x0"),
+        "{text}"
+    );
+    // What may only be one that is arriving just now is not called a second copy, and to destroy one is not advised.
+    n2.xl(&["create", n2.root.join("etc/xen/x0.cfg").to_str().unwrap()]);
+    let (code, text) = n3.tool(&["recover", "--dry-run", "x0"]);
+    assert!(code == 1 && text.contains(open) && !text.contains("xl destroy"), "{text}");
+    std::fs::remove_file(record(&n2)).unwrap();
+    let (code, text) = n3.tool(&["recover", "--dry-run", "x0"]);
+    assert!(code == 1 && text.contains("x0 runs on n1 and on n2, asked twice"), "{text}");
 }
 
 #[test]

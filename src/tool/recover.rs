@@ -47,33 +47,40 @@ fn say(label: &str, text: &str) -> std::io::Result<()> {
     write!(std::io::stdout(), "{}", paragraph(&format!("{label:<11} "), text, width()))
 }
 
-/// Asks the other nodes what they have of the domain, and concludes. `name` is what was typed.
-fn elsewhere(
-    world: &Here,
-    (domains, name): (&Domains, &str),
-    domain: &DomainName,
-    (presence, phase): &(Presence, Phase),
-) -> anyhow::Result<()> {
+/// What the nodes have of a domain.
+struct Heard<'a> {
+    /// Of each other node, for people.
+    lines: Vec<(String, String)>,
+    /// Where it runs, this node included.
+    runs: Vec<&'a NodeName>,
+    /// The other nodes at which a transfer of it is open.
+    open: Vec<&'a str>,
+    /// Those that do not say.
+    silent: Vec<&'a str>,
+    /// Whether any has, or had, anything of it.
+    heard_of: bool,
+}
+
+/// Asks the other nodes what they have of the domain, which is `presence` here.
+fn hear<'a>(world: &Here, nodes: &'a Nodes, domain: &DomainName, presence: &Presence) -> Heard<'a> {
     let cluster = world.cluster();
-    let nodes = Nodes::of(&world.root, cluster.as_ref());
     let deadline = Deadline::after(ASK_LIMIT);
     let ask = |node: &mut Connection| node.presence(domain, deadline);
     let answers = way(world).each(&nodes.others, deadline, ask);
-    let (mut broken, mut silent, mut heard_of) = (Vec::new(), Vec::new(), false);
-    let mut runs: Vec<&NodeName> = Vec::new();
+    let mut heard =
+        Heard { lines: Vec::new(), runs: Vec::new(), open: Vec::new(), silent: Vec::new(), heard_of: false };
     if matches!(presence, Presence::Running(_)) {
-        runs.push(&nodes.me);
+        heard.runs.push(&nodes.me);
     }
-    let mut lines = Vec::new();
     for (node, answer) in nodes.others.iter().zip(answers) {
         let says = match answer {
             Ok(Stands { presence, phase, ended }) => {
-                heard_of |= presence != Presence::Absent || phase != Phase::Idle || ended.is_some();
+                heard.heard_of |= presence != Presence::Absent || phase != Phase::Idle || ended.is_some();
                 if matches!(presence, Presence::Running(_)) {
-                    runs.push(node);
+                    heard.runs.push(node);
                 }
                 if phase.is_in_transfer() {
-                    broken.push(node.as_str());
+                    heard.open.push(node.as_str());
                 }
                 PeerSays::Stands { presence, phase, ended }
             }
@@ -86,31 +93,50 @@ fn elsewhere(
             },
         };
         if let PeerSays::Silent(_) = &says {
-            silent.push(node.as_str());
+            heard.silent.push(node.as_str());
         }
-        lines.push((format!("{node}:"), described(&says)));
+        heard.lines.push((format!("{node}:"), described(&says)));
     }
-    let is_heard_of = heard_of || *presence != Presence::Absent || *phase != Phase::Idle;
-    let all_answer = silent.is_empty() && nodes.caveat.is_none();
+    heard
+}
+
+/// Asks the other nodes what they have of the domain, and concludes. `name` is what was typed.
+fn elsewhere(
+    world: &Here,
+    (domains, name): (&Domains, &str),
+    domain: &DomainName,
+    (presence, phase): &(Presence, Phase),
+) -> anyhow::Result<()> {
+    let nodes = Nodes::of(&world.root, world.cluster().as_ref());
+    let mut heard = hear(world, &nodes, domain, presence);
+    if heard.runs.len() > 1 {
+        // What they say is not of one moment: it may have come from the one to the other meanwhile.
+        let (presence, _) = stands(world, domain);
+        heard = hear(world, &nodes, domain, &presence);
+    }
+    let is_heard_of = heard.heard_of || *presence != Presence::Absent || *phase != Phase::Idle;
+    let all_answer = heard.silent.is_empty() && nodes.caveat.is_none();
     if !is_heard_of && all_answer && domains.find(name).is_none() {
         return Err(domains.unknown(name, []));
     }
-    for (label, text) in lines {
-        say(&label, &text)?;
+    for (label, text) in &heard.lines {
+        say(label, text)?;
     }
-    if let [one, other, ..] = runs[..] {
+    if !heard.open.is_empty() {
+        let nodes = heard.open.join(" and ");
         anyhow::bail!(
-            "{domain} runs on {one} and on {other}: find out which is the real one, and destroy the other (xl destroy)"
+            "a transfer of {domain} is open at {nodes}: xen-handoff status --all shows whether it goes on; if not, \
+             run this there: xen-handoff recover --dry-run {domain}"
         );
     }
-    if !broken.is_empty() {
-        let nodes = broken.join(" and ");
+    if let [one, other, ..] = heard.runs[..] {
         anyhow::bail!(
-            "a transfer of {domain} is open at {nodes}: run this there: xen-handoff recover {domain}"
+            "{domain} runs on {one} and on {other}, asked twice: find out which is the real one, and destroy the \
+             other (xl destroy)"
         );
     }
-    if !silent.is_empty() {
-        let nodes = silent.join(" and ");
+    if !heard.silent.is_empty() {
+        let nodes = heard.silent.join(" and ");
         anyhow::bail!(
             "nothing is to be done at the nodes that answer; what {nodes} has of {domain} is not known"
         );
