@@ -305,7 +305,10 @@ fn a_name_that_nobody_knows_is_an_error_with_the_one_that_was_meant() {
     assert!(!world.log().contains("did you mean"), "{}", world.log());
     let (code, text) = n3.tool(&["preflight", "x0"]);
     assert!(code == 1 && text.contains("x0 runs on n1; run this there: xen-handoff preflight x0"), "{text}");
-    assert_eq!(n3.tool(&["drain", "--plan", "n2"]), (0, "Nothing runs on n2.\n".to_owned()));
+    assert_eq!(
+        n3.tool(&["drain", "--plan", "n2"]),
+        (0, "No Xen domain of the cluster's runs on n2.\n".to_owned())
+    );
     assert_eq!(n3.tool(&["history", "x0"]), (0, "No move of x0 is in the log of this node.\n".to_owned()));
 }
 

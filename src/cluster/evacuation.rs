@@ -20,6 +20,8 @@ pub enum How {
     Reboots,
     /// Shut down, and started nowhere.
     Stops,
+    /// Not at all: the cluster leaves it where it runs.
+    Stays,
 }
 
 /// What becomes of one domain.
@@ -114,6 +116,9 @@ pub(super) fn judge(
     };
     let leaves =
         |how, because: String, advice: String| Departure { resource, to: to.clone(), how, because, advice };
+    if let Some((because, advice)) = left_alone(status, &managed.resource) {
+        return Departure { resource: managed.resource.clone(), to: None, how: How::Stays, because, advice };
+    }
     if to.is_none() {
         let blame = blame::of_no_place(cib, status, &managed.resource, node.as_str());
         return leaves(How::Stops, blame.because, blame.advice);
@@ -138,6 +143,23 @@ pub(super) fn judge(
         return leaves(How::Reboots, format!("its last word here is a failure: {why}"), advice);
     }
     leaves(How::HandedOff, String::new(), String::new())
+}
+
+/// Why the cluster does nothing with `resource`, and what changes that; nothing if it does. By the word of
+/// `crm_mon`, which knows of every way in which that can be said.
+fn left_alone(status: &Element, resource: &str) -> Option<(String, String)> {
+    let resources = status.child("resources")?;
+    let is_left =
+        |found: &Element| found.get("id") == Some(resource) && found.get("managed") == Some("false");
+    resources.every("resource").find(|found| is_left(found))?;
+    let mut options = status.every("cluster_options");
+    Some(if options.any(|options| options.get("maintenance-mode") == Some("true")) {
+        let advice = "crm_attribute --type crm_config --name maintenance-mode --delete";
+        ("the cluster is in maintenance mode".to_owned(), advice.to_owned())
+    } else {
+        let advice = format!("crm_resource --resource {resource} --meta --delete-parameter is-managed");
+        ("the cluster does not manage it (is-managed, maintenance)".to_owned(), advice)
+    })
 }
 
 #[cfg(test)]
@@ -170,6 +192,29 @@ mod tests {
 
     fn plan(to: Destination) -> Plan {
         Plan { destination: to, losing: vec![], failed: None, survivors: vec![], start_takes: None }
+    }
+
+    #[test]
+    fn what_the_cluster_does_not_manage_stays_whatever_its_scheduler_would_do_after_a_stop() {
+        let managed = ManagedDomain { resource: "x0".to_owned(), ..ManagedDomain::default() };
+        let cib = Element::parse("<cib/>").unwrap();
+        let stays = |summary: &str, is_managed: &str| {
+            let status = format!(
+                r#"<s><summary>{summary}</summary><nodes/><resources><clone id="c"><resource id="x0" active="true" managed="{is_managed}"/>
+                </clone></resources></s>"#
+            );
+            let status = Element::parse(&status).unwrap();
+            let nowhere = plan(Destination::Nowhere);
+            judge(&managed, true, false, &nowhere, (&cib, &status, &node("n1")))
+        };
+        assert_eq!(stays("", "true").how, How::Stops);
+        let alone = stays("", "false");
+        assert!(
+            alone.how == How::Stays && alone.advice.ends_with("--delete-parameter is-managed"),
+            "{alone:?}"
+        );
+        let alone = stays(r#"<cluster_options maintenance-mode="true"/>"#, "false");
+        assert!(alone.how == How::Stays && alone.because.contains("maintenance mode"), "{alone:?}");
     }
 
     #[test]

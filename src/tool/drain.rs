@@ -65,6 +65,8 @@ enum Fate {
     Reboots,
     /// Shut down, and started nowhere.
     Stops,
+    /// Not at all: the cluster leaves it where it runs.
+    Stays,
     /// That could not be found out.
     Unknown,
 }
@@ -93,6 +95,7 @@ impl Row {
             How::HandedOff => Fate::HandedOff,
             How::Reboots => Fate::Reboots,
             How::Stops => Fate::Stops,
+            How::Stays => Fate::Stays,
         };
         Self { resource, how, to, because, advice, expected: None }
     }
@@ -132,6 +135,7 @@ impl Row {
             Fate::HandedOff => format!("handed off to {to}{expected}"),
             Fate::Reboots => format!("REBOOTS, on {to}: {}", self.because),
             Fate::Stops => format!("STOPS: {}", self.because),
+            Fate::Stays => format!("STAYS: {}", self.because),
             Fate::Unknown => format!("UNKNOWN, to {to}: {}", self.because),
         }
     }
@@ -331,7 +335,7 @@ pub fn plan(here: &Here, node: &NodeName, json: bool) -> anyhow::Result<()> {
 /// The plan for people.
 fn in_lines(root: &Root, node: &NodeName, rows: &[Row]) -> String {
     if rows.is_empty() {
-        return format!("Nothing runs on {node}.\n");
+        return format!("No Xen domain of the cluster's runs on {node}.\n");
     }
     let longest = rows.iter().map(|row| row.resource.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
@@ -350,7 +354,7 @@ fn in_words_all(rows: &[Row], slots: usize) -> String {
     let known: Vec<u64> = moving.iter().filter_map(|row| Some(row.expected?.seconds)).collect();
     let at_once = if slots == 0 { "all at once".to_owned() } else { format!("{slots} at a time") };
     match (moving.len(), known.len()) {
-        (0, _) => "No domain moves alive.".to_owned(),
+        (0, _) => "No domain is known to move alive.".to_owned(),
         (all, 0) => {
             format!("{all} to move alive, {at_once}; no move of this node has shown yet how long that takes.")
         }
@@ -372,6 +376,7 @@ fn losses(rows: &[Row]) -> String {
     let all = [
         of(Fate::Reboots, "reboots", "reboot"),
         of(Fate::Stops, "stops", "stop"),
+        of(Fate::Stays, "stays", "stay"),
         of(Fate::Unknown, "may not move", "may not move"),
     ];
     all.into_iter().flatten().collect::<Vec<_>>().join("; ")
@@ -398,7 +403,8 @@ pub fn drain(here: &Here, node: &NodeName, force: bool, limit: Duration) -> anyh
         let name = domain_of(here, &parameters, &managed.resource).ok()?;
         Some(Domain { resource: row.resource.clone(), name })
     };
-    let domains: Vec<Domain> = rows.iter().filter_map(named).collect();
+    let (stay, leave): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.how == Fate::Stays);
+    let domains: Vec<Domain> = leave.iter().filter_map(|row| named(row)).collect();
     // What is in a log by now is no move of this drain; no clock need be believed for that.
     let before: BTreeSet<_> = task.moves().0.iter().map(mark).collect();
     let words = ["crm_standby", "--node", node.as_str(), "--update", "on"].map(str::to_owned);
@@ -413,16 +419,31 @@ pub fn drain(here: &Here, node: &NodeName, force: bool, limit: Duration) -> anyh
         left.is_empty().then_some(())
     });
     if empty.is_none() {
-        writeln!(out, "still there after {} s; see xen-handoff status on {node}", limit.as_secs())?;
+        let left: Vec<String> = task.look(&domains).into_keys().collect();
+        let words = format!(
+            "{} still there after {} s. {node} stays in standby and the cluster goes on; look again: xen-handoff drain \
+             {node}; undo: crm_standby --node {node} --delete",
+            left.join(", "),
+            limit.as_secs()
+        );
+        write!(out, "{}", paragraph("", &words, width()))?;
         return Ok(false);
     }
-    writeln!(out, "{:>5} s  {node} is empty", began.elapsed().as_secs())?;
-    let resources: Vec<String> = rows.iter().map(|row| row.resource.clone()).collect();
+    let (seconds, is_empty) = (began.elapsed().as_secs(), if stay.is_empty() { "is" } else { "is not" });
+    writeln!(out, "{seconds:>5} s  {node} {is_empty} empty")?;
+    for row in stay {
+        write!(
+            out,
+            "{}",
+            paragraph(&format!("{}: ", row.resource), &format!("still here: {}", row.because), width())
+        )?;
+    }
+    let resources: Vec<String> = leave.iter().map(|row| row.resource.clone()).collect();
     let places = settled(&task.pacemaker, node, &resources, deadline.within(TO_SETTLE))?;
     let (mut lines, silent) = task.moves();
     lines.retain(|line| !before.contains(&mark(line)));
     let lines = history::each_once(lines);
-    for row in &rows {
+    for row in leave {
         let domain = domains.iter().find(|domain| domain.resource == row.resource);
         let its: Vec<&Line> = lines
             .iter()
@@ -587,7 +608,7 @@ mod tests {
         assert_eq!(in_words_all(&some, 2), "2 to move alive, 2 at a time: at least 20 s.");
         let none = [row(Fate::HandedOff, None)];
         assert!(in_words_all(&none, 2).contains("no move of this node has shown yet"));
-        assert_eq!(in_words_all(&[row(Fate::Stops, None)], 2), "No domain moves alive.");
+        assert_eq!(in_words_all(&[row(Fate::Stops, None)], 2), "No domain is known to move alive.");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub(crate) const STORIES: &[(&str, Test)] = &[
     ("drain_does_what_its_plan_says", drain),
     ("p7_drain_plans_a_reboot_for_what_cannot_move", drain_of_what_cannot_move),
     ("drain_tries_what_the_stop_will_try_and_asks_before_a_reboot", drain_of_what_has_no_key),
+    ("drain_says_of_what_the_cluster_leaves_alone_that_it_stays", drain_of_what_is_left_alone),
     ("a_tool_says_what_is_mistyped_empty_or_down", drain_knows_its_nodes),
     ("a_check_of_three_nodes_finds_what_is_wrong_and_nothing_else", check),
 ];
@@ -162,6 +163,32 @@ fn drain_of_what_has_no_key(cluster: &Cluster) {
     story.end("x0", &[node], 2);
 }
 
+/// Whoever switches the host off next has to hear of it.
+fn drain_of_what_is_left_alone(cluster: &Cluster) {
+    let story = Story::begin(cluster);
+    story.given(&Domain::new("x0"));
+    let meta = ["crm_resource", "--resource", "x0", "--meta"];
+    cluster.must(&[&meta[..], &["--set-parameter", "is-managed", "--parameter-value", "false"]].concat());
+    let drain = |words: &[&str]| {
+        cluster.fabric.on("n1", &[&["/usr/sbin/xen-handoff", "drain", "n1"], words].concat())
+    };
+    let said = drain(&[]);
+    assert!(!said.ok() && said.stdout.contains("STAYS: the cluster does not manage it"), "{}", said.stdout);
+    assert!(said.stderr.contains("nothing was done: x0 stays"), "{}", said.stderr);
+    let said = drain(&["--force", "--timeout", "30"]);
+    assert!(said.ok() && said.stdout.contains("n1 is not empty"), "{}{}", said.stdout, said.stderr);
+    assert_eq!(story.running_on("x0"), ["n1"]);
+    let maintenance = ["crm_attribute", "--type", "crm_config", "--name", "maintenance-mode"];
+    cluster.must(&[&maintenance[..], &["--update", "true"]].concat());
+    let said = drain(&["--plan"]);
+    cluster.must(&[&maintenance[..], &["--delete"]].concat());
+    assert!(said.stdout.contains("STAYS: the cluster is in maintenance mode"), "{}", said.stdout);
+    // Whoever manages it again has it leave.
+    cluster.must(&[&meta[..], &["--delete-parameter", "is-managed"]].concat());
+    story.runs("x0", "n2");
+    story.end("x0", &["n2"], 1);
+}
+
 /// Mistyped and empty nodes, a cluster that is down.
 fn drain_knows_its_nodes(cluster: &Cluster) {
     let story = Story::begin(cluster);
@@ -171,7 +198,12 @@ fn drain_knows_its_nodes(cluster: &Cluster) {
     let said = tool("n1", &["drain", "n9"]);
     assert_eq!(said.stderr.trim(), "xen-handoff: there is no node n9; did you mean n1?", "{}", said.stdout);
     let said = tool("n1", &["drain", "n3", "--plan"]);
-    assert!(said.ok() && said.stdout == "Nothing runs on n3.\n", "{}{}", said.stdout, said.stderr);
+    assert!(
+        said.ok() && said.stdout == "No Xen domain of the cluster's runs on n3.\n",
+        "{}{}",
+        said.stdout,
+        said.stderr
+    );
     let said = tool("n3", &["preflight", "x0"]);
     assert!(said.stderr.contains("x0 runs on n1; run this there"), "{}{}", said.stdout, said.stderr);
     for words in [
