@@ -94,7 +94,8 @@ impl Check {
         Self { check, result: Verdict::Ok, hinders: None, found: found.into(), advice: String::new() }
     }
 
-    fn warns(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    /// One that a move would pass, with what should be changed all the same.
+    pub fn warns(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { result: Verdict::Warning, advice: advice.into(), ..Self::ok(check, found) }
     }
 

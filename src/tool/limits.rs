@@ -4,6 +4,7 @@ use crate::cluster::managed::ManagedDomain;
 use crate::moves::journal::{expected_seconds, shown_rate};
 use crate::moves::terms::Terms;
 use crate::parameters::kept::Kept;
+use crate::parameters::metadata::ACTIONS;
 use crate::preflight::{Check, Hinders};
 
 /// Whether the cluster's limits, and the resource's own, leave a move the time that it takes. A start that
@@ -27,8 +28,16 @@ pub(super) fn limits(
     let kept = if managed.allow_migrate { 0 } else { kept.of(limit).as_secs() };
     let limit = limit.as_secs();
     let Some(rate) = expected_rate(measured, terms) else {
-        let found =
-            format!("{operation} may take {limit} s; no move of this node has shown yet how fast it is");
+        let unknown = "no move of this node has shown yet how fast it is";
+        let advised =
+            ACTIONS.iter().find(|action| action.name == operation).map(|action| u64::from(action.timeout));
+        if let Some(advised) = advised.filter(|advised| limit < *advised) {
+            let found = format!("{operation} may take {limit} s, and {advised} s are advised; {unknown}");
+            let advice =
+                format!("pcs resource update {} op {operation} timeout={advised}s", managed.resource);
+            return vec![Check::warns("timeouts", found, advice)];
+        }
+        let found = format!("{operation} may take {limit} s; {unknown}");
         return vec![Check::unknown("timeouts", found, "")];
     };
     let takes = format!("{memory_mib} MiB at {} MiB/s take", shown_rate(rate));
@@ -122,7 +131,13 @@ mod tests {
         let check = &limits(&managed, Some(100.0), &plain)[0];
         assert_eq!(check.result, Verdict::Failed);
         assert_eq!(check.advice, "pcs resource update x0 op migrate_to timeout=142s");
-        assert_eq!(limits(&managed, None, &plain)[0].result, Verdict::Unknown);
+        let check = &limits(&managed, None, &plain)[0];
+        assert_eq!(
+            (check.result, check.advice.as_str()),
+            (Verdict::Warning, "pcs resource update x0 op migrate_to timeout=300s")
+        );
+        managed.allow_migrate = false;
+        assert_eq!(limits(&managed, None, &plain)[0].result, Verdict::Unknown, "as is advised");
         assert_eq!(limits(&ManagedDomain::default(), None, &plain), [], "Heartbeat has no limits");
     }
 

@@ -38,6 +38,8 @@ pub fn managed(world: &World, runs_on: Option<&str>) {
         "<cib><configuration><nodes>{nodes}</nodes><resources><primitive id=\"x0\" class=\"ocf\" provider=\"handoff\" \
          type=\"Xen\"><instance_attributes id=\"x0-i\"><nvpair id=\"x0-n\" name=\"name\" value=\"x0\"/>\
          <nvpair id=\"x0-f\" name=\"xmfile\" value=\"/etc/xen/x0.cfg\"/></instance_attributes>\
+         <operations><op id=\"x0-start\" name=\"start\" interval=\"0s\" timeout=\"300s\"/>\
+         <op id=\"x0-stop\" name=\"stop\" interval=\"0s\" timeout=\"180s\"/></operations>\
          </primitive></resources><constraints/></configuration><status>{states}</status><nodes>{seen}</nodes>{}</cib>",
         active.unwrap_or_default()
     );

@@ -340,7 +340,7 @@ fn not_well(cluster: &Cluster) -> Vec<String> {
 /// Real Pacemaker, real sshd; and what an operator may have got wrong.
 fn check(cluster: &Cluster) {
     let story = Story::begin(cluster);
-    story.given(&Domain::new("x0"));
+    story.given(&Domain::new("x0").start_timeout(300));
     for node in ["n1", "n2", "n3"] {
         cluster.fabric.sh(node, "ssh-keygen -y -f /etc/ssh/node_host_key >/etc/ssh/ssh_host_ed25519_key.pub");
     }
