@@ -218,7 +218,7 @@ impl fmt::Display for Presence {
             Presence::ShutDown(id) => write!(f, "shut down but not destroyed (domid {id})"),
             Presence::Rebooting(id) => write!(f, "rebooting (domid {id})"),
             Presence::Dying(id) => write!(f, "being destroyed (domid {id})"),
-            Presence::Incoming(id) => write!(f, "arriving as --incoming (domid {id})"),
+            Presence::Incoming(id) => write!(f, "arriving under its temporary name (domid {id})"),
             Presence::MigratedAway(id) => write!(f, "given away as --migratedaway (domid {id})"),
             Presence::Unknown(why) => write!(f, "unknown: {why}"),
         }
