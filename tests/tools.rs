@@ -152,6 +152,11 @@ fn every_move_is_in_the_log_of_both_ends() {
     let world = x0_on_n1();
     let (n1, n2) = (world.host("n1"), world.host("n2"));
     assert_eq!(n1.tool(&["history"]), (0, "No move is in the log of this node.\n".to_owned()));
+    assert_eq!(n1.tool(&["history", "--all"]), (0, "No move is in the log of any node.\n".to_owned()));
+    world.host("n3").cut(true);
+    let (_, text) = n1.tool(&["history", "--all"]);
+    assert!(text.starts_with("No move is in the logs of the nodes that answer.\nn3 does not answer: "), "{text}");
+    world.host("n3").cut(false);
     n1.succeeds("stop");
     n2.succeeds("start");
     let last = |host: &Host| -> Value {

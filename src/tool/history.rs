@@ -115,9 +115,13 @@ pub fn run(world: &Here, asked: &Asked<'_>) -> anyhow::Result<()> {
     }
     let mut out = std::io::stdout();
     if newest.is_empty() {
-        let which = if asked.all { "any node" } else { "this node" };
+        let which = match (asked.all, silent.is_empty()) {
+            (false, _) => "log of this node",
+            (true, true) => "log of any node",
+            (true, false) => "logs of the nodes that answer",
+        };
         let of = domain.map(|domain| format!(" of {domain}")).unwrap_or_default();
-        writeln!(out, "No move{of} is in the log of {which}.")?;
+        writeln!(out, "No move{of} is in the {which}.")?;
     } else {
         write!(out, "{}", table(newest).text(width()))?;
     }
