@@ -155,7 +155,10 @@ fn every_move_is_in_the_log_of_both_ends() {
     assert_eq!(n1.tool(&["history", "--all"]), (0, "No move is in the log of any node.\n".to_owned()));
     world.host("n3").cut(true);
     let (_, text) = n1.tool(&["history", "--all"]);
-    assert!(text.starts_with("No move is in the logs of the nodes that answer.\nn3 does not answer: "), "{text}");
+    assert!(
+        text.starts_with("No move is in the logs of the nodes that answer.\nn3 does not answer: "),
+        "{text}"
+    );
     world.host("n3").cut(false);
     n1.succeeds("stop");
     n2.succeeds("start");
@@ -732,8 +735,28 @@ fn the_last_stop_of_a_domain_is_explained_with_what_holds_now_and_what_to_do() {
     assert_eq!(n1.tool(&["explain", id]).0, 0);
     let (code, text) = n2.tool(&["explain", "x0"]);
     assert!(code == 1 && text.contains("Nothing that was said of x0 is kept here"), "{text}");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("the node where it was: xen-handoff history --all x0 says which"), "{text}");
     let (code, text) = n1.tool(&["explain", "quite something else"]);
     assert!(code == 3 && text.contains("there is no message"), "{text}");
+}
+
+/// With what both ends said, and without how the record changed and what xl printed, which stay with `--json`.
+#[test]
+fn a_move_that_went_well_is_explained_at_both_ends_by_what_stop_and_start_said() {
+    let world = x0_on_n1();
+    managed(&world, Some("n1"));
+    let (n1, n2) = (world.host("n1"), world.host("n2"));
+    n1.succeeds("stop");
+    n2.succeeds("start");
+    for (host, id) in [(n1, "XH0202"), (n2, "XH0403")] {
+        let (code, text) = host.tool(&["explain", "x0"]);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains(&format!("\n{id}  ")), "{id} is not explained in {text}");
+        assert!(!text.contains("XH0935") && !text.contains(" xl="), "{text}");
+        let (_, document) = host.tool(&["explain", "x0", "--json"]);
+        assert!(document.contains("[XH0935]"), "{document}");
+    }
 }
 
 /// As Pacemaker shows it, which cuts off what is beyond 128 bytes.

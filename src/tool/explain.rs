@@ -14,7 +14,7 @@ use crate::foreign::Foreign;
 use crate::handoff::Phase;
 use crate::here::Here;
 use crate::logging::said::{self, Said};
-use crate::messages::{Catalogue, Entry, Id};
+use crate::messages::{Catalogue, Entry, Id, Level};
 use crate::moves::journal::{self, Move};
 use crate::node::standing::stands;
 
@@ -249,17 +249,40 @@ fn last_stop(all: Vec<Said>) -> Vec<Said> {
     told
 }
 
-/// The messages that say how it came: the last error; else why nothing was handed over; else the last line
-/// that has one.
-fn deciding(said: &[Said]) -> Vec<&'static Entry> {
+/// A change of the record's phase: what the program needs for itself.
+const PHASE_CHANGED: &str = "XH0935";
+
+/// The messages of a line. A change of phase is none.
+fn messages(said: &Said) -> Vec<&'static Entry> {
     let catalogue = Catalogue::own();
-    let found: Vec<(&Said, Vec<Id>)> =
-        said.iter().filter_map(|said| Some((said, catalogue.find(&said.line)?.all))).collect();
-    let is_frame = |id: &Id| catalogue.entry(*id).is_some_and(|entry| entry.is_frame);
+    let ids = catalogue.find(&said.line).map(|found| found.all).unwrap_or_default();
+    let entries = ids.into_iter().filter_map(|id| catalogue.entry(id));
+    entries.filter(|entry| entry.id.to_string() != PHASE_CHANGED).collect()
+}
+
+/// The lines that tell people something: those with a message, and whatever is more than an information.
+/// Where there are no others, all.
+fn for_people(said: &[Said]) -> Vec<&Said> {
+    let is_of_another_version =
+        |said: &Said| Id::on(&said.line).is_some_and(|id| id.to_string() != PHASE_CHANGED);
+    let tells =
+        |said: &&Said| said.level != "info" || !messages(said).is_empty() || is_of_another_version(said);
+    let told: Vec<&Said> = said.iter().filter(tells).collect();
+    if told.is_empty() { said.iter().collect() } else { told }
+}
+
+/// The messages that say how it came: the last error; else why nothing was handed over; else what the
+/// cluster's action said last, or somebody else warned of after it; else the last line that has one.
+fn deciding(said: &[Said]) -> Vec<&'static Entry> {
+    let with_messages = said.iter().map(|said| (said, messages(said)));
+    let found: Vec<(&Said, Vec<&Entry>)> = with_messages.filter(|(_, entries)| !entries.is_empty()).collect();
+    // A frame that warns, as "start waits", is over when something follows.
+    let is_reason = |entry: &&Entry| entry.is_frame && entry.level == Level::Info;
     let error = found.iter().rfind(|(said, _)| said.level == "error");
-    let framed = || found.iter().rfind(|(_, ids)| ids.iter().any(is_frame));
-    let deciding = error.or_else(framed).or(found.last());
-    deciding.into_iter().flat_map(|(_, ids)| ids).filter_map(|id| catalogue.entry(*id)).collect()
+    let framed = || found.iter().rfind(|(_, entries)| entries.iter().any(is_reason));
+    let outcome = || found.iter().rfind(|(said, _)| said.action.is_some() || said.level == "warning");
+    let deciding = error.or_else(framed).or_else(outcome).or(found.last());
+    deciding.map(|(_, entries)| entries.clone()).unwrap_or_default()
 }
 
 fn document<'a>(domain: &'a DomainName, kept: &'a Kept) -> Document<'a> {
@@ -302,12 +325,17 @@ fn story(domain: &DomainName, kept: &Kept, width: usize) -> String {
     if kept.said.is_empty() {
         text += &paragraph(
             "",
-            &format!("Nothing that was said of {domain} is kept here since this host came up."),
+            &format!(
+                "Nothing that was said of {domain} is kept here since this host came up. Ask on the node \
+                 where it was: xen-handoff history --all {domain} says which. What was said before a reboot: \
+                 journalctl -b -1 XH_DOMAIN={domain}"
+            ),
             width,
         );
     }
-    let skipped = kept.said.len().saturating_sub(MOST_LINES);
-    for (nth, said) in kept.said.iter().enumerate() {
+    let told = for_people(&kept.said);
+    let skipped = told.len().saturating_sub(MOST_LINES);
+    for (nth, said) in told.into_iter().enumerate() {
         // The first lines say why, the last ones how it ended.
         let half = MOST_LINES / 2;
         if skipped > 0 && (half..half + skipped).contains(&nth) {
@@ -403,6 +431,47 @@ mod tests {
         assert_eq!(deciding(&told)[0].id.to_string(), "XH0102");
         assert_eq!(last_stop(all[4..].to_vec()).len(), 1, "a monitor alone");
         assert!(last_stop(Vec::new()).is_empty());
+    }
+
+    fn decided(said: &[Said]) -> Vec<String> {
+        deciding(said).iter().map(|entry| entry.id.to_string()).collect()
+    }
+
+    #[test]
+    fn what_the_action_said_is_explained_and_not_how_the_record_changed() {
+        let phase = |at, pid, action, change: &str| {
+            let line = format!("domain=x0 phase={change} event=e generation=1 by=p [XH0935]");
+            said(at, pid, action, "info", &line)
+        };
+        let mut all = vec![
+            phase(1, 1, Some("stop"), "idle->offering"),
+            said(2, 1, Some("stop"), "info", "domain=x0 node=n1 stop: runs on, offered to n2 [XH0202]"),
+            phase(3, 2, None, "offered->sending"),
+            said(4, 2, None, "info", "domain=x0 to=n2 sender=moved xl=\"Migration successful.\""),
+        ];
+        assert_eq!(decided(&all), ["XH0202"]);
+        assert_eq!(for_people(&all).iter().map(|said| said.at).collect::<Vec<_>>(), [UnixTime(2)]);
+        all.push(said(5, 3, None, "warning", "domain=x0 nobody has fetched it; its offer ends now [XH1402]"));
+        assert_eq!(decided(&all), ["XH1402"], "what the keeper warned of came after the stop");
+        let start = [
+            said(6, 4, Some("start"), "warning", "domain=x0 start waits: not enough [XH0301]"),
+            said(7, 4, Some("start"), "info", "domain=x0 start: fetched, running, from n1 [XH0403]"),
+            phase(8, 4, Some("start"), "arrived->idle"),
+        ];
+        assert_eq!(decided(&start), ["XH0403"], "it waits no more");
+        assert_eq!(decided(&start[..1]), ["XH0301"]);
+        assert_eq!(decided(&start[2..]), [""; 0]);
+        assert_eq!(for_people(&start[2..]).len(), 1, "better than nothing");
+    }
+
+    #[test]
+    fn a_warning_and_a_message_of_another_version_are_told() {
+        let all = [
+            said(1, 1, None, "warning", "domain=x0 xl says what nobody knows"),
+            said(2, 1, None, "info", "domain=x0 what only a later version says [XH0999]"),
+            said(3, 1, None, "info", "domain=x0 transfer=go"),
+        ];
+        assert_eq!(for_people(&all).len(), 2);
     }
 
     #[test]
