@@ -116,10 +116,13 @@ fn network(cluster: &Cluster) {
     let story = Story::begin(cluster);
     story.given(&Domain::new("x0"));
     let parts = recipe("A dedicated migration network", &NAMES).expect("the recipe");
-    assert_eq!(parts.len(), 3, "{parts:?}");
-    parts.iter().for_each(|part| follow(&cluster.fabric, &EVERY, part, AS_IT_STANDS));
+    let [hosts, reach, reloading, older] = parts.as_slice() else { panic!("{parts:?}") };
+    let is_older = cluster.must(&["crm_resource", "--version"]).starts_with("Pacemaker 2.0.");
+    let changed = if is_older { older } else { reloading };
+    [hosts, reach, changed].iter().for_each(|part| follow(&cluster.fabric, &EVERY, part, AS_IT_STANDS));
     story.runs("x0", "n1");
     cluster.settle();
+    // Neither way restarts it.
     story.promises("x0", 1);
 
     let received = |interface: &str| -> u64 {
