@@ -182,7 +182,12 @@ pub(crate) fn not_handed_over(given: &Given<'_>) -> String {
 pub(crate) fn of_the_old_agent(given: &Given<'_>) -> String {
     let world = at_home();
     let cib = std::fs::read_to_string(world.shared("cib.xml")).unwrap();
-    std::fs::write(world.shared("cib.xml"), cib.replace("\"handoff\"", "\"heartbeat\"")).unwrap();
+    // With the cluster's own limits, as such a resource often is.
+    let cib = cib
+        .replace("\"handoff\"", "\"heartbeat\"")
+        .replace(" timeout=\"300s\"", "")
+        .replace(" timeout=\"180s\"", "");
+    std::fs::write(world.shared("cib.xml"), cib).unwrap();
     given.to(&world)
 }
 
