@@ -49,6 +49,63 @@ fn for_people() -> Command {
         .subcommands(whole.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned())
 }
 
+/// What belongs together, in the order in which somebody sets it. Each parameter is in one group.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("The domain", &["xmfile", "name", "toolstack"]),
+    ("Handoff", &["handoff", "handoff_timeout", "handoff_unreachable", "handoff_peer_timeout"]),
+    (
+        "The way to the other nodes",
+        &[
+            "migration_network_suffix",
+            "node_ip_attribute",
+            "migration_user",
+            "migration_port",
+            "migration_connect_timeout",
+        ],
+    ),
+    (
+        "What a move may take",
+        &["migration_rate", "migration_compression", "migration_deadline", "migration_detach_pci"],
+    ),
+    (
+        "Its end, and whether it is well",
+        &["shutdown_timeout", "shutdown_acpi", "monitor_scripts", "snapshot"],
+    ),
+    (
+        "Memory, and what the scheduler is told",
+        &[
+            "allow_mem_management",
+            "reserved_Dom0_memory",
+            "memory_floor",
+            "autoset_utilization_cpu",
+            "autoset_utilization_hv_memory",
+        ],
+    ),
+];
+
+fn write_parameters(page: &mut String) -> anyhow::Result<()> {
+    for parameter in &PARAMETERS {
+        let groups = GROUPS.iter().filter(|(_, names)| names.contains(&parameter.name)).count();
+        anyhow::ensure!(groups == 1, "{} is in {groups} groups of man/generate.rs", parameter.name);
+    }
+    for (title, names) in GROUPS {
+        writeln!(page, ".SS {title}")?;
+        for name in names {
+            let parameter = PARAMETERS.iter().find(|parameter| parameter.name == *name);
+            let parameter = parameter.ok_or_else(|| anyhow::anyhow!("there is no parameter {name}"))?;
+            writeln!(page, ".TP\n.B {}", plain(parameter.name))?;
+            writeln!(page, "{}.", plain(parameter.short))?;
+            writeln!(page, "{}", plain(parameter.long))?;
+            let required = if parameter.required { "Required" } else { "Optional" };
+            match parameter.default {
+                "" => writeln!(page, "({required}, no default.)")?,
+                default => writeln!(page, "({required}, default \\fB{}\\fR.)", plain(default))?,
+            }
+        }
+    }
+    Ok(())
+}
+
 fn agent_page() -> anyhow::Result<String> {
     let mut page = String::new();
     writeln!(page, ".\\\" Made by man/generate.rs from the agent's tables. Do not edit.")?;
@@ -67,16 +124,7 @@ fn agent_page() -> anyhow::Result<String> {
     let paragraphs: Vec<String> = LONG.split("\n\n").map(plain).collect();
     writeln!(page, "{}", paragraphs.join("\n.PP\n"))?;
     writeln!(page, ".SH PARAMETERS")?;
-    for parameter in &PARAMETERS {
-        writeln!(page, ".TP\n.B {}", plain(parameter.name))?;
-        writeln!(page, "{}.", plain(parameter.short))?;
-        writeln!(page, "{}", plain(parameter.long))?;
-        let required = if parameter.required { "Required" } else { "Optional" };
-        match parameter.default {
-            "" => writeln!(page, "({required}, no default.)")?,
-            default => writeln!(page, "({required}, default \\fB{}\\fR.)", plain(default))?,
-        }
-    }
+    write_parameters(&mut page)?;
     writeln!(
         page,
         ".SH ACTIONS\nAdvised minimum timeouts; a stop or start that moves a domain needs the time of the move."
