@@ -36,7 +36,7 @@ fn hvm(scene: &mut Scene<'_>) -> Result<()> {
 
 /// How many device models a node has.
 fn models(scene: &Scene<'_>, node: usize) -> Result<usize> {
-    Ok(scene.node(node)?.ok("pgrep -c -f -- -xen-domid || true")?.trim().parse()?)
+    Ok(scene.node(node)?.ok("pgrep -c -f -- '[-]xen-domid' || true")?.trim().parse()?)
 }
 
 /// Debian's Xen is built without shadow paging, which the tracking of a PV guest's writes needs.
