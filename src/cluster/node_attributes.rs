@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::daemons::pacemakerd_lives;
 use crate::at_once::at_once;
-use crate::clock::{UnixTime, since_boot};
+use crate::clock::{UnixTime, share_of_action, since_boot};
 use crate::command::{self, CommandError, Tool};
 use crate::domain::DomainName;
 use crate::foreign::{Foreign, of_x0};
@@ -27,6 +27,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How often an entry is tried to be erased: attrd_updater may hang once where many ask attrd, and an entry
 /// that stays would be looked at until its deadline. The action's own deadline bounds them all.
 const WIPES: usize = 3;
+/// An entry that was not taken is written once more where that costs no more than this part of what the
+/// action has left: attrd_updater may hang once, and without the entry the guest is rebooted.
+const PARTS: u32 = 6;
 const SINCE: &str = "xen-handoff-since";
 
 /// attrd's memory.
@@ -158,7 +161,12 @@ impl Ledger for NodeAttributes {
         if survivors.is_empty() {
             return Err(LedgerError("there is no other node to write it for".to_owned()));
         }
-        match self.set_all(survivors, &name, &text).into_iter().next() {
+        let mut failed = self.set_all(survivors, &name, &text);
+        if !failed.is_empty() && share_of_action(LIMIT, PARTS) == LIMIT {
+            let nodes: Vec<NodeName> = failed.into_iter().map(|(node, _)| node).collect();
+            failed = self.set_all(&nodes, &name, &text);
+        }
+        match failed.into_iter().next() {
             Some((_, why)) => Err(LedgerError(why)),
             None => Ok(()),
         }
@@ -255,6 +263,29 @@ mod tests {
         assert_eq!(entry.epoch(), Epoch(7));
         assert!(parse_line("something else").is_err());
     }
+
+    #[test]
+    fn an_entry_that_attrd_does_not_take_at_first_is_written_once_more_and_not_again() {
+        use std::os::unix::fs::PermissionsExt;
+        for (fails, taken, calls) in [(0, true, 1), (1, true, 2), (9, false, 2)] {
+            let root = tempfile::tempdir().unwrap();
+            let tool = root.path().join("usr/sbin/attrd_updater");
+            std::fs::create_dir_all(tool.parent().unwrap()).unwrap();
+            let called = root.path().join("called");
+            let called_to = called.display();
+            let script = format!(
+                "#!/bin/sh\necho x >>{called_to}\n[ $(wc -l <{called_to}) -gt {fails} ] || exit 102\n"
+            );
+            std::fs::write(&tool, script).unwrap();
+            std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let offer = crate::here::fake::offer_of("n1");
+            let ledger = NodeAttributes::new(&Root::new(root.path()));
+            let written = ledger.write(&Entry::Offer(offer), &[NodeName::new("n2").unwrap()]);
+            assert_eq!(written.is_ok(), taken, "{fails} failures");
+            assert_eq!(std::fs::read_to_string(&called).unwrap().lines().count(), calls, "{fails} failures");
+        }
+    }
+
     /// attrd_updater in a root: it fails as often as `fails` has lines, then answers. Gives what was called.
     fn erased_where_it_fails(fails: &str) -> Vec<String> {
         use std::os::unix::fs::PermissionsExt;
