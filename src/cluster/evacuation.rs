@@ -90,14 +90,17 @@ pub(super) fn place(state: &Element, graph: &Graph, resource: &str) -> Place {
 
 /// The nodes on which the cluster has `resource` active (`crm_mon`).
 fn active_on(state: &Element, resource: &str) -> Vec<NodeName> {
-    state
-        .child("resources")
-        .into_iter()
-        .flat_map(|resources| resources.every("resource"))
-        .filter(|found| found.get("id") == Some(resource) && found.get("active") == Some("true"))
+    shown(state, resource)
+        .filter(|found| found.get("active") == Some("true"))
         .flat_map(|found| found.every("node"))
         .filter_map(|at| NodeName::new(at.get("name")?).ok())
         .collect()
+}
+
+/// What `crm_mon` shows of `resource`: an element for each instance.
+fn shown<'a>(state: &'a Element, resource: &str) -> impl Iterator<Item = &'a Element> {
+    let all = state.child("resources").into_iter().flat_map(|resources| resources.every("resource"));
+    all.filter(move |found| found.get("id") == Some(resource))
 }
 
 /// What becomes of a domain of ours (`ours`) or of the stock agent's, by the plan that follows its stop on
@@ -110,14 +113,15 @@ pub(super) fn judge(
     (cib, status, node): (&Element, &Element, &NodeName),
 ) -> Departure {
     let resource = managed.resource.clone();
+    let left_alone = left_alone(status, &managed.resource);
     let to = match &plan.destination {
-        Destination::Node(node) => Some(node.clone()),
-        Destination::Nowhere => None,
+        Destination::Node(node) if left_alone.is_none() => Some(node.clone()),
+        Destination::Node(_) | Destination::Nowhere => None,
     };
     let leaves =
         |how, because: String, advice: String| Departure { resource, to: to.clone(), how, because, advice };
-    if let Some((because, advice)) = left_alone(status, &managed.resource) {
-        return Departure { resource: managed.resource.clone(), to: None, how: How::Stays, because, advice };
+    if let Some((because, advice)) = left_alone {
+        return leaves(How::Stays, because, advice);
     }
     if to.is_none() {
         let blame = blame::of_no_place(cib, status, &managed.resource, node.as_str());
@@ -148,10 +152,7 @@ pub(super) fn judge(
 /// Why the cluster does nothing with `resource`, and what changes that; nothing if it does. By the word of
 /// `crm_mon`, which knows of every way in which that can be said.
 fn left_alone(status: &Element, resource: &str) -> Option<(String, String)> {
-    let resources = status.child("resources")?;
-    let is_left =
-        |found: &Element| found.get("id") == Some(resource) && found.get("managed") == Some("false");
-    resources.every("resource").find(|found| is_left(found))?;
+    shown(status, resource).find(|found| found.get("managed") == Some("false"))?;
     let mut options = status.every("cluster_options");
     Some(if options.any(|options| options.get("maintenance-mode") == Some("true")) {
         let advice = "crm_attribute --type crm_config --name maintenance-mode --delete";
@@ -200,8 +201,8 @@ mod tests {
         let cib = Element::parse("<cib/>").unwrap();
         let stays = |summary: &str, is_managed: &str| {
             let status = format!(
-                r#"<s><summary>{summary}</summary><nodes/><resources><clone id="c"><resource id="x0" active="true" managed="{is_managed}"/>
-                </clone></resources></s>"#
+                r#"<s><summary>{summary}</summary><nodes/><resources><clone id="c">
+                <resource id="x0" active="true" managed="{is_managed}"/></clone></resources></s>"#
             );
             let status = Element::parse(&status).unwrap();
             let nowhere = plan(Destination::Nowhere);

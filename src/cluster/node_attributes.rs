@@ -253,6 +253,7 @@ pub const FOREIGN: &[Foreign] = &[Foreign {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::here::fake::{offer_of, plant};
 
     #[test]
     fn a_line_of_attrd_updater_gives_node_and_value() {
@@ -266,19 +267,13 @@ mod tests {
 
     #[test]
     fn an_entry_that_attrd_does_not_take_at_first_is_written_once_more_and_not_again() {
-        use std::os::unix::fs::PermissionsExt;
         for (fails, taken, calls) in [(0, true, 1), (1, true, 2), (9, false, 2)] {
             let root = tempfile::tempdir().unwrap();
-            let tool = root.path().join("usr/sbin/attrd_updater");
-            std::fs::create_dir_all(tool.parent().unwrap()).unwrap();
             let called = root.path().join("called");
             let called_to = called.display();
-            let script = format!(
-                "#!/bin/sh\necho x >>{called_to}\n[ $(wc -l <{called_to}) -gt {fails} ] || exit 102\n"
-            );
-            std::fs::write(&tool, script).unwrap();
-            std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
-            let offer = crate::here::fake::offer_of("n1");
+            let script = format!("echo x >>{called_to}\n[ $(wc -l <{called_to}) -gt {fails} ] || exit 102");
+            plant(root.path(), "attrd_updater", &script);
+            let offer = offer_of("n1");
             let ledger = NodeAttributes::new(&Root::new(root.path()));
             let written = ledger.write(&Entry::Offer(offer), &[NodeName::new("n2").unwrap()]);
             assert_eq!(written.is_ok(), taken, "{fails} failures");
@@ -288,22 +283,17 @@ mod tests {
 
     /// attrd_updater in a root: it fails as often as `fails` has lines, then answers. Gives what was called.
     fn erased_where_it_fails(fails: &str) -> Vec<String> {
-        use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
-        let tool = root.path().join("usr/sbin/attrd_updater");
-        std::fs::create_dir_all(tool.parent().unwrap()).unwrap();
         let (left, calls) = (root.path().join("left"), root.path().join("calls"));
         std::fs::write(&left, fails).unwrap();
         let script = format!(
-            "#!/bin/sh\n\
-             echo \"$*\" >>{calls}\n\
+            "echo \"$*\" >>{calls}\n\
              if [ -s {left} ]; then sed -i 1d {left}; echo 'half an ans'; exit 0; fi\n\
              echo 'name=\"xen-handoff-x0\" host=\"n2\" value=\"v=1;source=n1;epoch=7;made=1;deadline=2\"'\n",
             calls = calls.display(),
             left = left.display(),
         );
-        std::fs::write(&tool, script).unwrap();
-        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        plant(root.path(), "attrd_updater", &script);
         let ledger = NodeAttributes::new(&Root::new(root.path()));
         ledger.erase(&DomainName::new("x0").unwrap(), Epoch(7));
         std::fs::read_to_string(&calls).unwrap().lines().map(str::to_owned).collect()

@@ -97,6 +97,17 @@ pub struct World {
     _jumps: jump::Jumps,
 }
 
+/// A tool of the host below `root`: a script of the shell.
+pub fn plant(root: &std::path::Path, name: &str, script: &str) {
+    let folder = root.join("usr/sbin");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    // What is open for writing in a child that another test is just beginning cannot be run.
+    let _nobody_forks = crate::small_file::FORKING.write();
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 impl World {
     /// One whose toolstack lists these, one after the other.
     pub fn listing(sightings: impl IntoIterator<Item = Sighting>) -> Self {
@@ -174,11 +185,7 @@ impl World {
 
     /// An executable of this host: a script.
     pub fn plant(&self, name: &str, script: &str) {
-        let folder = self.folder.path().join("usr/sbin");
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        plant(self.folder.path(), name, script);
     }
 
     /// A file of this host.

@@ -413,13 +413,14 @@ pub fn drain(here: &Here, node: &NodeName, force: bool, limit: Duration) -> anyh
     writeln!(out, "{node} is in standby; crm_standby --node {node} --delete brings it back")?;
     let deadline = Deadline::after(limit);
     let mut teller = Teller { began, said: BTreeMap::new() };
+    let mut left = BTreeMap::new();
     let empty = SystemClock.wait_until(deadline, LOOK_AGAIN, || {
-        let left = task.look(&domains);
+        left = task.look(&domains);
         teller.tell(&domains, &left);
         left.is_empty().then_some(())
     });
     if empty.is_none() {
-        let left: Vec<String> = task.look(&domains).into_keys().collect();
+        let left: Vec<String> = left.into_keys().collect();
         let words = format!(
             "{} still there after {} s. {node} stays in standby and the cluster goes on; look again: xen-handoff drain \
              {node}; undo: crm_standby --node {node} --delete",

@@ -4,7 +4,7 @@
 //! `xen-handoff serve` and nothing else. Hosts are known by their cluster name (`HostKeyAlias`), whatever
 //! address they are reached by, so that a migration network needs no entries of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,9 +26,14 @@ pub const FAR_COMMAND: &str = "/usr/sbin/xen-handoff serve";
 /// What to do where the key is missing.
 pub const NO_KEY: &str = "xen-handoff keys makes it, and says what the other nodes need to know of it";
 
+/// Where this node's key is.
+pub(super) fn key(root: &Root) -> PathBuf {
+    root.key_folder().join(KEY)
+}
+
 /// Whether the key is on this node.
 pub fn has_key(root: &Root) -> bool {
-    root.key_folder().join(KEY).is_file()
+    key(root).is_file()
 }
 
 /// Whether a public key's comment says that it is one node's own, as `xen-handoff keys` makes them; otherwise
@@ -54,7 +59,7 @@ pub(super) enum Way<'a> {
 /// # Errors
 /// [`TransportError`].
 pub fn dial(root: &Root, address: &Address, deadline: Deadline) -> Result<Connection, TransportError> {
-    dial_with(root, &root.key_folder().join(KEY), address, deadline)
+    dial_with(root, &key(root), address, deadline)
 }
 
 /// The same with the private key at `key`.

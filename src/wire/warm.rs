@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, setrlimit};
 use sha2::{Digest, Sha256};
 
-use super::ssh::{KEY, Way, arguments, dial, open};
+use super::ssh::{Way, arguments, dial, key, open};
 use super::{Connection, Dial, TransportError, WORDS_LIMIT};
 use crate::address::Address;
 use crate::clock::{Clock, Deadline, SystemClock};
@@ -98,10 +98,6 @@ pub(super) fn connect(root: &Root, address: &Address, deadline: Deadline) -> Opt
             }
         })
         .ok()
-}
-
-fn key(root: &Root) -> PathBuf {
-    root.key_folder().join(KEY)
 }
 
 fn wish(socket: &Path, address: &Address) -> std::io::Result<()> {
@@ -236,12 +232,13 @@ pub fn forget(root: &Root, address: &Address) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::here::fake::plant;
     use crate::host::NodeName;
     use crate::wire::message::Greeting;
 
     /// Notes what it was called with. Greets; over a connection that is kept open not while there is a file
     /// `silent`.
-    const SSH: &str = r#"#!/bin/sh
+    const SSH: &str = r#"
 echo "$*" >>ROOT/called
 case "$*" in *"ControlMaster=yes"*) exit 1 ;; esac
 case "$*" in *"ControlPath=none"*) ;; *) [ -e ROOT/silent ] && exec tail -f /dev/null ;; esac
@@ -256,18 +253,15 @@ exec cat >/dev/null
 
     impl Host {
         fn new() -> Self {
-            use std::os::unix::fs::PermissionsExt;
             let folder = tempfile::tempdir().unwrap();
             let root = Root::new(folder.path());
-            for needed in ["usr/sbin", "etc/xen-handoff", "run"] {
+            for needed in ["etc/xen-handoff", "run"] {
                 std::fs::create_dir_all(folder.path().join(needed)).unwrap();
             }
             std::fs::write(key(&root), "").unwrap();
             let greeting = serde_json::to_string(&Greeting::ours(&root)).unwrap();
             let script = SSH.replace("ROOT", folder.path().to_str().unwrap()).replace("GREETING", &greeting);
-            let ssh = folder.path().join("usr/sbin/ssh");
-            std::fs::write(&ssh, script).unwrap();
-            std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+            plant(folder.path(), "ssh", &script);
             Self { folder, root }
         }
 
@@ -360,10 +354,8 @@ exec cat >/dev/null
     #[test]
     fn where_ssh_opens_none_there_is_none_and_a_socket_that_was_left_is_gone() {
         let host = Host::with_one_open();
-        let planted = host.folder.path().join("usr/sbin/xen-handoff");
-        std::fs::copy(host.folder.path().join("usr/sbin/ssh"), &planted).unwrap();
         // It is called as ours is, and ends at once, as an ssh does whose key is not taken.
-        std::fs::write(&planted, "#!/bin/sh\nexit 1\n").unwrap();
+        plant(host.folder.path(), "xen-handoff", "exit 1");
         assert_eq!(Kept::open(&host.root, &n2()).unwrap_err().to_string(), "ssh opens none");
         assert!(!socket(&host.root, &n2()).exists());
     }

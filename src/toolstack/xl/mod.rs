@@ -426,18 +426,15 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+    use crate::here::fake::plant;
 
     #[test]
     fn p1_a_listing_that_failed_leaves_none_of_an_earlier_look_to_be_completed() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        let tool = folder.path().join("usr/sbin/xl");
-        std::fs::create_dir_all(tool.parent().unwrap()).unwrap();
         let fails = folder.path().join("fails");
         let listing = "Name ID Mem VCPUs State Time(s)\nDomain-0 0 512 1 r----- 9.1\nx0 7 16 1 -b---- 0.1";
-        let script = format!("#!/bin/sh\n[ -e {} ] && exit 1\necho '{listing}'\n", fails.display());
-        std::fs::write(&tool, script).unwrap();
-        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let script = format!("[ -e {} ] && exit 1\necho '{listing}'", fails.display());
+        plant(folder.path(), "xl", &script);
         let (xl, x0) = (Xl::new(&Root::new(folder.path())), DomainName::new("x0").unwrap());
         let kept = || xl.last.lock().unwrap().as_ref().map(Vec::len);
         assert!(xl.sight(&x0, LIST_LIMIT).is_ok() && kept() == Some(1), "{:?}", kept());

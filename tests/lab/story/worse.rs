@@ -16,15 +16,15 @@ pub(super) const STORIES: &[Story] = &[
     lab("bridge_missing_there_and_x0_is_back_before_a_byte_was_sent", no_bridge),
     lab("both_hosts_switched_off_at_once_shut_x0_down_and_wait_for_nobody", both_hosts),
     lab("target_without_power_in_mid_stream_and_x0_runs_on", target_killed),
-    lab("guest_that_resets_itself_as_its_stop_begins", resets),
-    lab("guest_that_crashes_as_its_stop_begins", crashes),
-    lab("guest_that_is_paused_as_its_stop_begins", paused),
-    lab("guest_that_resets_itself_while_it_is_on_offer", resets_on_offer),
-    lab("guest_that_crashes_while_it_is_on_offer", crashes_on_offer),
-    lab("guest_that_is_paused_while_it_is_on_offer", paused_on_offer),
-    lab("guest_that_resets_itself_while_it_is_fetched", resets_on_its_way),
-    lab("guest_that_crashes_while_it_is_fetched", crashes_on_its_way),
-    lab("guest_that_is_paused_while_it_is_fetched", paused_on_its_way),
+    lab("guest_that_resets_itself_as_its_stop_begins", |scene| reset(scene, AS_ITS_STOP_BEGINS)),
+    lab("guest_that_crashes_as_its_stop_begins", |scene| crash(scene, AS_ITS_STOP_BEGINS)),
+    lab("guest_that_is_paused_as_its_stop_begins", |scene| pause(scene, AS_ITS_STOP_BEGINS)),
+    lab("guest_that_resets_itself_while_it_is_on_offer", |scene| reset(scene, ON_OFFER)),
+    lab("guest_that_crashes_while_it_is_on_offer", |scene| crash(scene, ON_OFFER)),
+    lab("guest_that_is_paused_while_it_is_on_offer", |scene| pause(scene, ON_OFFER)),
+    lab("guest_that_resets_itself_while_it_is_fetched", |scene| reset(scene, CLAIMED)),
+    lab("guest_that_crashes_while_it_is_fetched", |scene| crash(scene, CLAIMED)),
+    lab("guest_that_is_paused_while_it_is_fetched", |scene| pause(scene, CLAIMED)),
 ];
 
 /// How often the nodes are looked at.
@@ -225,40 +225,4 @@ fn crash(scene: &mut Scene<'_>, when: When) -> Result<()> {
 fn pause(scene: &mut Scene<'_>, when: When) -> Result<()> {
     scene.expected.reboots = 1..=1;
     meanwhile(scene, when, "xl pause x0")
-}
-
-fn resets(scene: &mut Scene<'_>) -> Result<()> {
-    reset(scene, AS_ITS_STOP_BEGINS)
-}
-
-fn crashes(scene: &mut Scene<'_>) -> Result<()> {
-    crash(scene, AS_ITS_STOP_BEGINS)
-}
-
-fn paused(scene: &mut Scene<'_>) -> Result<()> {
-    pause(scene, AS_ITS_STOP_BEGINS)
-}
-
-fn resets_on_offer(scene: &mut Scene<'_>) -> Result<()> {
-    reset(scene, ON_OFFER)
-}
-
-fn crashes_on_offer(scene: &mut Scene<'_>) -> Result<()> {
-    crash(scene, ON_OFFER)
-}
-
-fn paused_on_offer(scene: &mut Scene<'_>) -> Result<()> {
-    pause(scene, ON_OFFER)
-}
-
-fn resets_on_its_way(scene: &mut Scene<'_>) -> Result<()> {
-    reset(scene, CLAIMED)
-}
-
-fn crashes_on_its_way(scene: &mut Scene<'_>) -> Result<()> {
-    crash(scene, CLAIMED)
-}
-
-fn paused_on_its_way(scene: &mut Scene<'_>) -> Result<()> {
-    pause(scene, CLAIMED)
 }
