@@ -8,7 +8,7 @@ use crate::bounds::at_most;
 use crate::host::{NodeName, NotAHost};
 
 /// Where to reach a node over ssh, as plain data: the far end builds its own command from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
     /// The node's name in the cluster; its host key is known by it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::clock::{Clock, Moment, SystemClock};
-use crate::host::{NodeName, Root};
+use crate::host::Root;
 use crate::wire::warm::{self, Kept};
 
 /// How often it is looked whether one still serves.
@@ -22,7 +22,7 @@ const GIVEN_UP: Duration = Duration::from_secs(3600);
 /// What is kept, in a thread each.
 #[derive(Debug, Default)]
 pub(super) struct Warm {
-    kept: BTreeMap<(NodeName, NodeName, u16), JoinHandle<()>>,
+    kept: BTreeMap<Address, JoinHandle<()>>,
     is_begun: bool,
 }
 
@@ -38,8 +38,7 @@ impl Warm {
         }
         self.kept.retain(|_, thread| !thread.is_finished());
         for address in warm::wishes(root)? {
-            let of = (address.node.clone(), address.host.clone(), address.port);
-            if let Entry::Vacant(place) = self.kept.entry(of) {
+            if let Entry::Vacant(place) = self.kept.entry(address.clone()) {
                 let root = root.clone();
                 place.insert(std::thread::Builder::new().spawn(move || keep(&root, &address))?);
             }

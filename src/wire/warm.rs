@@ -149,7 +149,7 @@ pub fn wishes(root: &Root) -> std::io::Result<Vec<Address>> {
             Ok(_) | Err(_) => std::fs::remove_file(&path)?,
         }
     }
-    found.sort_by(|one, other| one.node.cmp(&other.node));
+    found.sort();
     found.truncate(MOST);
     Ok(found)
 }
