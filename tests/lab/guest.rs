@@ -20,9 +20,18 @@ pub(crate) const ADDRESS: &str = "10.77.0.50";
 /// Its configuration.
 pub(crate) const CONFIG: &str = include_str!("x0.cfg");
 
-/// What is left of its memory once it has booted, in MiB: its kernel needs more for its boot than to run, and each MiB takes an emulated node
-/// a third of a second or more on its way.
-pub(crate) const BALLOONED: u64 = 74;
+/// Its memory by that, in MiB.
+pub(crate) const MEMORY: u64 = 32;
+
+/// That configuration with another memory, in MiB.
+pub(crate) fn with_memory(config: &str, mib: u64) -> String {
+    config.replace(&format!("memory = {MEMORY}\n"), &format!("memory = {mib}\n"))
+}
+
+/// That configuration with Debian's own kernel, which needs 96 MiB and more.
+pub(crate) fn debians(config: &str) -> String {
+    config.replace("/var/lib/xen/x0/", "/var/lib/xen/debian/")
+}
 
 /// How often the witness is asked during a test.
 const EVERY: Duration = Duration::from_millis(500);
@@ -43,15 +52,6 @@ pub(crate) struct Witness {
 /// Puts x0's configuration on every node.
 pub(crate) fn configure(nodes: &[Node]) -> Result<()> {
     nodes.iter().try_for_each(|node| node.put("/etc/xen/x0.cfg", CONFIG.as_bytes(), "644", "root"))
-}
-
-/// Takes from x0, which has booted on that node, what it only needed for that, and waits until it is given.
-pub(crate) fn balloon(node: &Node) -> Result<()> {
-    node.ok(&format!("xl mem-set x0 {BALLOONED}m"))?;
-    wait::until_every(Duration::from_secs(1), "x0 to give memory back", Duration::from_secs(60), || {
-        let told = node.ok("xl list x0 | awk '$1 == \"x0\" { print $3 }'")?;
-        Ok((told.trim() == BALLOONED.to_string()).then_some(()))
-    })
 }
 
 /// Asks x0 once. No answer is an error.

@@ -1,5 +1,7 @@
-//! The nodes' disk image, one for each suite: built once by `image/build.sh`, kept in the cache under a key of all that went into it.
+//! The nodes' disk image, one for each suite, and the kernel of the guest on it: built once by `image/build.sh` and `image/kernel.sh`, kept
+//! in the cache under keys of all that went into them.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -29,26 +31,46 @@ impl Image {
 /// The image of that suite, built now if the cache has none of this key.
 pub(crate) fn ensure(cache: &Cache, suite: &str) -> Result<Image> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/image");
+    let kernel = kernel(cache, &sources)?.join("vmlinuz");
     let key = key(&sources, suite)?;
     let dir = cache.ensure(&format!("image-{suite}"), &key, |dir| {
         let what = format!("building the image of {suite} (some two minutes, kept for later runs)");
-        step(what, || build(&sources, dir, suite))
+        step(what, || build("build.sh", &sources, dir, &[suite.as_ref(), kernel.as_os_str()]))
     })?;
     Ok(Image { dir, key })
 }
 
-fn build(sources: &Path, dir: &Path, suite: &str) -> Result<()> {
+/// What the guest's kernel is made of, beside what `image/kernel.sh` fetches.
+const KERNEL: [&str; 3] = ["guest.config", "kernel.sh", "sources.sh"];
+
+/// The directory with the guest's kernel.
+fn kernel(cache: &Cache, sources: &Path) -> Result<PathBuf> {
+    let mut text = Vec::new();
+    for file in KERNEL {
+        text.extend(std::fs::read(sources.join(file)).with_context(|| format!("reading {file}"))?);
+    }
+    cache.ensure("kernel", &layers::hash(&text)?, |dir| {
+        step("building the guest's kernel (some three minutes, kept for later runs)", || {
+            build("kernel.sh", sources, dir, &[])
+        })
+    })
+}
+
+/// Runs one of the build scripts, which makes what it is for in `dir`.
+fn build(script: &str, sources: &Path, dir: &Path, more: &[&OsStr]) -> Result<()> {
     let log = dir.join("build.log");
     // The builder's progress goes to the person and to the log.
     let status = Command::new("bash")
-        .args(["-o", "pipefail", "-c", r#""$1" "$2" "$3" 2>&1 | tee "$4" >&2"#, "build"])
-        .arg(sources.join("build.sh"))
-        .args([dir.as_os_str(), suite.as_ref(), log.as_os_str()])
+        .args(["-o", "pipefail", "-c", r#"log=$1; shift; "$@" 2>&1 | tee "$log" >&2"#, "build"])
+        .arg(&log)
+        .arg(sources.join(script))
+        .arg(dir)
+        .args(more)
         .stdin(std::process::Stdio::null())
         .status()
-        .context("starting the image's build script")?;
+        .with_context(|| format!("starting {script}"))?;
     if !status.success() {
-        bail!("building the image failed ({status}); {}", process::tail(&log, 20));
+        bail!("{script} failed ({status}); {}", process::tail(&log, 20));
     }
     Ok(())
 }

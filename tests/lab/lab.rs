@@ -144,10 +144,6 @@ impl Lab {
                     Manager::Pacemaker => cluster::set_up(self, agent)?,
                     Manager::Heartbeat => classic::set_up(self, agent)?,
                 }
-                // Tried with the guest's kernel of that suite only; bookworm's needs 96 MiB for its boot, and what it runs with is not known.
-                if self.world.suites().iter().all(|suite| suite == "trixie") {
-                    guest::balloon(self.node(1)?)?;
-                }
                 self.save(READY, Some(BOOTED))?;
                 self.deposit(dir)
             })
@@ -333,7 +329,7 @@ fn set_up_key(agent: &Agent, nodes: usize) -> String {
         Manager::Pacemaker => cluster::key(agent, nodes),
         Manager::Heartbeat => classic::key(nodes),
     };
-    format!("{}{}{cluster}", guest::CONFIG, guest::BALLOONED)
+    format!("{}{cluster}", guest::CONFIG)
 }
 
 /// Copies a node's disk from a layer to here.

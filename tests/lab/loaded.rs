@@ -28,14 +28,14 @@ const TOOLS: [&str; 3] = ["/usr/bin/httperf", "/usr/bin/curl", "/usr/sbin/dropbe
 /// How much memory they have, in MiB.
 const MEMORY: u32 = 256;
 /// How much x0 has while it moves, in MiB: the trees, the held memory, and little more, since each page costs time on the way.
-const MOVED: u32 = 176;
+const MOVED: u64 = 176;
 /// How long x0 is called, in seconds: what the calls touch is sent again in each of five rounds.
 const LASTS: &str = "330";
 /// How long one may take to boot and to answer: two levels of emulation.
 const BOOT: Duration = Duration::from_secs(240);
 
 /// x0's tree and ours, on a node: what a domain is booted from.
-const BOTH_TREES: &str = "{ zcat /var/lib/xen/x0/initramfs && zcat; }";
+const BOTH_TREES: &str = "{ zcat /var/lib/xen/debian/initramfs && zcat; }";
 
 /// What the guest does, from its first process on.
 const INIT: &str = r"#!/bin/busybox sh
@@ -200,7 +200,7 @@ fn boot(node: &Node, place: Place, archive: &[u8], index: usize) -> Result<()> {
         archive,
     )?;
     let config = format!(
-        "name = \"{name}\"\ntype = \"pvh\"\nkernel = \"/var/lib/xen/x0/vmlinuz\"\nramdisk = \"/var/lib/xen/load/initramfs\"\n\
+        "name = \"{name}\"\ntype = \"pvh\"\nkernel = \"/var/lib/xen/debian/vmlinuz\"\nramdisk = \"/var/lib/xen/load/initramfs\"\n\
          extra = \"console=hvc0 mitigations=off net.ifnames=0 rdinit=/load-init load.address={}/24\"\n\
          memory = {MEMORY}\nvcpus = 1\ntsc_mode = \"native\"\n\
          vif = [\"mac=00:16:3e:77:00:6{index},bridge=xenbr0\"]\n",
@@ -273,9 +273,10 @@ pub(crate) fn during_a_handoff(bench: &Bench, scene: &Scene<'_>) -> Result<()> {
     let archive = std::fs::read(&tree.archive)?;
     for index in [1, 2] {
         let node = scene.node(index)?;
-        let replace = "mv /var/lib/xen/x0/initramfs.new /var/lib/xen/x0/initramfs";
-        node.feed(&format!("{BOTH_TREES} >/var/lib/xen/x0/initramfs.new && {replace}"), &archive)?;
-        node.ok(&format!("sed -i 's/^memory = .*/memory = {MOVED}/' /etc/xen/x0.cfg"))?;
+        let replace = "mv /var/lib/xen/debian/initramfs.new /var/lib/xen/debian/initramfs";
+        node.feed(&format!("{BOTH_TREES} >/var/lib/xen/debian/initramfs.new && {replace}"), &archive)?;
+        let config = guest::debians(&guest::with_memory(guest::CONFIG, MOVED));
+        node.put("/etc/xen/x0.cfg", config.as_bytes(), "644", "root")?;
     }
     say("x0 is booted anew with the service in it");
     scene.node(2)?.ok("crm_resource -r x0 --restart -T 400s")?;

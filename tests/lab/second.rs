@@ -12,8 +12,6 @@ use crate::node::Node;
 use crate::story::Scene;
 use crate::wait::say;
 
-/// Its memory where a story says nothing else, in MiB.
-pub(crate) const MEMORY: u64 = 96;
 const ADDRESS: &str = "10.77.0.51";
 const HOME: &str = r#"<rsc_location id="x1-home" rsc="x1" node="node1" score="10"/>"#;
 /// Its start asks node2, and an emulated node answers late when this machine is busy.
@@ -28,9 +26,8 @@ pub(crate) struct X1(Witness);
 /// Puts its configuration file on every node.
 pub(crate) fn configure(nodes: &[Node], memory: u64) -> Result<()> {
     for node in nodes {
-        let x1 = CONFIG
+        let x1 = guest::with_memory(CONFIG, memory)
             .replace("name = \"x0\"", "name = \"x1\"")
-            .replace("memory = 96", &format!("memory = {memory}"))
             .replace("0050\"", "0051\"")
             .replace("10.77.0.50/", &format!("{ADDRESS}/"))
             .replace(":50,", ":51,");

@@ -1,26 +1,22 @@
 #!/bin/bash
-# build.sh OUT SUITE: the lab's image, from the packages of that suite of Debian, into the directory OUT.
+# build.sh OUT SUITE KERNEL: the lab's image, from the packages of that suite of Debian, into the directory OUT; x0 gets that kernel.
 #
 #   root.raw            the nodes' root file system (each node runs on an overlay of it)
 #   xen vmlinuz initrd  what QEMU loads: the hypervisor, dom0's kernel, a small initrd
 #   tester_key          logs the harness in as root; known_hosts names the nodes' host key
 #
-# The harness calls it (tests/lab/image.rs) and keys the result by what went in; by hand it needs root. The package
-# sources and their keys are this machine's own, with the suite's name in the place of its own, so no mirror is named here.
+# The harness calls it (tests/lab/image.rs) and keys the result by what went in; by hand it needs root.
 set -euo pipefail
-out=$1 suite=$2
+out=$1 suite=$2 kernel=$3
 here=$(dirname "$(readlink -f "$0")")
 root=$out/root
 started=$SECONDS
 say() { echo "image: $* ($((SECONDS - started)) s)"; }
 
+. "$here/sources.sh"
 mkdir -p "$out"
 rm -rf "$root"
-own=$(. /etc/os-release && echo "$VERSION_CODENAME")
-sources=/etc/apt/sources.list.d/debian.sources
-[ -e "$sources" ] || sources=/etc/apt/sources.list
-sed "s/\b$own\b/$suite/g" "$sources" >"$out/${sources##*/}"
-sources=$out/${sources##*/}
+sources_of "$suite" "$out"
 packages=$(sed 's/#.*//' "$here/packages" | xargs | tr ' ' ,)
 
 say "installing the packages, about two minutes"
@@ -105,10 +101,13 @@ install -D -m 755 "$here/guest/stubborn" "$work/guest/cgi-bin/stubborn"
 # Static: the guest has no libraries.
 rustc --edition 2024 -O -C target-feature=+crt-static -C panic=abort -C strip=symbols -o "$work/guest/bin/writer" \
     "$here/guest/writer.rs"
-with_modules "$work/guest" xen-netfront xen-blkfront
-install -d "$root/var/lib/xen/x0"
-cp "$out/vmlinuz" "$root/var/lib/xen/x0/vmlinuz"
+install -d "$root/var/lib/xen/x0" "$root/var/lib/xen/debian"
+cp "$kernel" "$root/var/lib/xen/x0/vmlinuz"
 pack "$work/guest" >"$root/var/lib/xen/x0/initramfs"
+# The same for Debian's own kernel, which a guest of a story and those of the bench have.
+with_modules "$work/guest" xen-netfront xen-blkfront
+cp "$out/vmlinuz" "$root/var/lib/xen/debian/vmlinuz"
+pack "$work/guest" >"$root/var/lib/xen/debian/initramfs"
 
 say "writing the disk"
 rm -f "$root"/boot/initrd.img-* "$root"/var/cache/apt/*.bin

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::operator::name_is;
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, Status};
+use crate::guest::with_memory;
 use crate::node::Node;
 use crate::second::X1;
 use crate::wait::{say, until_every};
@@ -50,7 +51,7 @@ pub(super) fn fill(node: &Node, left: u64) -> Result<()> {
 }
 
 fn room(scene: &mut Scene<'_>) -> Result<()> {
-    scene.x0_becomes(|small| small.replace("memory = 96", &format!("memory = {X0}")))?;
+    scene.x0_becomes(|small| with_memory(small, X0))?;
     scene.parameter("allow_mem_management", Some("true"))?;
     let node = scene.node(1)?;
     let terms = until_every(LOOK, "x0's monitor to leave its floor", CHANGE, || {

@@ -8,9 +8,10 @@ use super::handoff::handed_over;
 use super::operator::Moved;
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, Status};
+use crate::guest::MEMORY;
 use crate::network::{self, NODES, RING};
 use crate::node::Node;
-use crate::second::{MEMORY, X1};
+use crate::second::X1;
 use crate::wait::{say, until_every};
 
 pub(super) const STORIES: &[Story] = &[
@@ -20,6 +21,9 @@ pub(super) const STORIES: &[Story] = &[
     lab("slots_let_x0_and_x1_leave_one_after_the_other", slots),
     lab("network_of_its_own_carries_the_move_and_the_domains_network_next_to_nothing", network_of_its_own),
 ];
+
+/// In which nothing moves here, in seconds: not a quarter of x0's memory.
+const TOO_SHORT: &str = "3";
 
 /// The last move in a node's log.
 fn last(scene: &Scene<'_>, node: usize) -> Result<Moved> {
@@ -76,7 +80,7 @@ fn deadline(scene: &mut Scene<'_>) -> Result<()> {
     scene.give_x0_a_disk()?;
     // A start tries again until its time is up, so it gets less of that here.
     scene.node(2)?.ok("cibadmin --modify --xml-text '<op id=\"x0-start\" timeout=\"120s\"/>'")?;
-    scene.parameter("migration_deadline", Some("10"))?;
+    scene.parameter("migration_deadline", Some(TOO_SHORT))?;
     say("crm_resource --move x0 to node2");
     scene.node(2)?.ok("crm_resource -r x0 --move -N node2 -Q")?;
     until_every(Duration::from_secs(2), "node2's start to fail and node1 to have x0 again", CHANGE, || {
@@ -113,7 +117,7 @@ fn slots(scene: &mut Scene<'_>) -> Result<()> {
     let x1 = X1::start(scene, MEMORY, "")?;
     scene.expected.runs_on = Some(2);
     scene.standby(1, true)?;
-    until_every(Duration::from_secs(5), "one of the two to wait for the slot", CHANGE, || {
+    until_every(Duration::from_secs(1), "one of the two to wait for the slot", CHANGE, || {
         Ok(scene.tool_ok(2, "status --all")?.contains("waits for one of 1 outgoing slots").then_some(()))
     })?;
     scene.x0_arrives_on(2)?;

@@ -41,12 +41,12 @@ fn ill(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// As `x0.cfg` has it: one processor, 96 MiB.
+/// As `x0.cfg` has it: one processor, 32 MiB.
 fn size(scene: &mut Scene<'_>) -> Result<()> {
     let told = ["autoset_utilization_cpu", "autoset_utilization_hv_memory"].map(|name| (name, Some("true")));
     scene.parameters(&told)?;
     let node = scene.node(2)?;
-    for (attribute, is) in [("cpu", "1"), ("hv_memory", "96")] {
+    for (attribute, is) in [("cpu", "1"), ("hv_memory", "32")] {
         let ask = format!("crm_resource --resource x0 --utilization --get-parameter {attribute}");
         until_every(Duration::from_secs(2), format_args!("x0's {attribute} to be told"), CHANGE, || {
             let said = node.run(&ask)?.stdout;
@@ -55,7 +55,7 @@ fn size(scene: &mut Scene<'_>) -> Result<()> {
         })?;
         say(format_args!("x0 has {attribute}={is} in the cluster's configuration"));
     }
-    for (name, memory) in [("node1", 512), ("node2", 32)] {
+    for (name, memory) in [("node1", 512), ("node2", 16)] {
         for (attribute, value) in [("cpu", 2), ("hv_memory", memory)] {
             node.ok(&format!("crm_attribute -t nodes -N {name} --utilization -n {attribute} -v {value}"))?;
         }

@@ -109,7 +109,7 @@ fn adopt(scene: &mut Scene<'_>) -> Result<()> {
     let node = scene.node(2)?;
     let (_, none) = scene.tool(2, "adopt --dry-run")?;
     ensure!(none.contains("no resource of ocf:heartbeat:Xen"), "{none}");
-    second::configure(&scene.lab.nodes, second::MEMORY)?;
+    second::configure(&scene.lab.nodes, crate::guest::MEMORY)?;
     node.ok("crm_attribute -t crm_config -n maintenance-mode -v true")?;
     scene.configure("resources", &primitive("x1", "heartbeat", ""))?;
     let said = scene.tool_ok(2, "adopt --dry-run")?;

@@ -30,11 +30,11 @@ pub(super) const STORIES: &[Story] = &[
 /// How often the nodes are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// What is free on node2 where x0 has no room there, in MiB.
-const TOO_LITTLE: u64 = 40;
+const TOO_LITTLE: u64 = 12;
 /// More than this is a stream, and less what two nodes and the pings say to each other meanwhile, in bytes.
 const TALK: u64 = 2 << 20;
 /// So much has left node1 when a stream is under way, x0's disk included, in bytes.
-const UNDER_WAY: u64 = 12 << 20;
+const UNDER_WAY: u64 = 6 << 20;
 
 /// What the agent has logged on a node; it is shown, but for a stream's progress.
 fn agent_told(scene: &Scene<'_>, node: usize) -> Result<String> {
