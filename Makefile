@@ -114,7 +114,7 @@ lint: toolchain
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked $(ASIDE:%=--test %) -- -D warnings
 	@$(MAKE) --no-print-directory man
-	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig packaging/systemd README.md doc/plots/ways.svg
+	git diff --exit-code -- man ocf packaging/completion packaging/sysconfig packaging/systemd README.md doc/plots
 	mandoc -T lint -W warning man/*.5 man/*.7 man/*.8
 	groff -man -ww -z -Tutf8 man/*.5 man/*.7 man/*.8
 

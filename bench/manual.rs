@@ -1,6 +1,6 @@
 //! Writes what is made from the command line of `xen-handoff-bench`: `man/xen-handoff-bench.8` and the shells' completions. The
-//! results are committed; `make man` refreshes them, and `make lint` fails if they differ. So is the picture of the
-//! ways to move a guest, `doc/plots/ways.svg`, from the table in `doc/results.md`.
+//! results are committed; `make man` refreshes them, and `make lint` fails if they differ. So are the pictures in `doc/plots` of the
+//! ways to move a guest and of the ramps, from the tables in `doc/results.md`.
 
 #[path = "../man/shared.rs"]
 mod shared;
@@ -8,16 +8,25 @@ mod shared;
 use std::fmt::Write;
 use std::path::Path;
 
+use anyhow::Context;
 use clap::{Command, CommandFactory};
 use shared::{DATE, completions, help, plain, value};
 use xen_handoff_bench::cli::Cli;
-use xen_handoff_bench::ways;
+use xen_handoff_bench::{memory_figures, ways};
 
 fn main() -> anyhow::Result<()> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     std::fs::write(top.join("man/xen-handoff-bench.8"), page()?)?;
     let results = std::fs::read_to_string(top.join("doc/results.md"))?;
     std::fs::write(top.join("doc/plots/ways.svg"), ways::picture(&ways::read(&results)))?;
+    for (file, name) in [
+        ("memory-xen", "guest to guest under Xen, two nodes"),
+        ("memory-plain", "machine to machine, no hypervisor"),
+    ] {
+        let ramp =
+            memory_figures::read(&results, name).with_context(|| format!("doc/results.md has no {name}"))?;
+        std::fs::write(top.join(format!("doc/plots/{file}.svg")), ramp.picture())?;
+    }
     completions(&top, &Cli::command())
 }
 

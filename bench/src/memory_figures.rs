@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::paper;
-use crate::plot::{self, Band, COLOURS, Curve, Panel, Scale, Style};
+use crate::plot::{self, Band, Curve, Panel, Scale, Style};
 use crate::rtt_figures::ratio;
 use crate::series::{median, quantile};
 use crate::table::{Table, milliseconds, number};
@@ -196,12 +196,8 @@ impl Measurement {
     }
 
     fn picture_ramp(&self) -> String {
-        let curve = |name: &str, colour, points: Vec<(f64, f64)>| Curve {
-            name: name.to_owned(),
-            points,
-            colour,
-            style: Style::Line,
-        };
+        let curve =
+            |name: &str, points: Vec<(f64, f64)>| Curve { name: name.to_owned(), points, style: Style::Line };
         let times = |upward: bool, of: fn(&Step) -> Option<f64>| -> Vec<(f64, f64)> {
             let top = self.steps.iter().map(|step| step.held_mib).fold(0.0, f64::max);
             // The way down begins at the top.
@@ -209,9 +205,9 @@ impl Measurement {
             self.steps.iter().filter(on_the_way).filter_map(|step| Some((step.held_mib, of(step)?))).collect()
         };
         let mut curves = vec![
-            curve("response, up", COLOURS[0], times(true, |step| step.response_ms)),
-            curve("response, down", COLOURS[1], times(false, |step| step.response_ms)),
-            curve("touching the memory, up", COLOURS[2], times(true, |step| step.touch_ms)),
+            curve("response, up", times(true, |step| step.response_ms)),
+            curve("response, down", times(false, |step| step.response_ms)),
+            curve("touching the memory, up", times(true, |step| step.touch_ms)),
         ];
         curves.retain(|curve| !curve.points.is_empty());
         let panel = |title: &str, outcome: String, axis: &str, curves| Panel {
@@ -225,10 +221,10 @@ impl Measurement {
         };
         let calls = format!("{} from {}", self.server, self.client);
         let columns = columns(self.steps.iter().map(|step| step.usage.as_slice()));
-        let busy = columns.iter().zip(COLOURS.into_iter().cycle()).map(|(column, colour)| {
+        let busy = columns.iter().map(|column| {
             let upward = self.steps.iter().filter(|step| step.upward);
             let points = upward.filter_map(|step| Some((step.held_mib, column.of(&step.usage)?)));
-            curve(&column.title(), colour, points.collect())
+            curve(&column.title(), points.collect())
         });
         let rate = format!("at {} calls a second", self.rate);
         plot::draw(
@@ -245,8 +241,7 @@ impl Measurement {
         let points = self.slices.iter().filter_map(|slice| Some((slice.at_s - zero, slice.response_ms?)));
         let failed =
             self.slices.iter().filter(|slice| slice.failed > 0).map(|slice| (slice.at_s - zero, 0.0));
-        let curve =
-            |name: &str, colour, points, style| Curve { name: name.to_owned(), points, colour, style };
+        let curve = |name: &str, points, style| Curve { name: name.to_owned(), points, style };
         let colours =
             [("before", "#ffffff"), ("during", "#f2b84b"), ("after", "#ffffff"), ("quiet", "#ffffff")];
         let bands = self.parts().into_iter().map(|(name, from, to)| Band {
@@ -262,8 +257,8 @@ impl Measurement {
             bands: bands.collect(),
             marks: Vec::new(),
             curves: vec![
-                curve("mean of a second's calls", COLOURS[0], points.collect(), Style::Line),
-                curve("a call failed", "#d32f2f", failed.collect(), Style::Ticks),
+                curve("mean of a second's calls", points.collect(), Style::Line),
+                curve("a call failed", failed.collect(), Style::Ticks),
             ],
         };
         plot::draw(if self.command.is_some() { "seconds after the command" } else { "seconds" }, &[panel])
@@ -302,6 +297,58 @@ impl Measurement {
         }
         text
     }
+}
+
+/// The ramp of this name in a page, as far as its table has it; `None` where it is not there.
+pub fn read(page: &str, name: &str) -> Option<Measurement> {
+    let cells = |line: &str| -> Vec<String> {
+        line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let begin = format!("{name}: ");
+    let mut lines = page.lines().skip_while(|line| !line.starts_with(&begin));
+    let words = lines.next()?.strip_prefix(&begin)?;
+    let (ends, rate) = words.strip_suffix(" calls a second")?.rsplit_once(", ")?;
+    let (server, client) = ends.split_once(" from ")?;
+    let head = cells(lines.next()?);
+    let busy: Vec<&str> = head.get(5..)?.iter().filter_map(|title| title.strip_suffix(", %")).collect();
+    let value = |cell: &String| cell.parse().ok();
+    let step = |line: &str| {
+        let cells = cells(line);
+        let (held, direction) = cells.first()?.split_once(' ')?;
+        let mut usage: Vec<Usage> = Vec::new();
+        for (title, percent) in busy.iter().zip(cells.get(5..)?) {
+            let (node, of) = title.split_once(' ')?;
+            if usage.last().is_none_or(|last| last.node != node) {
+                usage.push(Usage { node: node.to_owned(), host: 0.0, domains: Vec::new() });
+            }
+            let (usage, percent) = (usage.last_mut()?, value(percent)?);
+            match of {
+                "host" => usage.host = percent,
+                domain => usage.domains.push((domain.to_owned(), percent)),
+            }
+        }
+        Some(Step {
+            held_mib: held.parse().ok()?,
+            upward: direction == "up",
+            response_ms: value(cells.get(1)?),
+            at_rate_ms: value(cells.get(2)?),
+            touch_ms: value(cells.get(3)?),
+            failed: cells.get(4)?.parse().ok()?,
+            usage,
+        })
+    };
+    Some(Measurement {
+        format: FORMAT,
+        name: name.to_owned(),
+        server: server.to_owned(),
+        client: client.to_owned(),
+        rate: rate.parse().ok()?,
+        steps: lines.skip(1).map_while(step).collect(),
+        slices: Vec::new(),
+        command: None,
+        usage_around: Vec::new(),
+        rebooted: None,
+    })
 }
 
 /// One thing that is busy: a node's domain, or a whole node.
@@ -417,6 +464,21 @@ mod tests {
                 && ours.contains(" 30 |")
         );
         assert!(report.contains("the paper, plain machine"));
+    }
+
+    #[test]
+    fn the_committed_pictures_are_those_of_the_tables_in_the_results() {
+        const PAGE: &str = include_str!("../../doc/results.md");
+        for (name, committed) in [
+            ("guest to guest under Xen, two nodes", include_str!("../../doc/plots/memory-xen.svg")),
+            ("machine to machine, no hypervisor", include_str!("../../doc/plots/memory-plain.svg")),
+        ] {
+            let ramp = read(PAGE, name).unwrap();
+            // As it is printed, so that what is measured anew is read in the same way.
+            assert!(PAGE.contains(&ramp.report()), "{}", ramp.report());
+            assert_eq!(committed, ramp.picture(), "make man");
+        }
+        assert_eq!(read(PAGE, "nothing"), None);
     }
 
     fn slice(at: f64, response_ms: f64, failed: u32) -> Slice {

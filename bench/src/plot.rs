@@ -12,13 +12,37 @@ const LABEL: f64 = 15.0;
 /// Ticks and their numbers.
 const TICKS: f64 = 26.0;
 const LEGEND: f64 = 20.0;
+/// A curve's sample in the legend.
+const SAMPLE: f64 = 22.0;
 /// About the width of a character at the labels' size.
 const CHARACTER: f64 = 6.6;
 pub(crate) const FONT: &str = "DejaVu Sans, Helvetica, Arial, sans-serif";
 
-/// Colours for what needs several, in order.
-pub const COLOURS: [&str; 9] =
-    ["#1f5fa8", "#d9822b", "#3d8b40", "#8e5bb5", "#a8423f", "#5f7480", "#2b9aa0", "#b8991c", "#d977a8"];
+/// The colours of curves, in order: those of Okabe and Ito, which the colour-blind tell apart, but for the yellow, which is faint on white.
+const COLOURS: [&str; 7] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9"];
+
+/// How a curve looks. The panel gives it, so that no two of its curves look the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    colour: &'static str,
+    /// How often the colours were used up before it: a line is broken by more dots then, a dot is larger, a tick longer.
+    round: usize,
+}
+
+impl Look {
+    /// Of a panel's curve at this place.
+    fn at(place: usize) -> Self {
+        Self { colour: COLOURS[place % COLOURS.len()], round: place / COLOURS.len() }
+    }
+
+    /// A line's dashes and dots; none in a whole one.
+    fn dashes(self) -> String {
+        match self.round {
+            0 => String::new(),
+            round => format!(" stroke-dasharray=\"8 3{}\"", " 2 3".repeat(round - 1)),
+        }
+    }
+}
 
 /// How an axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +82,6 @@ pub struct Curve {
     pub name: String,
     /// The points.
     pub points: Vec<(f64, f64)>,
-    /// Its colour.
-    pub colour: &'static str,
     /// How it is drawn.
     pub style: Style,
 }
@@ -173,8 +195,8 @@ impl Across {
             line(svg, (self.x(at), y - 9.0), (self.x(at), top), "#999", 0.5);
             text(svg, x, y, "start", "#333", &escape(name));
         }
-        for curve in &panel.curves {
-            self.curve(svg, curve, up);
+        for (place, curve) in panel.curves.iter().enumerate() {
+            self.curve(svg, curve, Look::at(place), up);
         }
         let below = top + HEIGHT + TICKS;
         if legend(svg, &panel.curves, below + 6.0) { below + LEGEND + 6.0 } else { below + 4.0 }
@@ -233,16 +255,16 @@ impl Across {
         line(svg, (LEFT, up.top), (LEFT, bottom), "#888", 1.0);
     }
 
-    fn curve(&self, svg: &mut String, curve: &Curve, up: Up) {
+    fn curve(&self, svg: &mut String, curve: &Curve, look: Look, up: Up) {
         let spots = curve.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
         let spots: Vec<(f64, f64)> = spots.map(|(x, y)| (self.x(*x), up.y(*y))).collect();
-        let colour = curve.colour;
+        let (colour, round) = (look.colour, look.round as f64);
         match curve.style {
-            Style::Dots => dots(svg, &spots, colour, 3.0),
+            Style::Dots => dots(svg, &spots, colour, 3.0 + 3.0 * round),
             Style::Ticks => {
                 let mut path = String::new();
                 for x in distinct(spots.iter().map(|(x, _)| *x)) {
-                    let _ = write!(path, "M{x} {:.1}v7", up.top + 2.0);
+                    let _ = write!(path, "M{x} {:.1}v{}", up.top + 2.0, 7.0 + 5.0 * round);
                 }
                 let _ = writeln!(svg, "<path fill=\"none\" stroke=\"{colour}\" d=\"{path}\"/>");
             }
@@ -250,7 +272,8 @@ impl Across {
                 let joined: Vec<String> = spots.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
                 let _ = writeln!(
                     svg,
-                    "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>",
+                    "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"{} points=\"{}\"/>",
+                    look.dashes(),
                     joined.join(" ")
                 );
                 dots(svg, &spots, colour, 10.0);
@@ -350,18 +373,23 @@ fn dots(svg: &mut String, spots: &[(f64, f64)], colour: &str, size: f64) {
     );
 }
 
-/// The curves' names, where they have any.
+/// The curves' names, where they have any, each behind a sample of how it looks.
 fn legend(svg: &mut String, curves: &[Curve], y: f64) -> bool {
     let mut x = LEFT;
-    for curve in curves.iter().filter(|curve| !curve.name.is_empty()) {
+    for (place, curve) in curves.iter().enumerate().filter(|(_, curve)| !curve.name.is_empty()) {
+        let look = Look::at(place);
+        let (dashes, width) = match curve.style {
+            Style::Line => (look.dashes(), 2.5),
+            Style::Dots | Style::Ticks => (String::new(), 10.0),
+        };
+        let (from, to, middle) = (x, x + SAMPLE, y + 3.0);
         let _ = writeln!(
             svg,
-            "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"10\" height=\"10\" fill=\"{}\"/>",
-            y - 2.0,
-            curve.colour
+            "<path stroke=\"{}\" stroke-width=\"{width}\"{dashes} d=\"M{from:.1} {middle:.1}H{to:.1}\"/>",
+            look.colour
         );
-        text(svg, x + 14.0, y + 8.0, "start", "#333", &escape(&curve.name));
-        x += curve.name.chars().count() as f64 * CHARACTER + 34.0;
+        text(svg, to + 4.0, y + 8.0, "start", "#333", &escape(&curve.name));
+        x += curve.name.chars().count() as f64 * CHARACTER + SAMPLE + 24.0;
     }
     x > LEFT
 }
@@ -432,12 +460,90 @@ mod tests {
     fn panels_that_count_the_same_have_the_same_axis() {
         let with = |axis, y| {
             let points = vec![(0.0, 1.0), (1.0, y)];
-            let curve = Curve { name: String::new(), points, colour: "#000", style: Style::Dots };
+            let curve = Curve { name: String::new(), points, style: Style::Dots };
             Panel { curves: vec![curve], ..empty(axis) }
         };
         let svg = draw("s", &[with("ms", 10.0), with("ms", 1000.0), with("MiB", 10.0)]);
         let ticks = |label: &str| svg.matches(&format!(">{label}</text>")).count();
         assert_eq!((ticks("1000"), ticks("10")), (2, 3), "{svg}");
+    }
+
+    /// The colour and what is beside it of each curve that is drawn, and of each in the legend.
+    fn looks(svg: &str) -> Vec<Vec<String>> {
+        let look = |line: &str| {
+            let with = |name: &str| Some(line.split_once(name)?.1.split('"').next()?.to_owned());
+            let words = [with(" stroke=\""), with("dasharray=\""), with("stroke-width=\"")];
+            let tick = line.rsplit_once('v').map(|(_, length)| length.to_owned());
+            words.into_iter().chain([tick]).map(Option::unwrap_or_default).collect::<Vec<_>>().join(" ")
+        };
+        let of = |begins: &str| svg.lines().filter(|line| line.starts_with(begins)).map(look).collect();
+        vec![of("<polyline"), of("<path fill"), of("<path stroke")]
+    }
+
+    #[test]
+    fn no_two_curves_of_a_panel_look_the_same_however_many_there_are() {
+        for (style, count) in [(Style::Line, 40), (Style::Dots, 20), (Style::Ticks, 10)] {
+            let curve = |at| Curve { name: format!("c{at}"), points: vec![(0.0, 1.0)], style };
+            let panel = Panel { curves: (0..count).map(curve).collect(), ..empty("%") };
+            let all = looks(&draw("s", &[panel]));
+            let [lines, paths, samples] = all.as_slice() else { panic!("{all:?}") };
+            let distinct = |looks: &[String]| looks.iter().collect::<std::collections::BTreeSet<_>>().len();
+            if style == Style::Line {
+                assert_eq!((distinct(lines), distinct(samples)), (count, count), "{all:?}");
+            } else {
+                assert_eq!(distinct(paths), count, "{style:?}: {paths:?}");
+            }
+        }
+    }
+
+    /// What is seen of a colour, and by those to whom red, green or blue is missing (Machado, Oliveira and Fernandes, 2009), in CIE L*a*b*.
+    #[test]
+    fn the_colours_of_curves_stay_apart_for_the_colour_blind() {
+        type Eye = [[f64; 3]; 3];
+        const EYES: [Eye; 4] = [
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+            [
+                [0.152_286, 1.052_583, -0.204_868],
+                [0.114_503, 0.786_281, 0.099_216],
+                [-0.003_882, -0.048_116, 1.051_998],
+            ],
+            [
+                [0.367_322, 0.860_646, -0.227_968],
+                [0.280_085, 0.672_501, 0.047_413],
+                [-0.011_820, 0.042_940, 0.968_881],
+            ],
+            [
+                [1.255_528, -0.076_749, -0.178_779],
+                [-0.078_411, 0.930_809, 0.147_602],
+                [0.004_733, 0.691_367, 0.303_900],
+            ],
+        ];
+        const TO_XYZ: Eye = [[0.4339, 0.3763, 0.1898], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8728]];
+        let times = |by: Eye, of: [f64; 3]| by.map(|row| row[0] * of[0] + row[1] * of[1] + row[2] * of[2]);
+        let linear = |colour: &str| {
+            [1, 3, 5].map(|at| {
+                let part = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+                if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+            })
+        };
+        let seen = |eye: Eye, colour: &str| {
+            let root = |part: f64| if part > 0.008_856 { part.cbrt() } else { 7.787 * part + 16.0 / 116.0 };
+            let [x, y, z] =
+                times(TO_XYZ, times(eye, linear(colour)).map(|part| part.clamp(0.0, 1.0))).map(root);
+            [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+        };
+        let apart = |eye, one: &str, other: &str| {
+            let (one, other) = (seen(eye, one), seen(eye, other));
+            one.iter().zip(other).map(|(one, other)| (one - other).powi(2)).sum::<f64>().sqrt()
+        };
+        for eye in EYES {
+            for (at, one) in COLOURS.iter().enumerate() {
+                for other in COLOURS[..at].iter().chain(&["#ffffff"]) {
+                    let apart = apart(eye, one, other);
+                    assert!(apart > 15.0, "{one} and {other} are {apart:.1} apart for {eye:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -247,11 +247,10 @@ impl Measurement {
             span: (phase.stretch.from - zero, phase.stretch.to - zero),
             colour: colour(phase.name),
         });
-        let curve =
-            |name: &str, points, colour, style| Curve { name: name.to_owned(), points, colour, style };
-        let mut curves = vec![curve("round trip", answered, "#1f5fa8", Style::Dots)];
+        let curve = |name: &str, points, style| Curve { name: name.to_owned(), points, style };
+        let mut curves = vec![curve("round trip", answered, Style::Dots)];
         if !lost.is_empty() {
-            curves.push(curve("no answer", lost, "#d32f2f", Style::Ticks));
+            curves.push(curve("no answer", lost, Style::Ticks));
         }
         Panel {
             title: self.name.clone(),

@@ -248,7 +248,7 @@ impl Measured {
             scale: Scale::Powers,
             bands,
             marks: vec![(0.0, String::new())],
-            curves: vec![Curve { name: String::new(), points, colour: "#1f5fa8", style: Style::Dots }],
+            curves: vec![Curve { name: String::new(), points, style: Style::Dots }],
         }
     }
 }
