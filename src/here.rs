@@ -6,17 +6,23 @@ use std::cell::OnceCell;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::address::Reach;
 use crate::cluster::{ClusterView, detect, detect_reached};
+use crate::domain::DomainName;
 use crate::host::Root;
 use crate::node::host::ThisHost;
+use crate::parameters::Parameters;
 use crate::toolstack::Toolstack;
 use crate::wire::Dial;
 use crate::wire::warm::Ssh;
 
 #[cfg(test)]
 pub mod fake;
+
+/// Limit of reading a configuration file.
+pub const CONFIG_LIMIT: Duration = Duration::from_secs(15);
 
 /// The world as this process has it.
 #[derive(Debug, Clone)]
@@ -68,6 +74,23 @@ impl Here {
     /// ledger lies on them.
     pub fn cluster_reached(&self, reach: &Reach) -> Rc<dyn ClusterView> {
         if self.is_given { Rc::clone(self.cluster()) } else { detect_reached(&self.root, reach) }
+    }
+
+    /// The domain of a resource: its parameter `name`, or what its configuration file on this node says, or
+    /// its own id.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the id is no name of a domain.
+    pub fn domain_of(&self, parameters: &Parameters, resource: &str) -> anyhow::Result<DomainName> {
+        if let Some(name) = &parameters.name {
+            return Ok(name.clone());
+        }
+        let toolstack = self.toolstack();
+        let has_files = toolstack.kind().has_files();
+        match parameters.xmfile.as_deref().filter(|file| has_files && file.is_file()) {
+            Some(file) => Ok(toolstack.read_config(file, CONFIG_LIMIT)?.name),
+            None => Ok(DomainName::new(resource)?),
+        }
     }
 
     /// How other nodes are called.

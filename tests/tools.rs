@@ -565,6 +565,7 @@ fn a_check_of_a_cluster_that_is_well_set_up_finds_nothing_and_looks_at_everythin
     for check in [
         "cluster",
         "domains",
+        "fencing",
         "transport",
         "ways",
         "version",
@@ -572,6 +573,7 @@ fn a_check_of_a_cluster_that_is_well_set_up_finds_nothing_and_looks_at_everythin
         "authorized",
         "host-keys",
         "guard",
+        "xendomains",
         "planner",
         "xen",
         "clock",
@@ -630,6 +632,63 @@ fn a_check_finds_what_is_wrong_on_any_node_and_says_what_to_do() {
     let ignoring: Vec<&str> = ignoring.iter().flat_map(|check| ["--ignore", check]).collect();
     assert_eq!(n1.tool(&[&["check", "--monitoring"], &ignoring[..]].concat()).0, 0);
     assert_eq!(n1.tool(&["check", "--monitoring", "--ignore", "nosuch"]).0, 3);
+}
+
+#[test]
+fn a_check_finds_what_would_run_a_guest_twice_and_what_would_hold_up_a_start() {
+    let world = well_set_up();
+    let (n1, n2, n3) = (world.host("n1"), world.host("n2"), world.host("n3"));
+    std::fs::create_dir_all(n2.root.join("etc/xen/auto")).unwrap();
+    std::os::unix::fs::symlink("../x0.cfg", n2.root.join("etc/xen/auto/x0.cfg")).unwrap();
+    // Debian's own settings.
+    std::fs::create_dir_all(n3.root.join("etc/default")).unwrap();
+    let settings = "XENDOMAINS_MIGRATE=\"\"\nXENDOMAINS_SAVE=/var/lib/xen/save\nXENDOMAINS_RESTORE=true\n";
+    std::fs::write(n3.root.join("etc/default/xendomains"), settings).unwrap();
+    let is = |of: &str, check: &str, result: &str| (check.to_owned(), of.to_owned(), result.to_owned());
+    let (code, text) = n1.tool(&["check", "--json"]);
+    let found = [is("n2", "xendomains", "failed"), is("n3", "xendomains", "warning")];
+    assert_eq!((code, not_well(&text)), (1, found.into()), "{text}");
+    let (_, table) = n1.tool(&["check"]);
+    for advice in [
+        "-> on n2, /etc/xen/auto/x0.cfg: remove it",
+        "-> on n3, in /etc/default/xendomains: XENDOMAINS_SAVE=",
+    ] {
+        assert!(table.contains(advice), "no {advice}: {table}");
+    }
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let path = world.shared("cib.xml");
+    let cib = std::fs::read_to_string(&path).unwrap();
+    for (was, is_now, result) in [
+        ("stonith-enabled=\"true\"", "stonith-enabled=\"false\"", "warning"),
+        ("active=\"true\"/>", "active=\"false\"/>", "failed"),
+        ("<cluster_options stonith-enabled=\"true\"/>", "", "unknown"),
+    ] {
+        let changed = cib.replacen(was, is_now, 1);
+        assert_ne!(cib, changed);
+        std::fs::write(&path, changed).unwrap();
+        let (_, text) = n1.tool(&["check", "--json", "--ignore", "xendomains"]);
+        assert_eq!(not_well(&text), [is("cluster", "fencing", result)], "{text}");
+    }
+}
+
+#[test]
+fn of_a_node_of_an_older_version_it_is_unknown_what_xendomains_would_do() {
+    let world = well_set_up();
+    let n1 = world.host("n1");
+    std::fs::rename(n1.root.join("usr/sbin/ssh"), n1.root.join("usr/sbin/ssh.new")).unwrap();
+    let heard = world.shared("heard");
+    let older = format!(
+        "tee -a {} | {}/usr/sbin/ssh.new \"$@\" | sed -u 's/\"xendomains\",//'",
+        heard.display(),
+        n1.root.display()
+    );
+    n1.put_script("usr/sbin/ssh", &older);
+    let (code, text) = n1.tool(&["check", "--json"]);
+    let unknown = ["n2", "n3"].map(|node| ("xendomains".to_owned(), node.to_owned(), "unknown".to_owned()));
+    assert_eq!((code, not_well(&text)), (1, unknown.into()), "{text}");
+    assert!(text.contains("upgrade xen-handoff there"), "{text}");
+    let heard = std::fs::read_to_string(heard).unwrap();
+    assert!(heard.contains("\"verb\":\"setup\"") && !heard.contains("\"verb\":\"xendomains\""), "{heard}");
 }
 
 #[test]

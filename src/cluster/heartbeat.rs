@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::daemons::any_process;
+use super::fencing::Fencing;
 use super::graph::Loss;
-use super::ha_cf::{HA_CF, directives, nodes};
+use super::ha_cf::{HA_CF, devices, directives, nodes};
 use super::managed::ManagedDomain;
 use super::peer_files::PeerFiles;
 use super::view::{ClusterError, ClusterView, Destination, Peer, Plan};
@@ -162,6 +163,12 @@ impl ClusterView for Heartbeat {
             tool: "heartbeat",
             what: "it fences by itself, and not on request".to_owned(),
         })
+    }
+
+    /// Its configuration is all that it says of that.
+    fn fencing(&self) -> Result<Fencing, ClusterError> {
+        let devices = devices(&self.read(HA_CF)?, &self.own_name());
+        Ok(if devices.is_empty() { Fencing::Off } else { Fencing::Configured(devices) })
     }
 
     fn node_attribute(&self, _node: &NodeName, _name: &str) -> Result<Option<String>, ClusterError> {

@@ -7,6 +7,7 @@ mod detect;
 pub mod evacuation;
 #[cfg(test)]
 pub mod fake;
+mod fencing;
 mod graph;
 mod ha_cf;
 pub mod heartbeat;
@@ -22,6 +23,7 @@ mod view;
 mod xml;
 
 pub use detect::{detect, detect_reached, outlook};
+pub use fencing::Fencing;
 pub use graph::Loss;
 pub use node_attributes::FOREIGN as ATTRIBUTES;
 pub use view::{ClusterError, ClusterView, Destination, Peer, Plan};

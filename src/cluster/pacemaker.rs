@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::adoption::{self, Adoption};
 use super::daemons::pacemakerd_lives;
 use super::evacuation::{self, Departure, Place};
+use super::fencing::{self, Fencing};
 use super::graph::{Graph, Loss};
 use super::history;
 use super::history::Word;
@@ -268,6 +269,14 @@ impl ClusterView for Pacemaker {
         self.run("stonith_admin", &args, None, limit.saturating_add(Duration::from_secs(5))).map(drop)
     }
 
+    fn fencing(&self) -> Result<Fencing, ClusterError> {
+        let text = self.cib(LIMIT)?;
+        let state = Scheduler::new(&self.root, Deadline::after(LIMIT)).state(&text)?;
+        let cib =
+            Element::parse(&text).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })?;
+        fencing::read(&state, &cib).map_err(|what| ClusterError::Unreadable { tool: "crm_mon", what })
+    }
+
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError> {
         let args = [
             "--type",
@@ -403,6 +412,7 @@ pub const FOREIGN: &[Foreign] = &[
                     let _ = (plan::destination(&state, "x0", n1), plan::anywhere(&state, "x0"));
                     let _ = evacuation::place(&state, &Graph::default(), "x0");
                     let _ = super::blame::of_no_place(&state, &state, "x0", "n1");
+                    let _ = fencing::read(&state, &state);
                 }
             });
         },

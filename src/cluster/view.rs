@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::fencing::Fencing;
 use super::graph::Loss;
 use super::managed::ManagedDomain;
 use crate::clock::UnixTime;
@@ -125,6 +126,14 @@ pub trait ClusterView: fmt::Debug {
     /// # Errors
     /// If it did not, within `limit`.
     fn fence(&self, node: &NodeName, limit: Duration) -> Result<(), ClusterError>;
+
+    /// What it has lost nodes switched off with.
+    ///
+    /// # Errors
+    /// If that is not known.
+    fn fencing(&self) -> Result<Fencing, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
 
     /// The value of a node's attribute in the cluster's configuration; `None` if it has none.
     ///

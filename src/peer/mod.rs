@@ -15,6 +15,7 @@ use crate::wire::{Connection, Dial, TransportError};
 pub mod inquiry;
 pub mod preflight;
 pub mod setup;
+pub mod xendomains;
 
 /// How the other nodes are reached by their names in the cluster.
 #[derive(Debug, Clone)]

@@ -43,7 +43,7 @@ pub fn gather(here: &Here) -> Setup {
         key: key_state(root),
         host_key: words_of(&root.join(HOST_KEY)).and_then(|words| public_key(&words)),
         known_hosts: known_hosts(root),
-        guard: guard(root),
+        guard: service(root, GUARD),
         xen: here
             .toolstack()
             .host_info(LIMIT)
@@ -132,14 +132,17 @@ fn known_hosts(root: &Root) -> BTreeMap<NodeName, Vec<String>> {
     known
 }
 
-/// What systemd says of the guard.
-fn guard(root: &Root) -> Result<(String, String), String> {
+/// What systemd says of a service: whether it runs, and whether it will after a boot.
+///
+/// # Errors
+/// Why it does not say.
+pub(super) fn service(root: &Root, unit: &str) -> Result<(String, String), String> {
     let systemctl =
         Tool::find(root, "systemctl").map_err(|_| "there is no systemd on this host".to_owned())?;
     let word = |question: &str| {
         // Its exit status says the same again.
         let said =
-            command::run(&systemctl, &[question, GUARD], None, LIMIT).map_err(|error| error.to_string())?;
+            command::run(&systemctl, &[question, unit], None, LIMIT).map_err(|error| error.to_string())?;
         let word = said.stdout.trim().to_owned();
         if word.is_empty() { Err(format!("systemctl {question}: {}", said.stderr.trim())) } else { Ok(word) }
     };

@@ -1,4 +1,5 @@
-//! How a node is set up, as it says itself when `xen-handoff check` asks ([`crate::peer::setup`] looks).
+//! How a node is set up, as it says itself when `xen-handoff check` asks ([`crate::peer::setup`] and
+//! [`crate::peer::xendomains`] look).
 
 use std::collections::BTreeMap;
 
@@ -75,4 +76,31 @@ pub struct Seen {
     pub files: Vec<FileState>,
     /// The disks; or why one cannot be used.
     pub disks: Vec<Result<Disk, String>>,
+}
+
+/// What Xen's own service for guests would do with the cluster's domains on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Xendomains {
+    /// systemd's words for whether it runs, and whether it will after a boot; or why that is not known.
+    pub service: Result<(String, String), String>,
+    /// What it would start of the cluster's domains; or why that is not known.
+    pub starts: Result<Vec<Started>, String>,
+    /// The file with its settings.
+    pub settings: String,
+    /// The settings, with their values, by which it keeps a domain that runs when it is stopped from being
+    /// shut down: it sends it away, or saves it.
+    pub keeps: Vec<(String, String)>,
+}
+
+/// A file that a domain of the cluster would be started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Started {
+    /// The domain's resource.
+    pub resource: String,
+    /// The file.
+    pub file: String,
+    /// Whether that has a saved domain, and no configuration.
+    pub is_saved: bool,
 }

@@ -1,11 +1,11 @@
-//! `preflight`, `setup`, `look`, `last-run`: facts about this node. Nothing is changed, but that a mark of
-//! the last run is made where there is none.
+//! `preflight`, `setup`, `xendomains`, `look`, `last-run`: facts about this node. Nothing is changed, but
+//! that a mark of the last run is made where there is none.
 
 use super::caller::{Caller, refused};
 use crate::domain::DomainName;
 use crate::host::LocalPath;
 use crate::node::snapshot::mark_for_another;
-use crate::peer::setup;
+use crate::peer::{setup, xendomains};
 use crate::preflight::facts::gather;
 use crate::preflight::{FileDigest, Needs};
 use crate::wire::message::Answer;
@@ -18,6 +18,11 @@ pub(super) fn preflight(caller: &Caller<'_>, needs: &Needs) -> Answer {
 /// How this node is set up.
 pub(super) fn set_up(caller: &Caller<'_>) -> Answer {
     Answer::Setup { setup: setup::gather(caller.here) }
+}
+
+/// What Xen's own service for guests would do here.
+pub(super) fn xendomains(caller: &Caller<'_>) -> Answer {
+    Answer::Xendomains { xendomains: xendomains::look(caller.here) }
 }
 
 /// What is here of these files and disks.

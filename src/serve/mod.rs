@@ -18,6 +18,7 @@
 //! | `yield` | ends *an offer of this epoch* before its deadline: its keeper shuts the domain down in order |
 //! | `moves` | reads the log of moves; changes nothing |
 //! | `setup` | reads this node's own set-up: modes of the key's files, the *public* keys of cluster and sshd, whether the guard runs; asks toolstack and scheduler; changes nothing |
+//! | `xendomains` | reads what Xen's own service for guests would do with the cluster's domains: its settings and the files that it would start; changes nothing |
 //! | `look` | compares files that are named with a digest, and opens disks that are named for their size; changes nothing |
 //! | `trial` | tries what a stop of a resource of this cluster would try (lists, asks the scheduler, dials the target), and promises nothing |
 //! | `outlook` | asks this node's scheduler where it would start a resource; changes nothing |
@@ -135,6 +136,7 @@ pub fn converse(
             Request::Forget { domain, epoch } => ledger::forget(&caller, &domain, epoch),
             Request::Preflight { needs } => facts::preflight(&caller, &needs),
             Request::Setup => facts::set_up(&caller),
+            Request::Xendomains => facts::xendomains(&caller),
             Request::Look { files, disks } => facts::look(&caller, &files, &disks),
             Request::LastRun { domain } => facts::last_run(&caller, &domain),
             Request::Moves { domain, last } => moves::moves(&caller, domain.as_ref(), last),
@@ -431,6 +433,8 @@ mod tests {
         assert!(matches!(facts.presence, Presence::Running(_)) && facts.host.is_err());
         let Answer::Setup { setup } = ask(&world, Request::Setup) else { panic!("another answer") };
         assert!(setup.key.public.is_none() && setup.planner.is_none() && setup.xen.is_err());
+        let Answer::Xendomains { xendomains } = ask(&world, Request::Xendomains) else { panic!("another") };
+        assert!(xendomains.is_ok_and(|found| found.starts == Ok(vec![]) && found.service.is_err()));
         world.file("disk", "12345");
         let disks = ["/disk", "/none"].map(|path| crate::host::LocalPath::new(path).unwrap());
         let look = Request::Look { files: vec![], disks: disks.to_vec() };

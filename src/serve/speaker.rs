@@ -61,6 +61,7 @@ impl Speaker {
             | Request::Outlook { .. }
             | Request::Moves { .. }
             | Request::Setup
+            | Request::Xendomains
             | Request::Look { .. }
             | Request::Trial { .. } => Vec::new(),
         };

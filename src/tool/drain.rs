@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::domain_of;
 use super::expected::{By, Expected, Experience, in_all};
 use super::history::{self, Line};
 use super::names::{Nodes, in_words};
@@ -400,7 +399,7 @@ pub fn drain(here: &Here, node: &NodeName, force: bool, limit: Duration) -> anyh
     let named = |row: &Row| {
         let managed = task.find(&row.resource)?;
         let (parameters, _) = Parameters::judge(&managed.parameters);
-        let name = domain_of(here, &parameters, &managed.resource).ok()?;
+        let name = here.domain_of(&parameters, &managed.resource).ok()?;
         Some(Domain { resource: row.resource.clone(), name })
     };
     let (stay, leave): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.how == Fate::Stays);

@@ -3,10 +3,9 @@
 
 use serde::Serialize;
 
-use super::domain_of;
 use crate::cluster::managed::ManagedDomain;
 use crate::domain::DomainName;
-use crate::here::Here;
+use crate::here::{CONFIG_LIMIT, Here};
 use crate::moves::journal::{self, Ending, Move, expected_seconds, rate_of};
 use crate::parameters::Parameters;
 
@@ -51,10 +50,10 @@ impl Experience {
     /// How long a move of this resource's domain takes; `None` where nothing tells.
     pub(super) fn of_resource(&self, managed: &ManagedDomain) -> Option<Expected> {
         let (parameters, _) = Parameters::judge(&managed.parameters);
-        let domain = domain_of(&self.here, &parameters, &managed.resource).ok()?;
+        let domain = self.here.domain_of(&parameters, &managed.resource).ok()?;
         let configured = || {
             let file = parameters.xmfile.as_deref()?;
-            self.here.toolstack().read_config(file, super::CONFIG_LIMIT).ok()
+            self.here.toolstack().read_config(file, CONFIG_LIMIT).ok()
         };
         self.expect(&domain, || Some(configured()?.memory_mib).filter(|mib| *mib > 0))
     }

@@ -18,31 +18,11 @@ mod shown;
 pub mod status;
 mod watch;
 
-use std::time::Duration;
-
 use crate::address::Reach;
 use crate::cluster::ClusterView;
-use crate::domain::DomainName;
 use crate::here::Here;
 use crate::parameters::Parameters;
 use crate::peer::Transport;
-
-/// Limit of reading a configuration file.
-const CONFIG_LIMIT: Duration = Duration::from_secs(15);
-
-/// The domain of a resource: its parameter `name`, or what its configuration file on this node says, or its
-/// own id.
-fn domain_of(here: &Here, parameters: &Parameters, resource: &str) -> anyhow::Result<DomainName> {
-    if let Some(name) = &parameters.name {
-        return Ok(name.clone());
-    }
-    let toolstack = here.toolstack();
-    let has_files = toolstack.kind().has_files();
-    match parameters.xmfile.as_deref().filter(|file| has_files && file.is_file()) {
-        Some(file) => Ok(toolstack.read_config(file, CONFIG_LIMIT)?.name),
-        None => Ok(DomainName::new(resource)?),
-    }
-}
 
 /// How the cluster's resources say that its nodes are reached: the first of them speaks for all.
 fn reach_of(cluster: &dyn ClusterView) -> Reach {

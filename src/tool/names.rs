@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::domain_of;
 use crate::cluster::managed::ManagedDomain;
 use crate::cluster::{ClusterError, ClusterView};
 use crate::domain::DomainName;
@@ -139,7 +138,7 @@ impl Domains {
     pub(super) fn of(here: &Here) -> Self {
         let named = |managed: ManagedDomain| {
             let (parameters, _) = Parameters::judge(&managed.parameters);
-            let domain = domain_of(here, &parameters, &managed.resource).ok();
+            let domain = here.domain_of(&parameters, &managed.resource).ok();
             (managed, domain)
         };
         let managed = here.cluster().domains().map_err(|error| in_words(&error));

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::limits::limits;
 use super::names::{Domains, Nodes, in_words};
+use super::output;
 use super::shown::{Table, width};
-use super::{domain_of, output};
 use crate::clock::Deadline;
 use crate::cluster::ClusterView;
 use crate::cluster::managed::ManagedDomain;
@@ -57,7 +57,7 @@ pub fn run(
     let toolstack = world.toolstack();
     let domain = match config {
         Some(_) => DomainName::new(name)?,
-        None => domain_of(world, &parameters, &managed.resource)?,
+        None => world.domain_of(&parameters, &managed.resource)?,
     };
     let transport = Transport::of(world, &parameters.reach);
     let here = toolstack.presence(&domain, LIST_LIMIT);

@@ -16,7 +16,7 @@ use crate::moves::journal::Move;
 use crate::moves::progress::Direction;
 use crate::node::standing::Row;
 use crate::preflight::facts::Facts;
-use crate::preflight::setup::{Seen, Setup};
+use crate::preflight::setup::{Seen, Setup, Xendomains};
 use crate::preflight::{FileDigest, Needs};
 
 /// Why a question has no answer of its kind.
@@ -342,6 +342,14 @@ impl Connection {
         heard!(self.ask(&request, deadline), Answer::Seen { seen } => seen)
     }
 
+    /// What Xen's own service for guests would do with the cluster's domains there.
+    ///
+    /// # Errors
+    /// [`Unanswered`]; or what could not be read there, inside.
+    pub fn xendomains(&mut self, deadline: Deadline) -> Result<Result<Xendomains, String>, Unanswered> {
+        heard!(self.ask(&Request::Xendomains, deadline), Answer::Xendomains { xendomains } => xendomains)
+    }
+
     /// What a stop of the resource there would come to, if it then started on `target`.
     ///
     /// # Errors
@@ -422,6 +430,7 @@ mod tests {
             ("moves", to().moves(None, 1, by()).map(drop)),
             ("setup", to().set_up(by()).map(drop)),
             ("look", to().look(&[], &[], by()).map(drop)),
+            ("xendomains", to().xendomains(by()).map(drop)),
             ("trial", to().trial("x0", &n1(), false, by()).map(drop)),
         ]
     }
@@ -432,7 +441,7 @@ mod tests {
         let heard = every_verb(&odd);
         let (well, other): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(_, heard)| heard.is_ok());
         assert_eq!(well.iter().map(|(verb, _)| *verb).collect::<Vec<_>>(), ["presence", "resolve"]);
-        assert_eq!(other.len(), 16);
+        assert_eq!(other.len(), 17);
         for (verb, heard) in other {
             let error = heard.unwrap_err();
             assert!(matches!(error, Unanswered::Other(_)), "{verb}: {error:?}");

@@ -19,7 +19,7 @@ use crate::moves::progress::Direction;
 use crate::moves::terms::{Compression, Terms};
 use crate::node::standing::Row;
 use crate::preflight::facts::Facts;
-use crate::preflight::setup::{Seen, Setup};
+use crate::preflight::setup::{Seen, Setup, Xendomains};
 use crate::preflight::{FileDigest, Needs};
 
 /// More moves than a person reads, and as many as fit on a line.
@@ -56,11 +56,13 @@ pub const MOVES: &str = "moves";
 pub const TRIAL: &str = "trial";
 /// [`Request::Setup`] and [`Request::Look`].
 pub const SETUP: &str = "setup";
+/// [`Request::Xendomains`].
+pub const XENDOMAINS: &str = "xendomains";
 /// The `open` of a [`Request::Reach`].
 pub const OPEN: &str = "open";
-const LATER: [&str; 14] = [
+const LATER: [&str; 15] = [
     PREFLIGHT, STATUS, LIMITS, ZSTD, PREPARE, LAST_RUN, SLOTS, YIELD, OUTLOOK, ALIVE, MOVES, TRIAL, SETUP,
-    OPEN,
+    XENDOMAINS, OPEN,
 ];
 
 /// The first line of either end.
@@ -243,6 +245,8 @@ pub enum Request {
         /// Disks.
         disks: Vec<LocalPath>,
     },
+    /// What would Xen's own service for guests do with the cluster's domains there? ([`XENDOMAINS`])
+    Xendomains,
     /// What would come of a stop of this resource with you, if it then started there? ([`TRIAL`])
     Trial {
         /// Which resource.
@@ -281,6 +285,7 @@ impl Request {
             Self::Moves { .. } => Some(MOVES),
             Self::Trial { .. } => Some(TRIAL),
             Self::Setup | Self::Look { .. } => Some(SETUP),
+            Self::Xendomains => Some(XENDOMAINS),
             Self::Presence { .. }
             | Self::Resolve { .. }
             | Self::Reach { .. }
@@ -355,6 +360,11 @@ pub enum Answer {
         /// All of it.
         seen: Seen,
     },
+    /// What that service would do.
+    Xendomains {
+        /// All of it; or what cannot be read, and why.
+        xendomains: Result<Xendomains, String>,
+    },
     /// A stop would come to this.
     Tried {
         /// To what.
@@ -387,6 +397,7 @@ impl fmt::Display for Answer {
             Self::Moves { .. } => "its log of moves",
             Self::Setup { .. } => "how it is set up",
             Self::Seen { .. } => "what it has of files and disks",
+            Self::Xendomains { .. } => "what xendomains would do",
             Self::Tried { .. } => "what a stop would come to",
             Self::Granted => "granted",
             Self::Refused { reason, .. } => return write!(f, "no: {reason}"),

@@ -105,9 +105,11 @@ impl Recap {
 }
 
 impl Play<'_> {
-    /// Nodes as before the first run: a cluster, sshd, root's key for all of them, nothing of ours.
+    /// Nodes as before the first run: a cluster that fences, sshd, root's key for all of them, nothing of ours.
     fn prepare(&self) {
         let fabric = &self.cluster.fabric;
+        self.cluster.enable_fencing();
+        self.cluster.settle();
         for node in NODES {
             self.cluster.uninstall(node);
             fabric.sh(

@@ -32,15 +32,18 @@ pub fn managed(world: &World, runs_on: Option<&str>) {
     // The stand-in of crm_mon prints this very file: what it would say of it stands at its end.
     let seen: String = NODES.iter().map(|name| format!("<node name=\"{name}\" online=\"true\"/>")).collect();
     let active = runs_on.map(|node| {
-        format!("<resources><resource id=\"x0\" role=\"Started\" active=\"true\"><node name=\"{node}\"/></resource></resources>")
+        format!("<resource id=\"x0\" role=\"Started\" active=\"true\"><node name=\"{node}\"/></resource>")
     });
+    let power =
+        "<resource id=\"power\" resource_agent=\"stonith:fence_ipmilan\" role=\"Started\" active=\"true\"/>";
     let cib = format!(
         "<cib><configuration><nodes>{nodes}</nodes><resources><primitive id=\"x0\" class=\"ocf\" provider=\"handoff\" \
          type=\"Xen\"><instance_attributes id=\"x0-i\"><nvpair id=\"x0-n\" name=\"name\" value=\"x0\"/>\
          <nvpair id=\"x0-f\" name=\"xmfile\" value=\"/etc/xen/x0.cfg\"/></instance_attributes>\
          <operations><op id=\"x0-start\" name=\"start\" interval=\"0s\" timeout=\"300s\"/>\
          <op id=\"x0-stop\" name=\"stop\" interval=\"0s\" timeout=\"180s\"/></operations>\
-         </primitive></resources><constraints/></configuration><status>{states}</status><nodes>{seen}</nodes>{}</cib>",
+         </primitive></resources><constraints/></configuration><status>{states}</status><summary><cluster_options stonith-enabled=\"true\"/></summary>\
+         <nodes>{seen}</nodes><resources>{power}{}</resources></cib>",
         active.unwrap_or_default()
     );
     std::fs::write(world.shared("cib.xml"), cib).unwrap();

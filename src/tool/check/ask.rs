@@ -9,14 +9,14 @@ use crate::clock::Deadline;
 use crate::cluster::ClusterView;
 use crate::here::Here;
 use crate::host::{LocalPath, NodeName};
-use crate::peer::setup;
+use crate::peer::{setup, xendomains};
 use crate::preflight::FileDigest;
-use crate::preflight::setup::{Seen, Setup};
+use crate::preflight::setup::{Seen, Setup, Xendomains};
 use crate::tool::names::Nodes;
 use crate::tool::reach::reaches;
 use crate::tool::way;
 use crate::wire::Connection;
-use crate::wire::message::SETUP;
+use crate::wire::message::{SETUP, XENDOMAINS};
 
 /// Limit of all questions to one node.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -31,6 +31,8 @@ pub(super) struct NodeSays {
     pub(super) is_member: Option<bool>,
     /// How it is set up; or why it does not say.
     pub(super) setup: Result<Setup, String>,
+    /// What its xendomains would do, or why that is not known; `None` where its version does not say.
+    pub(super) xendomains: Option<Result<Xendomains, String>>,
     /// What it has of the files and disks of the domains; `None` where it does not say.
     pub(super) seen: Option<Seen>,
     /// How far its clock is ahead of this node's, in milliseconds, and by how much that may be wrong.
@@ -42,7 +44,8 @@ pub(super) struct NodeSays {
 impl NodeSays {
     /// It has said no more than this.
     fn only(node: &NodeName, is_member: Option<bool>, setup: Result<Setup, String>) -> Self {
-        Self { node: node.clone(), is_member, setup, seen: None, clock: None, ways: Vec::new() }
+        let node = node.clone();
+        Self { node, is_member, setup, xendomains: None, seen: None, clock: None, ways: Vec::new() }
     }
 }
 
@@ -69,6 +72,7 @@ pub(super) fn ask_all(
     let others: Vec<NodeSays> = others.collect();
     let way = |other: &NodeSays| (other.node.clone(), other.setup.as_ref().map(drop).map_err(Clone::clone));
     let this = NodeSays {
+        xendomains: Some(xendomains::look(here)),
         seen: Some(setup::look(&here.root, files, disks)),
         ways: others.iter().map(way).collect(),
         ..NodeSays::only(&nodes.me, None, Ok(setup::gather(here)))
@@ -105,6 +109,10 @@ fn ask(
         return says;
     }
     says.setup = connection.set_up(deadline).map_err(|error| error.to_string());
+    if connection.can(XENDOMAINS) {
+        let said = connection.xendomains(deadline);
+        says.xendomains = Some(said.unwrap_or_else(|error| Err(error.to_string())));
+    }
     (says.seen, says.clock) = seen(&mut connection, files, disks, deadline).unzip();
     says
 }

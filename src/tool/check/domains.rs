@@ -1,12 +1,10 @@
 //! The domains: what the cluster and this node have of them, their parameters, their files and their
 //! timeouts.
 
-use std::time::Duration;
-
 use super::ask::NodeSays;
 use super::finding::Finding;
 use crate::cluster::managed::ManagedDomain;
-use crate::here::Here;
+use crate::here::{CONFIG_LIMIT, Here};
 use crate::host::LocalPath;
 use crate::parameters::Parameters;
 use crate::parameters::kept::Kept;
@@ -14,9 +12,6 @@ use crate::preflight::facts::{FileState, digest};
 use crate::preflight::{Check, FileDigest, Verdict};
 use crate::tool::limits::limits;
 use crate::tool::names::in_words;
-
-/// Limit of reading one configuration file.
-const CONFIG_LIMIT: Duration = Duration::from_secs(15);
 
 /// A domain, as the cluster and this node have it.
 #[derive(Debug)]

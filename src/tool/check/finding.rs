@@ -5,9 +5,10 @@ use serde::Serialize;
 use crate::preflight::Verdict;
 
 /// The names of all checks, in their order.
-pub(super) const CHECKS: [&str; 15] = [
+pub(super) const CHECKS: [&str; 17] = [
     "cluster",
     "domains",
+    "fencing",
     "transport",
     "ways",
     "version",
@@ -15,6 +16,7 @@ pub(super) const CHECKS: [&str; 15] = [
     "authorized",
     "host-keys",
     "guard",
+    "xendomains",
     "planner",
     "xen",
     "clock",

@@ -4,8 +4,9 @@ use super::ask::NodeSays;
 use super::finding::Finding;
 use crate::host::NodeName;
 use crate::peer::setup::GUARD;
+use crate::peer::xendomains::XENDOMAINS;
 use crate::preflight::Verdict;
-use crate::preflight::setup::Setup;
+use crate::preflight::setup::{Setup, Started};
 
 /// Clocks that are further apart than this are worth a word, in milliseconds.
 const CLOCK_WARNS: u64 = 1000;
@@ -43,6 +44,60 @@ pub(super) fn guard(node: &NodeName, setup: &Setup) -> Finding {
             Finding::new("guard", node, Verdict::Unknown, format!("{why}; without the guard {without}"), "")
         }
     }
+}
+
+/// Whether Xen's own service for guests leaves the cluster's domains alone.
+pub(super) fn xendomains(says: &NodeSays) -> Vec<Finding> {
+    let (Ok(setup), node) = (&says.setup, &says.node) else { return Vec::new() };
+    let finding =
+        |result, found: String, advice: String| Finding::new("xendomains", node, result, found, advice);
+    let unknown = |why: &str, advice: &str| {
+        let found = format!("what it would do with the cluster's domains is not known: {why}");
+        vec![finding(Verdict::Unknown, found, advice.to_owned())]
+    };
+    let found = match &says.xendomains {
+        Some(Ok(found)) => found,
+        Some(Err(why)) => return unknown(why, ""),
+        None => {
+            let why = format!("xen-handoff {} there does not say", setup.version);
+            return unknown(&why, "upgrade xen-handoff there");
+        }
+    };
+    let sleeps = |(active, enabled): &(String, String)| {
+        active != "active" && matches!(enabled.as_str(), "disabled" | "masked" | "not-found")
+    };
+    let sleeps = found.service.as_ref().is_ok_and(sleeps);
+    let starts = |Started { resource, file, is_saved }: &Started| {
+        let what = if *is_saved { "brings back" } else { "boots" };
+        let when = if sleeps { "once it is enabled, " } else { "" };
+        let found = format!(
+            "{when}{XENDOMAINS} {what} {resource} from {file} whenever this host boots, wherever the cluster has it: it \
+             could run twice"
+        );
+        let result = if sleeps { Verdict::Warning } else { Verdict::Failed };
+        let advice = if *is_saved { "move it away" } else { "remove it" };
+        finding(result, found, format!("on {node}, {file}: {advice}"))
+    };
+    let mut findings: Vec<Finding> = match &found.starts {
+        Ok(all) => all.iter().map(starts).collect(),
+        Err(_) if sleeps => Vec::new(),
+        Err(why) => unknown(why, ""),
+    };
+    let settings = &found.settings;
+    for (setting, value) in found.keeps.iter().filter(|_| !sleeps) {
+        let what = if setting.ends_with("SAVE") { "saves" } else { "sends away" };
+        let found = format!(
+            "when it is stopped, {XENDOMAINS} {what} every domain that still runs, the cluster's too ({setting}={value}): \
+             behind the cluster's back, so that it could run twice"
+        );
+        let advice = format!("on {node}, in {settings}: {setting}=");
+        findings.push(finding(Verdict::Warning, found, advice));
+    }
+    if findings.is_empty() {
+        let found = if sleeps { "it is not enabled" } else { "starts and keeps no domain of the cluster's" };
+        findings.push(Finding::ok("xendomains", node, found));
+    }
+    findings
 }
 
 /// Whether the cluster there says what it plans.

@@ -18,6 +18,7 @@ use crate::preflight::Verdict;
 use crate::preflight::setup::Setup;
 
 mod ask;
+mod cluster;
 mod disks;
 mod domains;
 mod finding;
@@ -48,6 +49,7 @@ pub fn run(here: &Here, form: Form, ignore: &[String]) -> anyhow::Result<u8> {
     } else {
         findings.push(Finding::ok("cluster", &nodes.me, format!("{} nodes", says.len())));
     }
+    findings.extend(cluster::fencing(cluster.fencing()));
     findings.extend(judge(&nodes.me, &says, &domains));
     findings.retain(|finding| !ignore.iter().any(|name| name == finding.check));
     let mut out = std::io::stdout();
@@ -78,6 +80,7 @@ fn judge(me: &NodeName, says: &[NodeSays], domains: &[DomainSays]) -> Vec<Findin
         findings.push(hosts::guard(node, setup));
         findings.extend(hosts::planner(node, setup));
     }
+    findings.extend(says.iter().flat_map(hosts::xendomains));
     findings.extend(keys::host_keys(&up));
     findings.extend(hosts::hypervisors(&up));
     findings.extend(says.iter().filter_map(hosts::clock));
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::preflight::setup::KeyState;
+    use crate::preflight::setup::{KeyState, Started, Xendomains};
 
     fn node(name: &str) -> NodeName {
         NodeName::new(name).unwrap()
@@ -131,12 +134,20 @@ mod tests {
         }
     }
 
+    /// It runs, and does nothing with the cluster's domains.
+    fn harmless() -> Xendomains {
+        let runs = ("active".to_owned(), "enabled".to_owned());
+        let settings = "/etc/default/xendomains".to_owned();
+        Xendomains { service: Ok(runs), starts: Ok(vec![]), settings, keeps: vec![] }
+    }
+
     fn says(name: &str, change: impl FnOnce(&mut NodeSays, &mut Setup)) -> NodeSays {
         let mut setup = Setup { host_key: Some(format!("ssh-ed25519 {name}")), ..well() };
         let mut says = NodeSays {
             node: node(name),
             is_member: Some(true),
             setup: Err(String::new()),
+            xendomains: Some(Ok(harmless())),
             seen: None,
             clock: (name != "n1").then_some((0, 0)),
             ways: vec![],
@@ -201,6 +212,41 @@ mod tests {
             (says.setup, says.is_member) = (Err("cannot reach n2".to_owned()), Some(false));
         };
         assert_eq!(wrong(away), of_n2("transport", Warning));
+    }
+
+    #[test]
+    fn xendomains_is_well_where_it_neither_starts_nor_keeps_a_domain_of_the_clusters() {
+        use Verdict::{Failed, Unknown, Warning};
+        let on_n2 = |change: &dyn Fn(&mut Xendomains)| {
+            let mut found = harmless();
+            change(&mut found);
+            let wrong = wrong(|says, _| says.xendomains = Some(Ok(found)));
+            assert!(wrong.iter().all(|(check, of, _)| *check == "xendomains" && of == "n2"), "{wrong:?}");
+            wrong.into_iter().map(|(_, _, result)| result).collect::<Vec<_>>()
+        };
+        let is = |active: &str, enabled: &str| Ok((active.to_owned(), enabled.to_owned()));
+        let starts = |is_saved| {
+            Ok(vec![Started { resource: "x0".to_owned(), file: "/etc/xen/auto/x0".to_owned(), is_saved }])
+        };
+        let saves = || vec![("XENDOMAINS_SAVE".to_owned(), "/var/lib/xen/save".to_owned())];
+        for is_saved in [false, true] {
+            assert_eq!(on_n2(&|found| found.starts = starts(is_saved)), [Failed]);
+        }
+        assert_eq!(on_n2(&|found| found.keeps = saves()), [Warning]);
+        assert_eq!(on_n2(&|found| found.starts = Err("/etc/xen/auto: no".to_owned())), [Unknown]);
+        let off = |found: &mut Xendomains| found.service = is("inactive", "disabled");
+        assert_eq!(on_n2(&|found| (off(found), found.starts = starts(false)).1), [Warning]);
+        assert_eq!(on_n2(&|found| (off(found), found.keeps = saves()).1), []);
+        assert_eq!(on_n2(&|found| (off(found), found.starts = Err("no".to_owned())).1), []);
+        // Whether it runs is not known: what it would do counts.
+        let hidden = |found: &mut Xendomains| found.service = Err("no systemd".to_owned());
+        assert_eq!(on_n2(&hidden), []);
+        assert_eq!(on_n2(&|found| (hidden(found), found.starts = starts(false)).1), [Failed]);
+        assert_eq!(on_n2(&|found| (hidden(found), found.keeps = saves()).1), [Warning]);
+        // A version that does not say, and one that could not find it out.
+        let of_n2 = |result| vec![("xendomains", "n2".to_owned(), result)];
+        assert_eq!(wrong(|says, _| says.xendomains = None), of_n2(Unknown));
+        assert_eq!(wrong(|says, _| says.xendomains = Some(Err("no".to_owned()))), of_n2(Unknown));
     }
 
     #[test]
