@@ -12,15 +12,16 @@
     reason = "a test fails by panicking, and its helpers are nobody's library"
 )]
 
+#[path = "world/three_nodes.rs"]
+mod three_nodes;
 mod world;
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use three_nodes::{managed, x0_on_n1};
 use world::{Host, World, run};
-
-const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
 /// A terminal, with a shell that has run the tool and waits.
 struct Terminal {
@@ -108,10 +109,9 @@ impl Drop for Terminal {
 
 /// x0 is on offer on n1, and its stream will stop in the middle.
 fn x0_on_offer() -> World {
-    let world = World::new(&NODES);
+    let world = x0_on_n1();
+    managed(&world, Some("n1"));
     let n1 = world.host("n1");
-    n1.succeeds("start");
-    world.plan(&NODES, Some("n2"));
     n1.knob("stream.mib", "15");
     n1.knob("migrate.hold", "in-stream");
     n1.succeeds("stop");
@@ -177,5 +177,46 @@ fn a_node_that_goes_silent_keeps_its_rows_on_the_screen_with_their_age() {
     n1.cut(false);
     terminal.shows("back", |screen| !screen.contains("SILENT") && line(screen, "x0").starts_with("  x0"));
     terminal.press("C-c");
+    terminal.is_given_back();
+}
+
+/// What the scheduler is about to do from now on.
+fn plans(world: &World, operations: &[(u32, &str, &str)]) {
+    let synapse = |(id, task, node): &(u32, &str, &str)| {
+        format!(
+            "<synapse><action_set><rsc_op id=\"{id}\" operation=\"{task}\" on_node=\"{node}\"><primitive id=\"x0\"/></rsc_op>\
+             </action_set><inputs/></synapse>"
+        )
+    };
+    let graph: String = operations.iter().map(synapse).collect();
+    let path = world.shared("graph.xml");
+    // The tools may be asked while it is written.
+    std::fs::write(path.with_extension("new"), format!("<transition_graph>{graph}</transition_graph>"))
+        .unwrap();
+    std::fs::rename(path.with_extension("new"), path).unwrap();
+}
+
+#[test]
+fn what_the_cluster_does_next_is_shown_until_it_is_under_way_and_a_scheduler_that_does_not_say_is_named() {
+    let world = x0_on_n1();
+    managed(&world, Some("n1"));
+    let (n1, n3) = (world.host("n1"), world.host("n3"));
+    let Some(terminal) = Terminal::open(&world, &n3, 60, 15) else { return };
+    let next = |screen: &str| screen.lines().any(|line| line.starts_with("  next  x0: n1 > n2"));
+    terminal.shows("nothing-next", |screen| screen.contains("As of: ") && screen.contains("next "));
+    plans(&world, &[(1, "stop", "n1"), (2, "start", "n2")]);
+    let screen = terminal.shows("next", next);
+    assert!(screen.lines().next().unwrap().contains("  1 next"), "{screen}");
+    terminal.resize("60", "4");
+    terminal.shows("next-low", |screen| screen.lines().count() <= 4 && screen.contains("  1 next"));
+    terminal.resize("80", "24");
+    n1.succeeds("stop");
+    let screen = terminal.shows("under-way", |screen| line(screen, "x0").contains("offer ends in "));
+    assert!(!next(&screen), "{screen}");
+    n3.put_script("usr/sbin/crm_simulate", "echo no schema for it; exit 1");
+    terminal.shows("mute", |screen| {
+        screen.contains("! what comes next is not known: cannot read what crm_simulate")
+    });
+    terminal.press("q");
     terminal.is_given_back();
 }

@@ -132,10 +132,31 @@ pub(super) fn of_no_place(cib: &Element, status: &Element, resource: &str, leavi
             "crm_simulate -sL shows the scores; crm_resource --constraints --resource {resource}"
         ),
     };
-    by_nodes(status, leaving)
+    by_order_to_stop(status, resource)
+        .or_else(|| by_nodes(status, leaving))
         .or_else(|| by_constraint(cib, resource, leaving))
         .or_else(|| by_default(cib, resource, leaving))
         .unwrap_or_else(looked)
+}
+
+/// It is to run nowhere, wherever it could: somebody has said so, or the cluster has no quorum.
+fn by_order_to_stop(status: &Element, resource: &str) -> Option<Blame> {
+    let blame = |because: &str, advice: String| Some(Blame { because: because.to_owned(), advice });
+    let mut shown = status.every("resource").filter(|shown| shown.get("id") == Some(resource));
+    if shown.any(|shown| shown.get("target_role") == Some("Stopped")) {
+        let advice = format!("crm_resource --resource {resource} --meta --delete-parameter target-role");
+        return blame("target-role=Stopped", advice);
+    }
+    let option = |name: &str| status.every("cluster_options").find_map(|options| options.get(name));
+    if option("stop-all-resources") == Some("true") {
+        let advice = "crm_attribute --type crm_config --name stop-all-resources --delete";
+        return blame("stop-all-resources is set", advice.to_owned());
+    }
+    let lacks = status.every("current_dc").any(|dc| dc.get("with_quorum") == Some("false"));
+    if lacks && option("no-quorum-policy").is_some_and(|policy| policy != "ignore") {
+        return blame("the cluster has no quorum", "corosync-quorumtool says who is missing".to_owned());
+    }
+    None
 }
 
 /// No other node may run anything.
@@ -294,5 +315,23 @@ mod tests {
         // What keeps it away from the node that it leaves keeps it from nowhere else.
         let away = r#"<rsc_location id="not-n1" rsc="x0" node="n1" score="-INFINITY"/>"#;
         assert!(!of_no_place(&cib(x0, away, ""), &status(FREE), "x0", "n1").because.contains("not-n1"));
+    }
+
+    #[test]
+    fn a_domain_that_is_to_run_nowhere_is_told_by_whose_word() {
+        let cib = Element::parse("<cib/>").unwrap();
+        let because = |options: &str, role: &str, quorum: &str| {
+            let status = format!(
+                r#"<r><summary><current_dc with_quorum="{quorum}"/><cluster_options {options}/></summary><nodes>
+                <node name="n2" online="true" standby="true"/></nodes><resources><group><resource id="x0" {role}/></group></resources></r>"#
+            );
+            of_no_place(&cib, &Element::parse(&status).unwrap(), "x0", "n1").because
+        };
+        assert_eq!(because("", r#"target_role="Stopped""#, "true"), "target-role=Stopped");
+        assert_eq!(because(r#"stop-all-resources="true""#, "", "true"), "stop-all-resources is set");
+        assert_eq!(because(r#"no-quorum-policy="stop""#, "", "false"), "the cluster has no quorum");
+        assert_eq!(because(r#"no-quorum-policy="ignore""#, "", "false"), "n2 is in standby");
+        let usual = r#"no-quorum-policy="stop" stop-all-resources="false""#;
+        assert_eq!(because(usual, r#"target_role="Started""#, "true"), "n2 is in standby");
     }
 }

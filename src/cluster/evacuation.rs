@@ -89,7 +89,7 @@ pub(super) fn place(state: &Element, graph: &Graph, resource: &str) -> Place {
 }
 
 /// The nodes on which the cluster has `resource` active (`crm_mon`).
-fn active_on(state: &Element, resource: &str) -> Vec<NodeName> {
+pub(super) fn active_on(state: &Element, resource: &str) -> Vec<NodeName> {
     shown(state, resource)
         .filter(|found| found.get("active") == Some("true"))
         .flat_map(|found| found.every("node"))

@@ -95,6 +95,14 @@ impl Graph {
         self.has(resource, "migrate_to", node)
     }
 
+    /// On which node `resource` is to be started, or migrated to.
+    pub(super) fn starts(&self, resource: &str) -> Option<&str> {
+        let is_it = |action: &&Action| {
+            action.resource == resource && matches!(action.task.as_str(), "start" | "migrate_from")
+        };
+        self.actions.iter().map(|(_, action)| action).find(is_it).map(|action| action.node.as_str())
+    }
+
     fn has(&self, resource: &str, task: &str, node: &NodeName) -> bool {
         let is_it = |action: &Action| {
             action.resource == resource && action.task == task && action.node == node.as_str()

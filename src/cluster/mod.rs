@@ -2,6 +2,7 @@
 
 pub mod adoption;
 mod blame;
+mod coming;
 mod daemons;
 mod detect;
 pub mod evacuation;
@@ -26,4 +27,4 @@ pub use detect::{detect, detect_reached, outlook};
 pub use fencing::Fencing;
 pub use graph::Loss;
 pub use node_attributes::FOREIGN as ATTRIBUTES;
-pub use view::{ClusterError, ClusterView, Destination, Peer, Plan};
+pub use view::{ClusterError, ClusterView, Coming, Destination, Fate, Peer, Plan};

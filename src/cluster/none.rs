@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::managed::ManagedDomain;
-use super::view::{ClusterError, ClusterView, Destination, Peer, Plan};
+use super::view::{ClusterError, ClusterView, Coming, Destination, Peer, Plan};
 use crate::domain::DomainName;
 use crate::handoff::Epoch;
 use crate::handoff::ledger::{Entries, Entry, Ledger, LedgerError, NoAnswer};
@@ -24,6 +24,10 @@ impl ClusterView for NoCluster {
     }
 
     fn plan_as_it_is(&self, _resource: &str, _limit: Duration) -> Result<Destination, ClusterError> {
+        Err(ClusterError::NotRunning)
+    }
+
+    fn coming(&self, _limit: Duration) -> Result<Vec<Coming>, ClusterError> {
         Err(ClusterError::NotRunning)
     }
 

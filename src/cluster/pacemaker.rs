@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::adoption::{self, Adoption};
+use super::coming;
 use super::daemons::pacemakerd_lives;
 use super::evacuation::{self, Departure, Place};
 use super::fencing::{self, Fencing};
@@ -19,7 +20,7 @@ use super::managed::{self, ManagedDomain};
 use super::node_attributes::{self, NodeAttributes};
 use super::plan::{self, Said};
 use super::scheduler::{Assume, Scheduler};
-use super::view::{ClusterError, ClusterView, Destination, Peer, Plan};
+use super::view::{ClusterError, ClusterView, Coming, Destination, Peer, Plan};
 use super::xml::Element;
 use crate::at_once::both;
 use crate::clock::{Deadline, UnixTime};
@@ -165,6 +166,19 @@ impl Pacemaker {
         })
     }
 
+    /// What comes next by this CIB.
+    fn coming_by(&self, text: &str, deadline: Deadline) -> Result<Vec<Coming>, ClusterError> {
+        let unreadable = |tool: &'static str| move |what: String| ClusterError::Unreadable { tool, what };
+        let cib = Element::parse(text).map_err(unreadable("cibadmin"))?;
+        let managed = managed::read(&cib, "handoff");
+        if managed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ask = Scheduler::new(&self.root, deadline);
+        let (state, graph) = (ask.state(text)?, ask.graph(text, None)?);
+        coming::read(&state, &graph, &cib, managed).map_err(unreadable("crm_simulate"))
+    }
+
     fn attributes(&self) -> &NodeAttributes {
         self.ledger.get_or_init(|| NodeAttributes::new(&self.root))
     }
@@ -216,6 +230,11 @@ impl ClusterView for Pacemaker {
             )));
         }
         Ok(destination)
+    }
+
+    fn coming(&self, limit: Duration) -> Result<Vec<Coming>, ClusterError> {
+        let deadline = Deadline::after(limit);
+        self.coming_by(&self.cib(limit)?, deadline)
     }
 
     fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError> {
@@ -422,7 +441,7 @@ pub const FOREIGN: &[Foreign] = &[
         read: |text| {
             of_x0(|_, n1| {
                 if let Ok(graph) = Graph::parse(text) {
-                    let _ = (graph.probes("x0", n1), graph.first_touches("x0"));
+                    let _ = (graph.probes("x0", n1), graph.first_touches("x0"), graph.starts("x0"));
                     let _ = (graph.lost_after("x0", n1), graph.lost_beside("x0", n1));
                 }
             });
@@ -530,6 +549,34 @@ mod tests {
         let option = r#"<nvpair id="o3" name="enable-startup-probes" value="false"/></cluster_property_set>"#;
         let no_probes = rule.replace("</cluster_property_set>", option);
         assert!(no_probes != rule && !never(&no_probes, "arbiter", true));
+    }
+
+    /// Real `crm_simulate` and `crm_mon`, where they are installed, on the CIBs of real stops.
+    #[test]
+    fn what_comes_next_is_the_schedulers_word() {
+        let pacemaker = Pacemaker::new(&Root::default());
+        if Tool::find(&Root::default(), "crm_simulate").is_err() {
+            return;
+        }
+        let coming = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captured/pacemaker-2.1.5");
+            let cib = std::fs::read_to_string(format!("{folder}/{name}.cib.xml")).unwrap();
+            // The resource that was stopped, as one of ours.
+            let ours = r#"<primitive id="vm" class="ocf" provider="handoff" type="Xen""#;
+            let cib = cib.replace(r#"<primitive id="vm" class="ocf" provider="standin" type="Probe""#, ours);
+            let all = pacemaker.coming_by(&cib, Deadline::after(LIMIT)).unwrap();
+            let said = |coming: &Coming| {
+                let to = coming.to.as_ref().map_or("nowhere", NodeName::as_str);
+                format!("{} > {to}, {:?} {}", coming.from, coming.fate, coming.because).trim().to_owned()
+            };
+            all.iter().map(said).collect::<Vec<_>>()
+        };
+        assert_eq!(coming("04-standby"), ["n1 > n2, Moves"]);
+        assert_eq!(coming("01-disable"), ["n1 > nowhere, Stops target-role=Stopped"]);
+        assert_eq!(coming("12-stop-all-resources"), ["n1 > nowhere, Stops stop-all-resources is set"]);
+        assert_eq!(coming("23-quorum-lost"), ["n1 > nowhere, Stops the cluster has no quorum"]);
+        assert!(coming("15-group-member")[0].starts_with("n1 > n2, Reboots it depends on base (stop)"));
+        assert_eq!(coming("cib--three-nodes-idle"), Vec::<String>::new());
     }
 
     #[test]

@@ -82,6 +82,34 @@ pub struct Peer {
     pub lost: bool,
 }
 
+/// A domain that is about to leave where it runs, or to stop there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coming {
+    /// Which.
+    pub managed: ManagedDomain,
+    /// Where it runs.
+    pub from: NodeName,
+    /// Where it starts then, if anywhere; perhaps where it is.
+    pub to: Option<NodeName>,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Why it does not move alive; empty where it does.
+    pub because: String,
+}
+
+/// What becomes of it, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// Shut down, and started nowhere.
+    Stops,
+    /// Started elsewhere, once the node that it runs on has been fenced.
+    IsFenced,
+    /// Shut down and booted.
+    Reboots,
+    /// Moved; as far as the plan can say, alive.
+    Moves,
+}
+
 /// A cluster manager.
 pub trait ClusterView: fmt::Debug {
     /// Where `resource` ends up if its stop on `node` succeeds now.
@@ -100,6 +128,15 @@ pub trait ClusterView: fmt::Debug {
     fn plan_as_it_is(&self, _resource: &str, _limit: Duration) -> Result<Destination, ClusterError> {
         let what = "it does not plan".to_owned();
         Err(ClusterError::Unreadable { tool: "the cluster manager", what })
+    }
+
+    /// The domains of this agent that it is about to take away from where they run, as things are. A manager
+    /// that plans nothing is about to do nothing that it could tell.
+    ///
+    /// # Errors
+    /// Whenever that could not be found out.
+    fn coming(&self, _limit: Duration) -> Result<Vec<Coming>, ClusterError> {
+        Ok(Vec::new())
     }
 
     /// Every configured node but `me`, and what the cluster knows of `resource` there.

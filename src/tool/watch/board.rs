@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::UnixTime;
+use crate::cluster::Fate;
 use crate::domain::{DomainName, Presence};
 use crate::handoff::handshake::Stage;
 use crate::handoff::{Epoch, Phase, SourcePhase, TargetPhase};
@@ -45,6 +46,30 @@ impl Known {
     }
 }
 
+/// A domain that the cluster is about to take away from where it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Next {
+    /// The domain, or its resource where that is all that is known.
+    pub(super) domain: String,
+    pub(super) from: NodeName,
+    pub(super) to: Option<NodeName>,
+    pub(super) fate: Fate,
+    /// Why it does not move alive.
+    pub(super) because: String,
+}
+
+/// What the scheduler has said last of what comes next.
+#[derive(Debug, Default)]
+pub(super) enum Plan {
+    /// It is not asked, or has not answered yet.
+    #[default]
+    Unasked,
+    /// This; and when.
+    Is(UnixTime, Vec<Next>),
+    /// Nothing, for this reason. What it said before may be done by now.
+    Unknown(String),
+}
+
 /// How long `then` is ago.
 pub(super) fn before(now: UnixTime, then: UnixTime) -> Duration {
     Duration::from_secs(now.0.saturating_sub(then.0))
@@ -61,12 +86,15 @@ pub(super) struct Board {
     pub(super) caveat: Option<String>,
     /// Whether it is known which nodes there are.
     is_whole: bool,
+    /// What comes next.
+    pub(super) plan: Plan,
 }
 
 impl Board {
     /// This node, not asked yet; `alone`: there will be no others.
     pub(super) fn of(me: NodeName, alone: bool, now: UnixTime) -> Self {
-        let mut board = Self { me: me.clone(), nodes: Vec::new(), caveat: None, is_whole: alone };
+        let (nodes, plan) = (Vec::new(), Plan::default());
+        let mut board = Self { me: me.clone(), nodes, caveat: None, is_whole: alone, plan };
         board.is_asked(me, now);
         board
     }
@@ -98,6 +126,14 @@ impl Board {
             Ok(rows) => (known.answer, known.error) = (Some((now, rows)), None),
             Err(why) => known.error = Some(why),
         }
+    }
+
+    /// What is about to happen to domains that are not among `items`, the worst first, and how long ago that
+    /// was said.
+    pub(super) fn next(&self, items: &[Item], now: UnixTime) -> (Vec<&Next>, Duration) {
+        let Plan::Is(at, all) = &self.plan else { return (Vec::new(), Duration::ZERO) };
+        let is_shown = |next: &&Next| items.iter().any(|item| item.domain.as_str() == next.domain);
+        (all.iter().filter(|next| !is_shown(next)).collect(), before(now, *at))
     }
 
     /// Whether every node has answered, or is known not to.

@@ -3,7 +3,7 @@
 //!
 //! Each node is asked by a thread of its own, so that one which does not answer holds up nothing but itself.
 //! Other nodes are asked for their records alone; which nodes there are is asked of the cluster manager, once
-//! a minute. The scheduler is not asked.
+//! a minute, and what its scheduler does next every ten seconds, each by a thread of its own.
 
 mod board;
 mod picture;
@@ -19,15 +19,17 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use self::board::Board;
+use self::board::{Board, Next, Plan};
 use self::screen::Screen;
-use super::names::Nodes;
+use super::names::{Nodes, in_words};
 use super::way;
 use crate::clock::{Clock, Deadline, SystemClock, UnixTime};
+use crate::cluster::Coming;
 use crate::command::wait_ready;
 use crate::here::{Here, Seed};
 use crate::host::NodeName;
 use crate::node::standing::{Row, rows};
+use crate::parameters::Parameters;
 
 /// How often a node is asked.
 pub(super) const AGAIN: Duration = Duration::from_secs(2);
@@ -37,6 +39,10 @@ pub(super) const LIMIT: Duration = Duration::from_secs(20);
 const NODES_AGAIN: Duration = Duration::from_secs(60);
 /// The same, while the cluster manager does not say.
 const SOON: Duration = Duration::from_secs(10);
+/// How long after an answer the scheduler is asked again what comes next.
+const PLAN_AGAIN: Duration = Duration::from_secs(10);
+/// Limit of asking it.
+const PLAN_LIMIT: Duration = Duration::from_secs(30);
 /// How often the size of the terminal is looked at.
 const SIZE_AGAIN: Duration = Duration::from_millis(250);
 
@@ -44,6 +50,7 @@ const SIZE_AGAIN: Duration = Duration::from_millis(250);
 enum Heard {
     Nodes(Nodes),
     Rows(NodeName, Result<Vec<Row>, String>),
+    Plan(Plan),
 }
 
 /// How threads tell it.
@@ -75,8 +82,10 @@ pub(super) fn run(here: &Here, all: bool, has_colours: bool) -> anyhow::Result<(
     let line = Line { words, bell: Arc::new(bell) };
     let mut asked = BTreeMap::new();
     if all {
-        let (seed, line) = (here.seed(), line.clone());
-        Builder::new().spawn(move || ask_for_nodes(&seed, &line))?;
+        for ask in [ask_for_nodes, ask_for_plan] {
+            let (seed, line) = (here.seed(), line.clone());
+            Builder::new().spawn(move || ask(&seed, &line))?;
+        }
     }
     let mut screen = Screen::begin(has_colours)?;
     loop {
@@ -107,6 +116,7 @@ fn listen(heard: &Receiver<Heard>, rung: &OwnedFd, board: &mut Board) {
         match heard {
             Heard::Nodes(nodes) => board.others_are(nodes.others, nodes.caveat, now),
             Heard::Rows(node, said) => board.has_said(&node, said, now),
+            Heard::Plan(plan) => board.plan = plan,
         }
     }
 }
@@ -170,5 +180,29 @@ fn ask_for_nodes(seed: &Seed, line: &Line) {
         let again = if nodes.caveat.is_some() { SOON } else { NODES_AGAIN };
         line.tell(Heard::Nodes(nodes));
         SystemClock.pass(again);
+    }
+}
+
+/// Asks the cluster's scheduler what comes next, as long as somebody listens.
+fn ask_for_plan(seed: &Seed, line: &Line) {
+    loop {
+        let here = seed.clone().grow();
+        line.tell(Heard::Plan(plan(&here)));
+        SystemClock.pass(PLAN_AGAIN);
+    }
+}
+
+fn plan(here: &Here) -> Plan {
+    let asked_at = UnixTime::now();
+    let next = |coming: Coming| {
+        let Coming { managed, from, to, fate, because } = coming;
+        let (parameters, _) = Parameters::judge(&managed.parameters);
+        let domain = here.domain_of(&parameters, &managed.resource);
+        let domain = domain.map_or(managed.resource, |domain| domain.to_string());
+        Next { domain, from, to, fate, because }
+    };
+    match here.cluster().coming(PLAN_LIMIT) {
+        Ok(all) => Plan::Is(asked_at, all.into_iter().map(next).collect()),
+        Err(error) => Plan::Unknown(in_words(&error)),
     }
 }

@@ -2,9 +2,11 @@
 //! come first; what does not fit is counted.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::board::{Board, Item, Kind, Stream, What, ago, clock};
+use super::board::{Board, Item, Kind, Next, Plan, Stream, What, ago, clock};
 use crate::clock::UnixTime;
+use crate::cluster::Fate;
 use crate::host::NodeName;
 
 /// The least room for words beside the names; with less they get a line of their own.
@@ -17,6 +19,11 @@ const BAR_BESIDE_MORE: usize = 16;
 const STEADY: [usize; 6] = [4, 9, 11, 0, 0, 0];
 /// From so many lines on, some of them may be blank or headings.
 const ROOMY: usize = 12;
+
+/// So many lines are kept for what comes next where there is room for headings.
+const NEXT_KEEPS: usize = 3;
+/// From this age on a plan has it beside each line. It is asked for anew some ten seconds after it has come.
+const OLD: Duration = Duration::from_secs(30);
 
 /// Of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +62,15 @@ pub(super) fn of(board: &Board, size: Size, now: UnixTime) -> Vec<Line> {
     let Size { columns, lines } = size;
     let items = board.items(now);
     let roomy = lines >= ROOMY;
-    let mut all = head(board, &items, columns, now);
+    let next = next(board, &items, columns, now);
+    let mut all = head(board, &items, next.len(), columns, now);
     all.extend(faults(board, columns, (lines / 4).max(1), now));
     let blank = || Line::new("", Look::Plain, columns);
     let gaps = if roomy { 2 } else { 0 };
     // The foot keeps one line; it gets more where the items leave some.
     let room = lines.saturating_sub(all.len() + gaps + 1);
     let mut body = body(board, &items, columns, roomy, now);
-    let most = if roomy { room.saturating_sub(1) } else { room };
+    let most = if roomy { room.saturating_sub(1 + next.len().min(NEXT_KEEPS)) } else { room };
     let shown = fitting(&body.items, most);
     let rest = items.len().saturating_sub(shown);
     if roomy {
@@ -73,6 +81,7 @@ pub(super) fn of(board: &Board, size: Size, now: UnixTime) -> Vec<Line> {
     if rest > 0 {
         all.push(Line::new(&not_shown(&items[shown..]), Look::Strong, columns));
     }
+    all.extend(some_of(next, lines.saturating_sub(all.len() + gaps / 2 + 1), columns));
     if roomy {
         all.push(blank());
     }
@@ -108,8 +117,41 @@ fn not_shown(items: &[Item]) -> String {
     format!("  and {} more: {}", items.len(), kinds.join(", "))
 }
 
+/// What is about to happen to domains of which nothing is under way yet, a line each.
+fn next(board: &Board, items: &[Item], columns: usize, now: UnixTime) -> Vec<Line> {
+    let (all, age) = board.next(items, now);
+    let old = if age < OLD { String::new() } else { format!("({} old) ", ago(age)) };
+    let line = |next: &&Next| {
+        let Next { domain, from, to, fate, because } = next;
+        let way = to
+            .as_ref()
+            .filter(|to| *to != from)
+            .map_or_else(|| from.to_string(), |to| format!("{from} > {to}"));
+        let (mark, what, look) = match fate {
+            Fate::Stops => ('!', format!(", STOPS: {because}"), Look::Trouble),
+            Fate::IsFenced => ('!', format!(", once {from} is fenced"), Look::Trouble),
+            Fate::Reboots if because.is_empty() => ('!', ", REBOOTS there".to_owned(), Look::Trouble),
+            Fate::Reboots => ('!', format!(", REBOOTS: {because}"), Look::Trouble),
+            Fate::Moves => (' ', String::new(), Look::Plain),
+        };
+        Line::new(&format!("{mark} next  {old}{domain}: {way}{what}"), look, columns)
+    };
+    all.iter().map(line).collect()
+}
+
+/// The first of these in so many lines; where some do not fit, the last line counts them.
+fn some_of(mut lines: Vec<Line>, most: usize, columns: usize) -> Vec<Line> {
+    if lines.len() > most {
+        let more = lines.len() - most.saturating_sub(1);
+        lines.truncate(most.saturating_sub(1));
+        let count = Line::new(&format!("  and {more} more next"), Look::Strong, columns);
+        lines.extend((most > 0).then_some(count));
+    }
+    lines
+}
+
 /// Which node this is, what time it is, and how much goes on.
-fn head(board: &Board, items: &[Item], columns: usize, now: UnixTime) -> Vec<Line> {
+fn head(board: &Board, items: &[Item], next: usize, columns: usize, now: UnixTime) -> Vec<Line> {
     let count = |kind| items.iter().filter(|item| item.kind == kind).count();
     let silent: Vec<_> = board.nodes.iter().filter(|known| known.silent(now).is_some()).collect();
     let silent = match silent.as_slice() {
@@ -127,6 +169,7 @@ fn head(board: &Board, items: &[Item], columns: usize, now: UnixTime) -> Vec<Lin
         some(count(Kind::Moving), "moving"),
         some(count(Kind::Waiting), "waiting"),
         some(count(Kind::Offered), "on offer"),
+        some(next, "next"),
     ];
     let lines = filled("", &words.into_iter().flatten().collect::<Vec<_>>(), "  ", columns);
     lines.iter().map(|line| Line::new(&format!("{line:<columns$}"), Look::Head, columns)).collect()
@@ -140,8 +183,16 @@ fn faults(board: &Board, columns: usize, most: usize, now: UnixTime) -> Vec<Line
         let why = why.strip_prefix(&format!("cannot reach {node}: ")).unwrap_or(why);
         format!("! {node} SILENT for {}: {why}", ago(span))
     });
-    let mut all: Vec<String> =
-        silent.chain(board.caveat.iter().map(|caveat| format!("! {caveat}"))).collect();
+    let unknown = match &board.plan {
+        // That the cluster is down has been said.
+        Plan::Unknown(why) if board.caveat.as_ref().is_none_or(|caveat| !caveat.contains(why.as_str())) => {
+            // In one line: `check` has all of it, and a node that is silent counts for more.
+            Some(cut(&format!("! what comes next is not known: {why}"), columns))
+        }
+        Plan::Unknown(_) | Plan::Unasked | Plan::Is(..) => None,
+    };
+    let caveat = board.caveat.iter().map(|caveat| format!("! {caveat}"));
+    let mut all: Vec<String> = silent.chain(caveat).chain(unknown).collect();
     let words = |text: &String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let whole: Vec<String> = all.iter().flat_map(|text| filled("", &words(text), " ", columns)).collect();
     if whole.len() <= most {
@@ -311,15 +362,19 @@ fn bar(percent: u64, columns: usize) -> String {
     format!("[{}{}]", "#".repeat(full), ".".repeat(inner - full))
 }
 
-/// As of when each node that is not silent has answered, the oldest first, in so many lines at most.
+/// As of when each node that is not silent has answered, and the scheduler, the oldest first, in so many
+/// lines at most.
 fn foot(board: &Board, columns: usize, most: usize, now: UnixTime) -> Vec<Line> {
     let answering = board.nodes.iter().filter(|known| known.silent(now).is_none());
-    let mut nodes: Vec<_> = answering.map(|known| (known.as_of(), &known.node)).collect();
-    nodes.sort();
-    let said = |(at, node): &(Option<UnixTime>, &NodeName)| {
-        format!("{node} {}", at.map_or_else(|| "not yet".to_owned(), clock))
+    let mut answers: Vec<_> = answering.map(|known| (known.as_of(), known.node.as_str())).collect();
+    if let Plan::Is(at, _) = &board.plan {
+        answers.push((Some(*at), "next"));
+    }
+    answers.sort_unstable();
+    let said = |(at, who): &(Option<UnixTime>, &str)| {
+        format!("{who} {}", at.map_or_else(|| "not yet".to_owned(), clock))
     };
-    let words: Vec<String> = nodes.iter().map(said).collect();
+    let words: Vec<String> = answers.iter().map(said).collect();
     let some = |count: usize| {
         let more = words.len() - count;
         let more = (more > 0).then(|| format!("and {more} more"));
@@ -541,6 +596,65 @@ mod tests {
         assert!(!drawn(&board, WIDE).contains(" more"));
     }
 
+    fn next(domain: &str, to: Option<&str>, fate: Fate, because: &str) -> Next {
+        let because = because.to_owned();
+        Next { domain: domain.to_owned(), from: node("n1"), to: to.map(node), fate, because }
+    }
+
+    #[test]
+    fn what_comes_next_has_a_line_each_with_its_age_until_it_is_under_way() {
+        let mut board = board(vec![("n1", vec![sending("x0")]), ("n2", vec![receiving("x0")])]);
+        assert!(!drawn(&board, NARROW).contains("next"));
+        let all = vec![
+            next("x5", None, Fate::Stops, "banned from n2"),
+            next("x4", Some("n2"), Fate::IsFenced, ""),
+            next("x3", Some("n1"), Fate::Reboots, ""),
+            next("x2", Some("n2"), Fate::Reboots, "handoff=never"),
+            next("x1", Some("n2"), Fate::Moves, ""),
+            next("x0", Some("n2"), Fate::Moves, ""),
+        ];
+        board.plan = Plan::Is(at(-4), all);
+        let picture = drawn(&board, NARROW);
+        let lines: Vec<&str> = picture.lines().filter(|line| line.get(1..7) == Some(" next ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "! next  x5: n1, STOPS: banned from n2",
+                "! next  x4: n1 > n2, once n1 is fenced",
+                "! next  x3: n1, REBOOTS there",
+                "! next  x2: n1 > n2, REBOOTS: handoff=never",
+                "  next  x1: n1 > n2",
+            ],
+            "{picture}"
+        );
+        assert!(picture.lines().next().unwrap().contains("1 moving  5 next"), "{picture}");
+        assert!(picture.contains("As of: next 10:41:03, n1 10:41:07"), "{picture}");
+        let old = drawn_at(&board, WIDE, at(41));
+        assert!(old.contains("  next  (45 s old) x1: n1 > n2"), "{old}");
+        board.plan = Plan::Is(NOW, vec![next("x0", Some("n2"), Fate::Moves, "")]);
+        assert!(!drawn(&board, NARROW).contains(" next  "), "it is under way");
+        board.plan = Plan::Unknown("cannot read what crm_simulate says: nothing".to_owned());
+        let picture = drawn(&board, NARROW);
+        assert!(picture.contains("! what comes next is not known: cannot read what"), "{picture}");
+        board.plan = Plan::Unknown("the cluster is down on this node".to_owned());
+        board.caveat =
+            Some("the cluster is down on this node; the nodes are those of known_hosts".to_owned());
+        assert!(!drawn(&board, WIDE).contains("next is not known"), "it is said once");
+    }
+
+    #[test]
+    fn what_comes_next_leaves_room_for_what_goes_on_and_is_counted() {
+        let rows: Vec<Row> = (10..30).map(|n| offered(&format!("a{n}"), n)).collect();
+        let mut board = board(vec![("n1", rows)]);
+        let all = (10..30).map(|n| next(&format!("b{n}"), Some("n2"), Fate::Moves, ""));
+        board.plan = Plan::Is(NOW, all.collect());
+        let picture = drawn(&board, NARROW);
+        assert!(picture.contains("a10") && picture.contains(" more: "), "{picture}");
+        assert!(picture.contains("  next  b10: ") && picture.contains("  and 18 more next"), "{picture}");
+        let low = drawn(&board, Size { columns: 60, lines: 5 });
+        assert!(low.contains("20 next") && low.contains("a10") && !low.contains("b10"), "{low}");
+    }
+
     #[test]
     fn a_picture_fits_a_terminal_of_any_size() {
         let long = format!("x{}", "0".repeat(100));
@@ -551,6 +665,8 @@ mod tests {
             Some("the cluster is down".to_owned()),
             NOW,
         );
+        let long = next(&long, Some("n2"), Fate::Reboots, "it depends on fs (stop)");
+        board.plan = Plan::Is(NOW, vec![long, next("x9", None, Fate::Stops, "disabled")]);
         for columns in [1, 2, 10, 25, 40, 60, 80, 120, 300] {
             for lines in [1, 2, 3, 4, 8, 11, 12, 13, 24, 100] {
                 drawn_at(&board, Size { columns, lines }, at(5));
