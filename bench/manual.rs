@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
             memory_figures::read(&results, name).with_context(|| format!("doc/results.md has no {name}"))?;
         std::fs::write(top.join(format!("doc/plots/{file}.svg")), ramp.picture())?;
     }
-    completions(&top, &Cli::command())
+    completions(&top, "xen-handoff-bench")
 }
 
 fn page() -> anyhow::Result<String> {

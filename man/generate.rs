@@ -11,7 +11,7 @@ mod support;
 use std::fmt::Write;
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
+use clap::CommandFactory;
 use shared::{DATE, completions, plain};
 use xen_handoff::cli::Cli;
 use xen_handoff::messages::Catalogue;
@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(top.join("ocf/Xen.xml"), document())?;
     std::fs::write(top.join("man/ocf_handoff_Xen.7"), agent_page()?)?;
     std::fs::write(top.join("man/xen-handoff.8"), tool_page()?)?;
-    for subcommand in for_people().get_subcommands() {
+    for subcommand in Cli::for_people().get_subcommands() {
         let page = top.join(format!("man/xen-handoff-{}.8", subcommand.get_name()));
         std::fs::write(page, pages::page(top, subcommand)?)?;
     }
@@ -38,15 +38,7 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(top.join("packaging/systemd/xen-handoff.catalog"), messages::journal(Catalogue::own())?)?;
     let (readme, runs) = (top.join("README.md"), std::fs::read_to_string(top.join("doc/support.tsv"))?);
     std::fs::write(&readme, support::readme(&std::fs::read_to_string(&readme)?, &runs)?)?;
-    completions(top, &for_people())
-}
-
-/// The command line without what only our own processes call.
-fn for_people() -> Command {
-    let whole = Cli::command();
-    Command::new("xen-handoff")
-        .version(xen_handoff::VERSION)
-        .subcommands(whole.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned())
+    completions(top, "xen-handoff")
 }
 
 /// What belongs together, in the order in which somebody sets it. Each parameter is in one group.
@@ -240,7 +232,7 @@ fn tool_page() -> anyhow::Result<String> {
         ".SH DESCRIPTION\nThe operators' tool of the resource agent\n.BR ocf_handoff_Xen (7).\nIt needs root."
     )?;
     writeln!(text, ".SH SUBCOMMANDS\nEach has a page of its own.")?;
-    for subcommand in for_people().get_subcommands() {
+    for subcommand in Cli::for_people().get_subcommands() {
         text.push_str(&pages::entry(subcommand)?);
     }
     text.push_str(include_str!("xen-handoff.8.tail"));

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use clap::{Arg, Command};
-use clap_complete::Shell;
+use clap::Arg;
+use clap_complete::env::Shells;
+use xen_handoff::completion::VARIABLE;
 
 /// The date on the pages: the release's, so that the same source makes the same page.
 pub(crate) const DATE: &str = "2026-11-22";
@@ -38,19 +39,28 @@ pub(crate) fn help(argument: &Arg) -> String {
     help
 }
 
-/// Writes the completions of a command into `packaging/completion` of the tree at `top`.
+/// Writes the scripts by which shells ask a command what may stand next, into `packaging/completion` of the
+/// tree at `top`, each under the name by which its shell finds it.
 ///
 /// # Errors
 /// If a file cannot be written.
-pub(crate) fn completions(top: &Path, command: &Command) -> anyhow::Result<()> {
-    let name = command.get_name().to_owned();
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        let folder = top.join(format!("packaging/completion/{shell}"));
+pub(crate) fn completions(top: &Path, command: &str) -> anyhow::Result<()> {
+    for shell in Shells::builtins().iter() {
+        let (file, more) = match shell.name() {
+            "bash" => (command.to_owned(), String::new()),
+            // It is read when its function is called for the first time, and then does what that is to do.
+            "zsh" => (
+                format!("_{command}"),
+                format!("[ \"$funcstack[1]\" = _{command} ] && $_comps[{command}] \"$@\"\n"),
+            ),
+            "fish" => (format!("{command}.fish"), String::new()),
+            _ => continue,
+        };
+        let mut script = Vec::new();
+        shell.write_registration(VARIABLE, command, command, command, &mut script)?;
+        let folder = top.join("packaging/completion").join(shell.name());
         std::fs::create_dir_all(&folder)?;
-        clap_complete::generate_to(shell, &mut command.clone(), &name, &folder)?;
+        std::fs::write(folder.join(file), [script, more.into_bytes()].concat())?;
     }
-    // Where bash looks for it, it has the command's name and no other.
-    let bash = top.join("packaging/completion/bash");
-    std::fs::rename(bash.join(format!("{name}.bash")), bash.join(&name))?;
     Ok(())
 }

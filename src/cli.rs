@@ -6,11 +6,14 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, Parser, Subcommand, ValueHint};
+use clap_complete::ArgValueCandidates;
 
 use crate::address::Address;
 use crate::domain::DomainName;
-use crate::host::{LocalPath, NodeName};
+use crate::here::Here;
+use crate::host::{LocalPath, NodeName, Root};
+use crate::tool::completion::Names;
 use crate::tool::keys::{Asked, What};
 use crate::transfer::relay::Relay;
 use crate::worker::Order;
@@ -46,6 +49,25 @@ impl Cli {
             error
         })
     }
+
+    /// The command line without what only our own processes call.
+    pub fn for_people() -> clap::Command {
+        let whole = Self::command();
+        let typed = whole.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned();
+        clap::Command::new("xen-handoff").version(crate::VERSION).subcommands(typed)
+    }
+
+    /// The same for a shell that completes it: with the names of the world below `root`.
+    pub fn for_shells(root: &Root) -> clap::Command {
+        let with_names = |argument: Arg| match argument.get::<Names>().copied() {
+            Some(names) => {
+                let root = root.clone();
+                argument.add(ArgValueCandidates::new(move || names.known(&Here::new(&root))))
+            }
+            None => argument,
+        };
+        Self::for_people().mut_subcommands(|subcommand| subcommand.mut_args(with_names))
+    }
 }
 
 /// The subcommands.
@@ -73,7 +95,7 @@ pub enum Command {
         #[arg(long, conflicts_with = "json")]
         monitoring: bool,
         /// Leave this check out; may be given several times
-        #[arg(long, value_name = "CHECK")]
+        #[arg(long, value_name = "CHECK", add = Names::Checks)]
         ignore: Vec<String>,
     },
     /// Show the offers and transfers of this node, or of all
@@ -99,12 +121,13 @@ pub enum Command {
     /// 3: nobody knows the name.
     Preflight {
         /// The domain, or the id of its resource
+        #[arg(add = Names::Domains)]
         name: String,
         /// Only this node [default: every other node that is online]
-        #[arg(long, value_name = "NODE")]
+        #[arg(long, value_name = "NODE", add = Names::Nodes)]
         to: Vec<NodeName>,
         /// Its configuration file [default: the resource's xmfile]
-        #[arg(long, value_name = "FILE", value_parser = local_path)]
+        #[arg(long, value_name = "FILE", value_parser = local_path, value_hint = ValueHint::FilePath)]
         config: Option<LocalPath>,
         /// As JSON
         #[arg(long)]
@@ -125,7 +148,7 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
         /// Only these resources [default: all]
-        #[arg(value_name = "RESOURCE")]
+        #[arg(value_name = "RESOURCE", add = Names::OfTheStockAgent)]
         resources: Vec<String>,
     },
     /// Empty a node: put it in standby, and watch its domains leave
@@ -139,6 +162,7 @@ pub enum Command {
     /// node.
     Drain {
         /// The node's name in the cluster
+        #[arg(add = Names::Nodes)]
         node: NodeName,
         /// Only say what would become of each domain, and what is to blame for a reboot
         #[arg(long)]
@@ -159,6 +183,7 @@ pub enum Command {
     /// name.
     History {
         /// Only of this domain, or of this resource's
+        #[arg(add = Names::Domains)]
         domain: Option<String>,
         /// Of every node of the cluster, each move once
         #[arg(short, long)]
@@ -184,7 +209,7 @@ pub enum Command {
     /// Exit status 0: both ways are open; 1: one is not; 3: the cluster has no such node.
     Reach {
         /// The other node's name in the cluster
-        #[arg(required_unless_present = "all")]
+        #[arg(required_unless_present = "all", add = Names::Nodes)]
         node: Option<NodeName>,
         /// Every node from every other
         #[arg(short, long, conflicts_with_all = ["node", "as_node"])]
@@ -193,7 +218,7 @@ pub enum Command {
         #[arg(long, requires = "all")]
         json: bool,
         /// This node's name in the cluster [default: as the cluster says]
-        #[arg(long)]
+        #[arg(long, add = Names::Nodes)]
         as_node: Option<NodeName>,
         /// User on both nodes
         #[arg(long)]
@@ -215,7 +240,7 @@ pub enum Command {
     /// or name.
     Explain {
         /// An id, a line in quotes, a domain or a resource
-        #[arg(required_unless_present = "list")]
+        #[arg(required_unless_present = "list", add = Names::DomainsAndMessages)]
         what: Option<String>,
         /// All messages, a line each
         #[arg(long, conflicts_with = "what")]
@@ -232,6 +257,7 @@ pub enum Command {
     /// settled at another node, or a node does not answer; 3: nobody knows the name.
     Recover {
         /// The domain, or the id of its resource
+        #[arg(add = Names::Domains)]
         domain: String,
         /// Show and conclude, but change nothing on either end
         #[arg(long)]
@@ -244,6 +270,7 @@ pub enum Command {
     /// Exit status 0: done, or the domain runs here. Others are those of ocf_handoff_Xen(7).
     Agent {
         /// start, stop, monitor, ...
+        #[arg(add = Names::Actions)]
         action: String,
     },
     /// Watch over this host's offers; what xen-handoff-guard.service runs
@@ -364,7 +391,7 @@ pub struct Keys {
     #[arg(long, conflicts_with_all = ["remove", "remove_shared", "authorized_line"])]
     rotate: bool,
     /// Take no key for this node's any more: a node that is lost, or gone
-    #[arg(long, value_name = "NODE", conflicts_with_all = ["remove_shared", "authorized_line"])]
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["remove_shared", "authorized_line"], add = Names::Nodes)]
     remove: Option<NodeName>,
     /// Take away the line of a pair that is the same on every node
     #[arg(long, conflicts_with = "authorized_line")]
@@ -373,7 +400,7 @@ pub struct Keys {
     #[arg(long)]
     authorized_line: bool,
     /// This node's name in the cluster [default: what the cluster calls it]
-    #[arg(long)]
+    #[arg(long, add = Names::Nodes)]
     node: Option<NodeName>,
     /// From where this node comes: addresses with commas between, or any [default: its addresses]
     #[arg(long, value_name = "ADDRESSES")]

@@ -77,9 +77,9 @@ static ACTION: OnceLock<Deadline> = OnceLock::new();
 /// What is asked at the very end of an action can still be answered.
 const AT_LEAST: Duration = Duration::from_secs(1);
 
-/// This process carries out an action of the cluster's, which must have answered by then. From now on no
-/// tool, no lock and no node of the ledger is waited for any longer ([`in_action`]). Said once; a second time
-/// changes nothing.
+/// This process carries out an action of the cluster's, or answers somebody who is typing, and must have
+/// answered by then. From now on no tool, no lock and no node of the ledger is waited for any longer
+/// ([`in_action`]). Said once; a second time changes nothing.
 pub fn action_ends(by: Deadline) {
     // A unit test's process carries out many of them.
     if cfg!(not(test)) {

@@ -29,7 +29,7 @@
 //! | [`moves`] | what is known of a move: terms, slots, progress, the journal of moves |
 //! | [`toolstack`] | `xl`, `xm`, `xe`, and which of them this host has |
 //! | [`handoff`] | the protocol, without the world: phases, events, the pure [`handoff::step`](fn@handoff::step), evidence, the ledger's entries, the handshake's words |
-//! | [`settings`], [`foreign`], [`domain`], [`address`], [`bounds`], [`command`], [`logging`], [`messages`], [`obstacle`] | what those above are made with: settings, names, processes, the log and what is said in it |
+//! | [`completion`], [`settings`], [`foreign`], [`domain`], [`address`], [`bounds`], [`command`], [`logging`], [`messages`], [`obstacle`] | what those above are made with: settings, names, processes, the log and what is said in it |
 //! | [`ocf`] | the standard's nouns: environment, exit codes, spans of time |
 //! | [`small_file`], [`clock`], [`descriptor`], [`host`], [`at_once`] | the ground: files, time, descriptors, paths, threads |
 
@@ -45,6 +45,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod command;
+pub mod completion;
 pub mod descriptor;
 pub mod domain;
 pub mod foreign;

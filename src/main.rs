@@ -13,7 +13,9 @@ use xen_handoff::ocf::environment::Environment;
 use xen_handoff::ocf::exit_code::{ExitCode, Failure};
 use xen_handoff::tool::check::Form;
 use xen_handoff::tool::names::UnknownName;
-use xen_handoff::{agent, heartbeat, keeper, logging, serve, tool, toolstack, transfer, wire, worker};
+use xen_handoff::{
+    agent, completion, heartbeat, keeper, logging, serve, tool, toolstack, transfer, wire, worker,
+};
 
 /// The agent's name in the provider's folder.
 const AGENT: &str = "Xen";
@@ -38,8 +40,12 @@ fn main() -> ProcessExitCode {
     if name == Some(AGENT) {
         return act(arguments.next().as_deref().unwrap_or_default(), &environment, &here);
     }
+    let words: Vec<_> = std::env::args_os().collect();
+    if let Some(status) = completion::answer(&words, || Cli::for_shells(&here.root)) {
+        return status;
+    }
     // clap prints what is wrong with the command line, and chooses the exit status.
-    match Cli::read(std::env::args_os()) {
+    match Cli::read(words) {
         Ok(cli) => operate(cli.command, &environment, &here),
         Err(error) => error.exit(),
     }

@@ -3,14 +3,19 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use xen_handoff::completion;
 use xen_handoff::ocf::environment::Environment;
 use xen_handoff_bench::cli::{Cli, Command};
 use xen_handoff_bench::{memory, rtt};
 
 fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().collect();
+    if let Some(status) = completion::answer(&words, Cli::command) {
+        return status;
+    }
     // clap prints what is wrong with the command line, and chooses the exit status.
-    let command = Cli::parse().command;
+    let command = Cli::parse_from(words).command;
     let root = Environment::read().root;
     let done = match command {
         Command::Rtt(options) => rtt::run(&root, &options),

@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod check;
+pub mod completion;
 pub mod drain;
 mod expected;
 pub mod explain;

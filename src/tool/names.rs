@@ -113,7 +113,7 @@ pub(super) fn in_words(error: &ClusterError) -> String {
 }
 
 /// The nodes that `known_hosts` names. Hashed names say nothing.
-fn in_known_hosts(root: &Root) -> Vec<NodeName> {
+pub(super) fn in_known_hosts(root: &Root) -> Vec<NodeName> {
     let text = std::fs::read_to_string(root.key_folder().join(KNOWN_HOSTS)).unwrap_or_default();
     let names: BTreeSet<NodeName> = text
         .lines()

@@ -171,9 +171,10 @@ fn offered(package: &Path, command: &str) -> Vec<String> {
     let files = Packages::unpacked(package, "completion");
     let script = files.join("usr/share/bash-completion/completions").join(command);
     let try_it = format!(
-        "source '{}'; COMP_WORDS=({command} ''); COMP_CWORD=1; \
+        "PATH='{0}/usr/sbin:{0}/usr/bin':$PATH; source '{1}'; COMP_WORDS=({command} ''); COMP_CWORD=1; \
          function=$(complete -p {command} | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $function {command} '' {command}; \
          printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        files.display(),
         script.display()
     );
     run("bash", &["-c", &try_it]).lines()

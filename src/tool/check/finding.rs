@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::preflight::Verdict;
 
 /// The names of all checks, in their order.
-pub(super) const CHECKS: [&str; 17] = [
+pub const CHECKS: [&str; 17] = [
     "cluster",
     "domains",
     "fencing",

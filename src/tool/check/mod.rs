@@ -8,7 +8,7 @@ use std::io::Write;
 
 use self::ask::NodeSays;
 use self::domains::DomainSays;
-use self::finding::{CHECKS, Finding};
+use self::finding::Finding;
 use super::names::Nodes;
 use super::output as document;
 use super::shown::width;
@@ -27,6 +27,7 @@ mod keys;
 mod output;
 mod ways;
 
+pub use finding::CHECKS;
 pub use output::{Form, could_not};
 
 /// Checks everything but what `ignore` names, and says what it found. The exit status.
