@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::{Arg, Command};
+use xen_handoff::cli::examples;
 
 use crate::shared::{DATE, help, plain, value};
 
@@ -57,7 +58,22 @@ pub(crate) fn page(top: &Path, subcommand: &Command) -> anyhow::Result<String> {
         writeln!(text, ".TP\n{}{}\n{}", switches(argument, ", "), value(argument), plain(&help(argument)))?;
     }
     text.push_str(&exit_status(status)?);
-    Ok(text + &tail)
+    let (before, screens) =
+        tail.split_once(EXAMPLES).with_context(|| format!("man/{name}.8.tail has no {EXAMPLES:?}"))?;
+    text.push_str(before);
+    text.push_str(EXAMPLES);
+    for (typed, what) in examples::of(called) {
+        writeln!(text, ".TP\n\\fB{}\\fR\n{}", plain(typed), plain(&sentence(what)))?;
+    }
+    Ok(text + ".PP\n" + screens)
+}
+
+/// The section that begins with the examples of the subcommand's help, and goes on with screens.
+const EXAMPLES: &str = ".SH EXAMPLES\n";
+
+/// With a full stop, where it does not ask.
+fn sentence(text: &str) -> String {
+    if text.ends_with('?') { text.to_owned() } else { format!("{text}.") }
 }
 
 /// What begins the paragraph about it.

@@ -18,6 +18,8 @@ use crate::tool::keys::{Asked, What};
 use crate::transfer::relay::Relay;
 use crate::worker::Order;
 
+pub mod examples;
+
 /// Hands running Xen domains from node to node for a cluster manager.
 #[derive(Debug, Parser)]
 #[command(
@@ -80,6 +82,7 @@ pub enum Command {
     /// is said.
     ///
     /// Exit status 0: done; 1: not all of it came about, and what did not is said.
+    #[command(after_long_help = examples::help("keys"))]
     Keys(Keys),
     /// Check the set-up of all nodes: keys, ways, guard, scheduler, clocks, files, disks, timeouts
     ///
@@ -87,6 +90,7 @@ pub enum Command {
     ///
     /// Exit status 0: all is well; 1: something is not, or could not be found out. With --monitoring 0, 1, 2
     /// and 3 as monitoring plugins have it: OK, WARNING, CRITICAL, UNKNOWN.
+    #[command(after_long_help = examples::help("check"))]
     Check {
         /// As JSON
         #[arg(long)]
@@ -102,6 +106,7 @@ pub enum Command {
     ///
     /// Exit status 0: they were shown, or there are none; a node that does not answer is named; 1: what this
     /// node has could not be read.
+    #[command(after_long_help = examples::help("status"))]
     Status {
         /// Of every node of the cluster, over the transport
         #[arg(short, long)]
@@ -119,6 +124,7 @@ pub enum Command {
     ///
     /// Exit status 0: every node that was asked can take it; 1: one of them cannot, or it could not be asked;
     /// 3: nobody knows the name.
+    #[command(after_long_help = examples::help("preflight"))]
     Preflight {
         /// The domain, or the id of its resource
         #[arg(add = Names::Domains)]
@@ -143,6 +149,7 @@ pub enum Command {
     ///
     /// Exit status 0: all of them were taken over, or there are none; 1: one was left as it is, or a command
     /// failed.
+    #[command(after_long_help = examples::help("adopt"))]
     Adopt {
         /// Print the commands, and give none
         #[arg(long)]
@@ -160,6 +167,7 @@ pub enum Command {
     /// Exit status 0: no domain of ours runs there any more, or with --plan: it was said what would become of
     /// each; 1: some still run there at the end of --timeout, or nothing was done; 3: the cluster has no such
     /// node.
+    #[command(after_long_help = examples::help("drain"))]
     Drain {
         /// The node's name in the cluster
         #[arg(add = Names::Nodes)]
@@ -181,6 +189,7 @@ pub enum Command {
     ///
     /// Exit status 0: they were shown, or there are none; 1: the log could not be read; 3: nobody knows the
     /// name.
+    #[command(after_long_help = examples::help("history"))]
     History {
         /// Only of this domain, or of this resource's
         #[arg(add = Names::Domains)]
@@ -207,6 +216,7 @@ pub enum Command {
     /// Without other options, user, port and suffix are those of the cluster's resources.
     ///
     /// Exit status 0: both ways are open; 1: one is not; 3: the cluster has no such node.
+    #[command(after_long_help = examples::help("reach"))]
     Reach {
         /// The other node's name in the cluster
         #[arg(required_unless_present = "all", add = Names::Nodes)]
@@ -238,6 +248,7 @@ pub enum Command {
     ///
     /// Exit status 0: it was explained; 1: nothing is known of it at this node; 3: there is no such message
     /// or name.
+    #[command(after_long_help = examples::help("explain"))]
     Explain {
         /// An id, a line in quotes, a domain or a resource
         #[arg(required_unless_present = "list", add = Names::DomainsAndMessages)]
@@ -255,6 +266,7 @@ pub enum Command {
     ///
     /// Exit status 0: settled, or nothing is to be done at any node; 1: it could not be settled, is to be
     /// settled at another node, or a node does not answer; 3: nobody knows the name.
+    #[command(after_long_help = examples::help("recover"))]
     Recover {
         /// The domain, or the id of its resource
         #[arg(add = Names::Domains)]
@@ -268,6 +280,7 @@ pub enum Command {
     /// For trying an action by hand: the cluster calls the link that is in its folder of agents.
     ///
     /// Exit status 0: done, or the domain runs here. Others are those of ocf_handoff_Xen(7).
+    #[command(after_long_help = examples::help("agent"))]
     Agent {
         /// start, stop, monitor, ...
         #[arg(add = Names::Actions)]
@@ -449,6 +462,26 @@ mod tests {
 
     fn refused(line: &str) -> String {
         Cli::read(line.split(' ').map(OsString::from)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_subcommands_long_help_ends_with_examples_and_is_as_wide_as_a_terminal() {
+        let mut whole = Cli::command();
+        // The width of all is each one's from then on.
+        whole.build();
+        let typed =
+            |subcommand: &&mut clap::Command| !subcommand.is_hide_set() && subcommand.get_name() != "help";
+        for subcommand in whole.get_subcommands_mut().filter(typed) {
+            let (name, long) = (subcommand.get_name().to_owned(), subcommand.render_long_help().to_string());
+            let short = subcommand.render_help().to_string();
+            let examples = examples::of(&name);
+            assert!(!examples.is_empty() && long.contains("\nExamples:\n"), "{name}: {long}");
+            for (typed, what) in examples {
+                assert!(long.contains(&format!("\n  {typed}\n          {what}")), "{name}: {long}");
+            }
+            assert!(!short.contains("Examples:"), "{name}: {short}");
+            assert!(long.lines().all(|line| line.chars().count() <= 80), "{name}: {long}");
+        }
     }
 
     #[test]

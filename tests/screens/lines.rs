@@ -88,6 +88,28 @@ fn refusal(line: &str, is_a_name: bool) -> Option<String> {
     }
 }
 
+/// Those of the examples in each subcommand's long help.
+///
+/// # Errors
+/// Those that the command line does not take.
+pub(crate) fn of_help_are_taken() -> Result<(), String> {
+    let mut wrong = String::new();
+    for mut subcommand in Cli::for_people().get_subcommands().cloned() {
+        let help = subcommand.render_long_help().to_string();
+        let examples = help.split_once("\nExamples:\n").map(|(_, examples)| examples).unwrap_or_default();
+        let ours = format!("{OURS}{} ", subcommand.get_name());
+        let typed: Vec<&str> =
+            examples.lines().filter_map(|line| line.find(OURS).map(|at| &line[at..])).collect();
+        if !typed.iter().any(|line| format!("{line} ").starts_with(&ours)) {
+            wrong += &format!("{ours}--help has no example of it\n");
+        }
+        for line in typed {
+            wrong.extend(refusal(line, false).map(|why| format!("{ours}--help: {line}: {why}\n")));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
 /// How many different ones there are.
 ///
 /// # Errors

@@ -149,6 +149,9 @@ fn main() -> ExitCode {
         let found = lines::all_are_taken(&page::with_commands())?;
         if found >= COMMAND_LINES { Ok(()) } else { Err(format!("{found} found").into()) }
     }));
+    trials.push(Trial::test("every_command_line_in_the_examples_of_help_is_taken", || {
+        Ok(lines::of_help_are_taken()?)
+    }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
