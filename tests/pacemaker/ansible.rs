@@ -111,14 +111,8 @@ impl Play<'_> {
         self.cluster.enable_fencing();
         self.cluster.settle();
         for node in NODES {
-            self.cluster.uninstall(node);
-            fabric.sh(
-                node,
-                "rm -rf /etc/xen-handoff; sed -i '/xen-handoff serve/d' /root/.ssh/authorized_keys
-                 ssh-keygen -y -f /etc/ssh/node_host_key >/etc/ssh/ssh_host_ed25519_key.pub
-                 dpkg --purge --force-all xen-handoff >/dev/null 2>&1 || true",
-            );
-            fabric.put(node, "/usr/bin/systemctl", 0o755, include_str!("systemctl.sh"));
+            self.cluster.take_ours_away(node);
+            fabric.sh(node, "dpkg --purge --force-all xen-handoff >/dev/null 2>&1 || true");
         }
         let deb = self.package();
         std::fs::copy(&deb, fabric.shared().join("xen-handoff_0.1.0-1_amd64.deb")).expect("the package");

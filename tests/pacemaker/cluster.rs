@@ -188,6 +188,18 @@ impl Cluster {
         self.fabric.sh(node, "rmdir /usr/lib/ocf/resource.d/handoff");
     }
 
+    /// A node as it is before its first installation: its sshd has a host key, root may log in elsewhere, and there is
+    /// something of `systemctl`.
+    pub(crate) fn take_ours_away(&self, node: &str) {
+        self.uninstall(node);
+        self.fabric.sh(
+            node,
+            "rm -rf /etc/xen-handoff; sed -i '/xen-handoff serve/d' /root/.ssh/authorized_keys
+             ssh-keygen -y -f /etc/ssh/node_host_key >/etc/ssh/ssh_host_ed25519_key.pub",
+        );
+        self.fabric.put(node, "/usr/bin/systemctl", 0o755, include_str!("systemctl.sh"));
+    }
+
     fn install_keys(&self, node: &str) {
         let fabric = &self.fabric;
         let host = self.keys.host.1.split_whitespace().take(2).collect::<Vec<_>>().join(" ");

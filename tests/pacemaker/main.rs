@@ -13,11 +13,15 @@
 mod ansible;
 mod audit;
 mod cluster;
+#[path = "../screens/compare.rs"]
+mod compare;
 mod fabric;
 mod faults;
 #[path = "../recipes/follow.rs"]
 mod follow;
 mod keeper;
+#[path = "../screens/masks.rs"]
+mod masks;
 mod overhead;
 mod plan_table;
 mod pool;

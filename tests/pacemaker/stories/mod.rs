@@ -6,6 +6,7 @@ mod handoffs;
 mod mistakes;
 mod operators;
 mod quick_start;
+mod readme;
 mod real_stops;
 mod recipes;
 mod starts;
@@ -24,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         mistakes::STORIES,
         operators::STORIES,
         quick_start::STORIES,
+        readme::STORIES,
         real_stops::STORIES,
         recipes::STORIES,
         starts::STORIES,
