@@ -54,6 +54,9 @@ const OPTIONS: [(&str, &[&str]); 5] = [
             "xen-handoff preflight x0 --json",
             "xen-handoff history --all --json",
             "xen-handoff status --all --json",
+            "xen-handoff explain x0 --json",
+            "xen-handoff drain n1 --plan --json",
+            "xen-handoff reach --all --json",
         ],
     ),
 ];
@@ -295,7 +298,7 @@ impl Reader<'_> {
             (Place::One, _) => {
                 if command.starts_with("crm configure primitive") {
                     self.note("the other way to make it: what pcs has made goes first");
-                    self.give(self.naming[0], "pcs resource delete x0");
+                    cluster.must(&["cibadmin", "--delete", "--xpath", "//primitive[@id='x0']"]);
                     self.story.runs_nowhere("x0");
                 }
                 self.give(self.naming[0], &self.here(command));
@@ -381,9 +384,9 @@ impl Reader<'_> {
     /// How far x0 has come is seen while it is held on its way, and on the node where it arrives.
     fn while_it_moves(&mut self, prompt: &str, typed: &Typed) {
         let (from, cluster) = (self.place(), self.story.cluster);
-        self.note("while x0 moves");
+        self.note(&format!("while x0 moves, since {from} is in standby"));
         self.hold(from);
-        self.give(from, &format!("pcs node standby {from}"));
+        self.story.standby(from);
         let says = |node: &str, what: &str| {
             cluster.fabric.on(node, &["xen-handoff", "status"]).stdout.contains(what)
         };
@@ -398,8 +401,7 @@ impl Reader<'_> {
         self.release(from);
         self.story.runs("x0", to);
         self.compare(typed, &printed, &[(prompt, to), ("n1", from)]);
-        cluster.settle();
-        self.give(from, &format!("pcs node unstandby {from}"));
+        self.story.online(from);
         cluster.settle();
     }
 
