@@ -204,10 +204,21 @@ struct Reader<'a> {
 
 fn word_for_word(cluster: &Cluster) {
     let story = Story::begin(cluster);
+    // README asks for it before the first step.
+    cluster.enable_fencing();
+    cluster.settle();
     for node in NODES {
         cluster.take_ours_away(node);
         cluster.fabric.sh(node, "rm -rf /var/lib/xen-handoff /run/xen-handoff /var/lib/xl-standin/ctl/*");
         cluster.fabric.put(node, "/etc/xen/x0.cfg", 0o644, "name = \"x0\"\ntype = \"pvh\"\nmemory = 16\n");
+        // Xen's own service for guests runs, and has none of the cluster's.
+        let kept = "/var/lib/standin-systemctl";
+        cluster.fabric.sh(
+            node,
+            &format!(
+                "mkdir -p {kept} && touch {kept}/xendomains.service.enabled {kept}/xendomains.service.active"
+            ),
+        );
         assert!(!cluster.fabric.on(node, &["xen-handoff", "--version"]).ok(), "{node} has it already");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/readme-transcript.txt");
