@@ -32,7 +32,8 @@ fn hvm(scene: &mut Scene<'_>) -> Result<()> {
     handed_over(scene)?;
     models(scene, 2, 1)?;
     models(scene, 1, 0)?;
-    scene.x0_was_hardly_silent()
+    // The new device model starts while x0 is suspended, and is a program of 200 libraries to an emulated node.
+    scene.pings().map(drop)
 }
 
 /// A node has so many device models. dom0 has a QEMU of its own, attached, which gives it the guests' disks.

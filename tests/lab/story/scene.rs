@@ -46,6 +46,9 @@ pub(crate) struct Scene<'a> {
     began: f64,
     pinging: Option<Pinging>,
     disk: Option<Disk>,
+    /// What the story was not about to its end. It is served on: a guest that still writes to a disk that goes is not freed before its
+    /// host gives the disk up, minutes later.
+    forgotten: Option<Disk>,
     /// Journals that are being followed, since their nodes will go off.
     journals: BTreeMap<usize, (Running, PathBuf)>,
 }
@@ -110,6 +113,7 @@ impl<'a> Scene<'a> {
             began: now(),
             pinging: Some(Pinging::begin(ping)?),
             disk: None,
+            forgotten: None,
             journals: BTreeMap::new(),
             lab,
         };
@@ -202,7 +206,7 @@ impl<'a> Scene<'a> {
 
     /// x0's disk was not what the story was about to its end.
     pub(crate) fn forget_the_disk(&mut self) {
-        self.disk = None;
+        self.forgotten = self.disk.take();
     }
 
     /// Sees to it that node2 leads the cluster, and gives x0 another parameter on the way if one is named. A leader that
