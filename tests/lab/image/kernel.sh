@@ -7,6 +7,7 @@ out=$1
 here=$(dirname "$(readlink -f "$0")")
 started=$SECONDS
 say() { echo "kernel: $* ($((SECONDS - started)) s)"; }
+in_root() { chroot "$root" env LC_ALL=C "$@"; }
 . "$here/sources.sh"
 
 root=$out/root
@@ -19,10 +20,8 @@ mmdebstrap --quiet --mode=root --variant=minbase --format=directory --aptopt='Ap
     --include="$tools" bookworm "$root" "$sources" 2>&1 | sed 's/^/kernel: /'
 mkdir "$root/linux"
 # 300 MB of it describe graphics cards.
-tar -xf "$root/usr/src/linux-source-6.1.tar.xz" -C "$root/linux" --strip-components=1 --exclude='*/gpu/drm/amd/include/*'
+in_root tar -xf /usr/src/linux-source-6.1.tar.xz -C /linux --strip-components=1 --exclude='*/gpu/drm/amd/include/*'
 cp "$here/guest.config" "$root/guest.config"
-
-in_root() { chroot "$root" env LC_ALL=C "$@"; }
 in_root make -s -C /linux allnoconfig KCONFIG_ALLCONFIG=/guest.config
 # An option that does not exist, or lacks what it depends on, is left out without a word.
 missing=$(grep '^CONFIG_' "$root/guest.config" | grep -vxFf "$root/linux/.config" || true)
