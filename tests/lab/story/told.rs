@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use super::memory::has;
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, Status};
 use crate::wait::{say, until_every};
@@ -41,12 +42,13 @@ fn ill(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// As `x0.cfg` has it: one processor, 32 MiB.
+/// One processor, and what xl says of its memory: a guest of 32 MiB that has given back a page has 31.
 fn size(scene: &mut Scene<'_>) -> Result<()> {
     let told = ["autoset_utilization_cpu", "autoset_utilization_hv_memory"].map(|name| (name, Some("true")));
     scene.parameters(&told)?;
+    let memory = has(scene.node(1)?, "x0")?.to_string();
     let node = scene.node(2)?;
-    for (attribute, is) in [("cpu", "1"), ("hv_memory", "32")] {
+    for (attribute, is) in [("cpu", "1"), ("hv_memory", memory.as_str())] {
         let ask = format!("crm_resource --resource x0 --utilization --get-parameter {attribute}");
         until_every(Duration::from_secs(2), format_args!("x0's {attribute} to be told"), CHANGE, || {
             let said = node.run(&ask)?.stdout;
