@@ -19,10 +19,7 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(top.join("man/xen-handoff-bench.8"), page()?)?;
     let results = std::fs::read_to_string(top.join("doc/results.md"))?;
     std::fs::write(top.join("doc/plots/ways.svg"), ways::picture(&ways::read(&results)))?;
-    for (file, name) in [
-        ("memory-xen", "guest to guest under Xen, two nodes"),
-        ("memory-plain", "machine to machine, no hypervisor"),
-    ] {
+    for (file, name) in memory_figures::RAMPS {
         let ramp =
             memory_figures::read(&results, name).with_context(|| format!("doc/results.md has no {name}"))?;
         std::fs::write(top.join(format!("doc/plots/{file}.svg")), ramp.picture())?;

@@ -276,19 +276,22 @@ impl Bench {
             }
         }
         std::fs::write(doc(), results)?;
-        say(format_args!("results: {}, tables: doc/results.md", self.results.display()));
+        say(format_args!(
+            "results: {}, tables: doc/results.md, from which `make man` draws the other plots",
+            self.results.display()
+        ));
         print!("{text}");
         Ok(())
     }
 
-    /// The plots that the documentation shows.
+    /// The plots that the documentation shows, but for those that `make man` draws from the tables.
     fn keep_plots(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder)?;
-        let memory =
-            loaded::KEYS.map(|key| (self.results.join(key).join("memory.svg"), format!("{key}.svg")));
-        let ways = ["rtt.svg", "ways.svg"].map(|name| (self.results.join(name), name.to_owned()));
-        for (measured, name) in memory.into_iter().chain(ways).filter(|(measured, _)| measured.exists()) {
-            std::fs::copy(&measured, folder.join(&name)).with_context(|| format!("copying {name}"))?;
+        for (measured, name) in [("memory-during/memory.svg", "memory-during.svg"), ("rtt.svg", "rtt.svg")] {
+            let measured = self.results.join(measured);
+            if measured.exists() {
+                std::fs::copy(&measured, folder.join(name)).with_context(|| format!("copying {name}"))?;
+            }
         }
         Ok(())
     }
