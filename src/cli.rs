@@ -404,7 +404,8 @@ pub struct Keys {
     #[arg(long, conflicts_with_all = ["remove", "remove_shared", "authorized_line"])]
     rotate: bool,
     /// Take no key for this node's any more: a node that is lost, or gone
-    #[arg(long, value_name = "NODE", conflicts_with_all = ["remove_shared", "authorized_line"], add = Names::Nodes)]
+    #[arg(long, value_name = "NODE", add = Names::Nodes)]
+    #[arg(conflicts_with_all = ["remove_shared", "authorized_line"])]
     remove: Option<NodeName>,
     /// Take away the line of a pair that is the same on every node
     #[arg(long, conflicts_with = "authorized_line")]

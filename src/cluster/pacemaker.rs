@@ -68,9 +68,7 @@ impl Pacemaker {
     /// # Errors
     /// If that is not known.
     pub fn domains_of(&self, provider: &str) -> Result<Vec<ManagedDomain>, ClusterError> {
-        let cib = Element::parse(&self.cib(LIMIT)?);
-        cib.map(|cib| managed::read(&cib, provider))
-            .map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
+        Ok(managed::read(&parsed(&self.cib(LIMIT)?)?, provider))
     }
 
     /// What is to be changed for the domains of the stock agent to be ours.
@@ -78,9 +76,7 @@ impl Pacemaker {
     /// # Errors
     /// If that is not known.
     pub fn adoptions(&self) -> Result<Vec<Adoption>, ClusterError> {
-        let cib = Element::parse(&self.cib(LIMIT)?);
-        cib.map(|cib| adoption::read(&cib))
-            .map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })
+        Ok(adoption::read(&parsed(&self.cib(LIMIT)?)?))
     }
 
     /// What would become of the domains on `node`, of our agent and of the stock one, if it went into standby
@@ -89,7 +85,7 @@ impl Pacemaker {
     /// # Errors
     /// If that could not be found out.
     pub fn evacuation(&self, node: &NodeName) -> Result<Vec<Departure>, ClusterError> {
-        let unreadable = |what: String| ClusterError::Unreadable { tool: "crm_simulate", what };
+        let unreadable = unreadable("crm_simulate");
         let cib = evacuation::with_standby(&self.cib(LIMIT)?, node)
             .ok_or_else(|| unreadable(format!("the cluster has no node {node}")))?;
         let tree = Element::parse(&cib).map_err(unreadable)?;
@@ -168,8 +164,7 @@ impl Pacemaker {
 
     /// What comes next by this CIB.
     fn coming_by(&self, text: &str, deadline: Deadline) -> Result<Vec<Coming>, ClusterError> {
-        let unreadable = |tool: &'static str| move |what: String| ClusterError::Unreadable { tool, what };
-        let cib = Element::parse(text).map_err(unreadable("cibadmin"))?;
+        let cib = parsed(text)?;
         let managed = managed::read(&cib, "handoff");
         if managed.is_empty() {
             return Ok(Vec::new());
@@ -200,8 +195,7 @@ impl ClusterView for Pacemaker {
         // One snapshot for all questions, rather than crm_simulate's own look at a CIB that may have moved
         // on.
         let text = self.cib(limit)?;
-        let cib =
-            Element::parse(&text).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })?;
+        let cib = parsed(&text)?;
         let ask = Scheduler::new(&self.root, deadline);
         // Neither needs the other's answer.
         let (before, stopped) = both(
@@ -210,15 +204,13 @@ impl ClusterView for Pacemaker {
         );
         let (stopped, before) = (stopped?, before.ok_or_else(unasked)??);
         let said = Said { after: &stopped.after, once_stopped: &stopped.graph, before: &before, cib: &cib };
-        plan::read(&said, resource, node)
-            .map_err(|what| ClusterError::Unreadable { tool: "crm_simulate", what })
+        plan::read(&said, resource, node).map_err(unreadable("crm_simulate"))
     }
 
     fn plan_as_it_is(&self, resource: &str, limit: Duration) -> Result<Destination, ClusterError> {
-        let unreadable = |tool: &'static str| move |what: String| ClusterError::Unreadable { tool, what };
         let deadline = Deadline::after(limit);
         let text = self.cib(limit)?;
-        let cib = Element::parse(&text).map_err(unreadable("cibadmin"))?;
+        let cib = parsed(&text)?;
         let outcome = Scheduler::new(&self.root, deadline).outcome(&text, None)?;
         let destination = plan::anywhere(&outcome.after, resource).map_err(unreadable("crm_simulate"))?;
         if destination == Destination::Nowhere
@@ -238,11 +230,10 @@ impl ClusterView for Pacemaker {
     }
 
     fn peers(&self, me: &NodeName, resource: &str) -> Result<Vec<Peer>, ClusterError> {
-        let unreadable = |what: String| ClusterError::Unreadable { tool: "cibadmin", what };
         let text = self.cib(LIMIT)?;
-        let cib = Element::parse(&text).map_err(unreadable)?;
+        let cib = parsed(&text)?;
         let mut peers = Vec::new();
-        for (mut peer, word) in read_peers(&cib, me, resource).map_err(unreadable)? {
+        for (mut peer, word) in read_peers(&cib, me, resource).map_err(unreadable("cibadmin"))? {
             peer.cleared = match word {
                 Word::NotThere => true,
                 Word::MayBeThere => false,
@@ -267,8 +258,8 @@ impl ClusterView for Pacemaker {
     }
 
     fn nodes(&self) -> Result<Vec<NodeName>, ClusterError> {
-        let unreadable = |what: String| ClusterError::Unreadable { tool: "cibadmin", what };
-        let cib = Element::parse(&self.cib(LIMIT)?).map_err(unreadable)?;
+        let unreadable = unreadable("cibadmin");
+        let cib = parsed(&self.cib(LIMIT)?)?;
         let hosts = history::hosts(&cib).map_err(unreadable)?;
         hosts
             .into_iter()
@@ -291,9 +282,7 @@ impl ClusterView for Pacemaker {
     fn fencing(&self) -> Result<Fencing, ClusterError> {
         let text = self.cib(LIMIT)?;
         let state = Scheduler::new(&self.root, Deadline::after(LIMIT)).state(&text)?;
-        let cib =
-            Element::parse(&text).map_err(|what| ClusterError::Unreadable { tool: "cibadmin", what })?;
-        fencing::read(&state, &cib).map_err(|what| ClusterError::Unreadable { tool: "crm_mon", what })
+        fencing::read(&state, &parsed(&text)?).map_err(unreadable("crm_mon"))
     }
 
     fn node_attribute(&self, node: &NodeName, name: &str) -> Result<Option<String>, ClusterError> {
@@ -362,9 +351,18 @@ fn read_peers(cib: &Element, me: &NodeName, resource: &str) -> Result<Vec<(Peer,
         .collect()
 }
 
+/// What becomes of a reader's word for what is wrong with what this tool said.
+fn unreadable(tool: &'static str) -> impl Fn(String) -> ClusterError + Copy {
+    move |what| ClusterError::Unreadable { tool, what }
+}
+
+/// The CIB that `cibadmin` has printed.
+fn parsed(cib: &str) -> Result<Element, ClusterError> {
+    Element::parse(cib).map_err(unreadable("cibadmin"))
+}
+
 fn unasked() -> ClusterError {
-    let what = "the thread that asks it failed".to_owned();
-    ClusterError::Unreadable { tool: "crm_simulate", what }
+    unreadable("crm_simulate")("the thread that asks it failed".to_owned())
 }
 
 /// The first node that is no member and has neither left in order nor been fenced, as far as this CIB says.
@@ -520,13 +518,17 @@ mod tests {
         assert!(peers[0].0.online && peers[0].1 == Word::Nothing);
     }
 
+    /// That of this machine, where its scheduler can be asked.
+    fn installed() -> Option<Pacemaker> {
+        let root = Root::default();
+        let found = Tool::find(&root, "crm_simulate");
+        found.inspect_err(|why| println!("skipped: {why}")).ok().map(|_| Pacemaker::new(&root))
+    }
+
     /// Real `crm_simulate`, where it is installed; see `tests/captured/field/README.md`.
     #[test]
     fn where_a_resource_is_never_looked_for_is_the_schedulers_word_by_rule_and_by_pattern() {
-        let pacemaker = Pacemaker::new(&Root::default());
-        if Tool::find(&Root::default(), "crm_simulate").is_err() {
-            return;
-        }
+        let Some(pacemaker) = installed() else { return };
         let field = |name: &str| {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captured/field");
             std::fs::read_to_string(format!("{folder}/{name}.xml")).unwrap()
@@ -554,10 +556,7 @@ mod tests {
     /// Real `crm_simulate` and `crm_mon`, where they are installed, on the CIBs of real stops.
     #[test]
     fn what_comes_next_is_the_schedulers_word() {
-        let pacemaker = Pacemaker::new(&Root::default());
-        if Tool::find(&Root::default(), "crm_simulate").is_err() {
-            return;
-        }
+        let Some(pacemaker) = installed() else { return };
         let coming = |name: &str| {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captured/pacemaker-2.1.5");
             let cib = std::fs::read_to_string(format!("{folder}/{name}.cib.xml")).unwrap();

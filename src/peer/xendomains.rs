@@ -112,7 +112,8 @@ fn starts_of(here: &Here, auto: &[String], saved: &[String]) -> Result<Vec<Start
     let (mut starts, mut unread) = (Vec::new(), None);
     for file in auto {
         let path = here.root.join(file);
-        let is_same = |own: &&Own| own.file.is_some() && own.file == std::fs::canonicalize(&path).ok();
+        let itself = std::fs::canonicalize(&path).ok();
+        let is_same = |own: &&Own| own.file.is_some() && own.file == itself;
         let own = all.iter().find(is_same).or_else(|| {
             let name = toolstack.read_config(&path, deadline.left()).map(|config| config.name);
             let name = name.inspect_err(|error| unread = Some(format!("{file}: {error}"))).ok()?;

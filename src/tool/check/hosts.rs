@@ -71,8 +71,8 @@ pub(super) fn xendomains(says: &NodeSays) -> Vec<Finding> {
         let what = if *is_saved { "brings back" } else { "boots" };
         let when = if sleeps { "once it is enabled, " } else { "" };
         let found = format!(
-            "{when}{XENDOMAINS} {what} {resource} from {file} whenever this host boots, wherever the cluster has it: it \
-             could run twice"
+            "{when}{XENDOMAINS} {what} {resource} from {file} whenever this host boots, wherever the cluster \
+             has it: it could run twice"
         );
         let result = if sleeps { Verdict::Warning } else { Verdict::Failed };
         let advice = if *is_saved { "move it away" } else { "remove it" };
@@ -87,8 +87,8 @@ pub(super) fn xendomains(says: &NodeSays) -> Vec<Finding> {
     for (setting, value) in found.keeps.iter().filter(|_| !sleeps) {
         let what = if setting.ends_with("SAVE") { "saves" } else { "sends away" };
         let found = format!(
-            "when it is stopped, {XENDOMAINS} {what} every domain that still runs, the cluster's too ({setting}={value}): \
-             behind the cluster's back, so that it could run twice"
+            "when it is stopped, {XENDOMAINS} {what} every domain that still runs, the cluster's too \
+             ({setting}={value}): behind the cluster's back, so that it could run twice"
         );
         let advice = format!("on {node}, in {settings}: {setting}=");
         findings.push(finding(Verdict::Warning, found, advice));

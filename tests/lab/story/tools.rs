@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::handoff::handed_over;
 use super::{Scene, Story, lab};
 use crate::cluster::{CHANGE, primitive};
+use crate::guest::MEMORY;
 use crate::second;
 use crate::wait::{say, until_every};
 
@@ -109,7 +110,7 @@ fn adopt(scene: &mut Scene<'_>) -> Result<()> {
     let node = scene.node(2)?;
     let (_, none) = scene.tool(2, "adopt --dry-run")?;
     ensure!(none.contains("no resource of ocf:heartbeat:Xen"), "{none}");
-    second::configure(&scene.lab.nodes, crate::guest::MEMORY)?;
+    second::configure(&scene.lab.nodes, MEMORY)?;
     node.ok("crm_attribute -t crm_config -n maintenance-mode -v true")?;
     scene.configure("resources", &primitive("x1", "heartbeat", ""))?;
     let said = scene.tool_ok(2, "adopt --dry-run")?;
