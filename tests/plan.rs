@@ -338,3 +338,48 @@ fn the_tools_say_of_captured_stops_what_they_said_before() {
         assert_eq!(lost, [expected], "{name}");
     }
 }
+
+/// What `crm_simulate` is asked to do for the plan of x0's stop, and where the plan has x0 go.
+fn asked_for(cluster: &Cluster) -> (Vec<&'static str>, Destination) {
+    let _alone = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let root = root_of(&cluster.cib(), folder.path());
+    let (tool, calls) = (folder.path().join("usr/sbin/crm_simulate"), folder.path().join("calls"));
+    let script = std::fs::read_to_string(&tool).unwrap();
+    let noted = format!("#!/bin/sh\necho \"$*\" >>{}\n", calls.display());
+    std::fs::write(&tool, script.replacen("#!/bin/sh\n", &noted, 1)).unwrap();
+    let plan = Pacemaker::new(&root).plan_after_stop("x0", &NodeName::new("n1").unwrap(), LIMIT).unwrap();
+    let calls = std::fs::read_to_string(&calls).unwrap();
+    let mut asked: Vec<&str> = calls
+        .lines()
+        .flat_map(|line| {
+            ["--run", "--simulate"].into_iter().filter(|how| line.split(' ').any(|word| word == *how))
+        })
+        .collect();
+    asked.sort_unstable();
+    (asked, plan.destination)
+}
+
+/// Carrying a plan out takes the scheduler seconds for each of a hundred domains that leave at once.
+#[test]
+fn an_evacuation_asks_for_the_plan_alone_and_only_a_domain_that_is_not_started_has_it_carried_out() {
+    let there = Destination::Node(NodeName::new("n2").unwrap());
+    let leaving = |more: &str| Cluster {
+        resources: primitive("x0", more) + &primitive("x1", ""),
+        constraints: "",
+        tags: "",
+        running: &["x0", "x1"],
+        there: &[],
+        promoted: &[],
+    };
+    assert_eq!(asked_for(&leaving("")), (vec!["--run", "--run"], there));
+    let stopped = r#"><meta_attributes id="m"><nvpair id="m1" name="target-role" value="Stopped"/></meta_attributes></primitive"#;
+    let off = Cluster {
+        resources: format!(
+            r#"<primitive id="x0" class="ocf" provider="pacemaker" type="Stateful" {stopped}>"#
+        ),
+        running: &["x0"],
+        ..leaving("")
+    };
+    assert_eq!(asked_for(&off), (vec!["--run", "--run", "--simulate"], Destination::Nowhere));
+}

@@ -103,6 +103,19 @@ impl Graph {
         self.actions.iter().map(|(_, action)| action).find(is_it).map(|action| action.node.as_str())
     }
 
+    /// The node on which `resource` is started, if that start and monitors there are all that is to be done with it. Whatever else
+    /// there is (a stop, a migration, a probe) says that the cluster does not simply start it.
+    pub(super) fn only_starts(&self, resource: &str) -> Option<&str> {
+        let mut own =
+            self.actions.iter().map(|(_, action)| action).filter(|action| action.resource == resource);
+        let start = own.clone().find(|action| action.task == "start")?;
+        let fits = |action: &Action| {
+            action.node == start.node && matches!(action.task.as_str(), "start" | "monitor")
+        };
+        let starts = own.clone().filter(|action| action.task == "start").count();
+        (starts == 1 && own.all(fits)).then_some(start.node.as_str())
+    }
+
     fn has(&self, resource: &str, task: &str, node: &NodeName) -> bool {
         let is_it = |action: &Action| {
             action.resource == resource && action.task == task && action.node == node.as_str()
@@ -240,6 +253,30 @@ mod tests {
         assert!(graph.stops("x0", &node("n1")) && !graph.stops("x0", &node("n2")));
         assert!(!graph.migrates("x0", &node("n1")));
         assert_eq!((graph.first_touches("other"), graph.first_touches("nosuch")), (Some(6), None));
+    }
+
+    #[test]
+    fn a_plan_says_where_a_resource_ends_if_it_is_started_there_and_nothing_else_is_done_with_it() {
+        let only = |rows: &[(&str, &[u64])]| graph(rows).only_starts("x0").map(str::to_owned);
+        let there = Some("n2".to_owned());
+        assert_eq!(only(&[("1 start x0 n2", &[]), ("2 monitor x0 n2", &[1]), ("3 stop x1 n1", &[])]), there);
+        assert_eq!(only(&[("1 start x0 n2", &[])]), there);
+        for rest in [
+            "2 stop x0 n1",
+            "2 stop x0 n2",
+            "2 start x0 n3",
+            "2 start x0 n2",
+            "2 monitor x0 n1",
+            "2 migrate_to x0 n1",
+            "2 migrate_from x0 n2",
+            "2 probe x0 n3",
+            "2 cancel x0 n2",
+            "2 notify x0 n2",
+        ] {
+            assert_eq!(only(&[("1 start x0 n2", &[]), (rest, &[])]), None, "{rest}");
+        }
+        assert_eq!(only(&[("1 monitor x0 n2", &[])]), None);
+        assert_eq!(only(&[("1 start x1 n2", &[])]), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::history::Word;
 use super::managed::{self, ManagedDomain};
 use super::node_attributes::{self, NodeAttributes};
 use super::plan::{self, Said};
-use super::scheduler::{Assume, Scheduler};
+use super::scheduler::{Assume, End, Outcome, Scheduler};
 use super::view::{ClusterError, ClusterView, Coming, Destination, Peer, Plan};
 use super::xml::Element;
 use crate::at_once::both;
@@ -97,9 +97,8 @@ impl Pacemaker {
             .into_iter()
             .map(|managed| {
                 let assume = Assume { task: "stop", resource: &managed.resource, node };
-                let stopped = ask().outcome(&cib, Some(assume))?;
-                let said =
-                    Said { after: &stopped.after, once_stopped: &stopped.graph, before: &graph, cib: &tree };
+                let stopped = ask().outcome(&cib, Some(assume), &managed.resource)?;
+                let said = Said { once_stopped: &stopped, before: &graph, cib: &tree };
                 let plan = plan::read(&said, &managed.resource, node).map_err(unreadable)?;
                 let migrates = graph.migrates(&managed.resource, node);
                 let is_ours = ours.contains(managed);
@@ -200,10 +199,10 @@ impl ClusterView for Pacemaker {
         // Neither needs the other's answer.
         let (before, stopped) = both(
             || ask.graph(&text, Some(Assume { task: "start", resource, node })),
-            || ask.outcome(&text, Some(Assume { task: "stop", resource, node })),
+            || ask.outcome(&text, Some(Assume { task: "stop", resource, node }), resource),
         );
         let (stopped, before) = (stopped?, before.ok_or_else(unasked)??);
-        let said = Said { after: &stopped.after, once_stopped: &stopped.graph, before: &before, cib: &cib };
+        let said = Said { once_stopped: &stopped, before: &before, cib: &cib };
         plan::read(&said, resource, node).map_err(unreadable("crm_simulate"))
     }
 
@@ -211,8 +210,8 @@ impl ClusterView for Pacemaker {
         let deadline = Deadline::after(limit);
         let text = self.cib(limit)?;
         let cib = parsed(&text)?;
-        let outcome = Scheduler::new(&self.root, deadline).outcome(&text, None)?;
-        let destination = plan::anywhere(&outcome.after, resource).map_err(unreadable("crm_simulate"))?;
+        let outcome = Scheduler::new(&self.root, deadline).outcome(&text, None, resource)?;
+        let destination = plan::anywhere(&outcome.end, resource).map_err(unreadable("crm_simulate"))?;
         if destination == Destination::Nowhere
             // Another part of the cluster may start it yet.
             && let Some(node) = unaccounted(&cib).map_err(unreadable("cibadmin"))?
@@ -269,7 +268,7 @@ impl ClusterView for Pacemaker {
 
     fn check_planner(&self, limit: Duration) -> Result<(), ClusterError> {
         let text = self.cib(limit)?;
-        Scheduler::new(&self.root, Deadline::after(limit)).outcome(&text, None).map(drop)
+        Scheduler::new(&self.root, Deadline::after(limit)).carried_out(&text, None).map(drop)
     }
 
     fn fence(&self, node: &NodeName, limit: Duration) -> Result<(), ClusterError> {
@@ -426,7 +425,8 @@ pub const FOREIGN: &[Foreign] = &[
         read: |text| {
             of_x0(|_, n1| {
                 if let Ok(state) = Element::parse(text) {
-                    let _ = (plan::destination(&state, "x0", n1), plan::anywhere(&state, "x0"));
+                    let end = End::As(state.clone());
+                    let _ = (plan::destination(&end, "x0", n1), plan::anywhere(&end, "x0"));
                     let _ = evacuation::place(&state, &Graph::default(), "x0");
                     let _ = super::blame::of_no_place(&state, &state, "x0", "n1");
                     let _ = fencing::read(&state, &state);
@@ -440,6 +440,7 @@ pub const FOREIGN: &[Foreign] = &[
             of_x0(|_, n1| {
                 if let Ok(graph) = Graph::parse(text) {
                     let _ = (graph.probes("x0", n1), graph.first_touches("x0"), graph.starts("x0"));
+                    let _ = graph.only_starts("x0");
                     let _ = (graph.lost_after("x0", n1), graph.lost_beside("x0", n1));
                 }
             });
@@ -457,7 +458,8 @@ fn read_cib(text: &str, n1: &NodeName) {
     let _ = (read_peers(&cib, n1, "x0"), unaccounted(&cib), history::failed_guest(&cib, "x0", n1));
     let _ = (history::stayed_away(&cib, n1), adoption::read(&cib), managed::read(&cib, "handoff"));
     let graph = Graph::default();
-    let said = Said { after: &cib, once_stopped: &graph, before: &graph, cib: &cib };
+    let stopped = Outcome { graph: graph.clone(), end: End::As(cib.clone()) };
+    let said = Said { once_stopped: &stopped, before: &graph, cib: &cib };
     let _ = plan::read(&said, "x0", n1);
     let losing = [Loss { resource: "r1".to_owned(), what: "stop".to_owned() }];
     let _ = super::blame::of_losing(&cib, "x0", &losing);

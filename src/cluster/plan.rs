@@ -4,13 +4,14 @@
 //!
 //! The scheduler's final place of a resource is reliable; its list of operations is not (it shows operations
 //! that never come, in the two stops after a failed migration). So the final place decides where the resource
-//! goes, and the list is only ever used to say *no*: what the list takes away below the domain is taken as
-//! lost.
+//! goes, and the list is used to say *no* (what it takes away below the domain is taken as lost), and to say where
+//! the resource ends where its start is all that the list has of it: then nothing else can come of it.
 //!
 //! The stop that asks is under way, so the transition that it is a part of cannot be had from the CIB as it
 //! is. The scheduler makes it again when it is told that the resource has just been started here.
 
 use super::graph::{Graph, Loss};
+use super::scheduler::{End, Outcome};
 use super::view::{Destination, Plan};
 use super::xml::Element;
 use super::{history, managed};
@@ -19,10 +20,8 @@ use crate::host::NodeName;
 /// What the scheduler says in the middle of a stop.
 #[derive(Debug)]
 pub(super) struct Said<'a> {
-    /// The cluster at the end, if the stop succeeds.
-    pub(super) after: &'a Element,
-    /// What the cluster does then.
-    pub(super) once_stopped: &'a Graph,
+    /// What the cluster does if the stop succeeds, and where that ends.
+    pub(super) once_stopped: &'a Outcome,
     /// What the cluster does with the stop still to come.
     pub(super) before: &'a Graph,
     /// The CIB that it was asked about.
@@ -35,8 +34,8 @@ pub(super) struct Said<'a> {
 /// What is missing or contradictory, in words: the plan is unknown then.
 pub(super) fn read(said: &Said<'_>, resource: &str, node: &NodeName) -> Result<Plan, String> {
     Ok(Plan {
-        destination: destination(said.after, resource, node)?,
-        losing: losing(said.before, said.once_stopped, resource, node),
+        destination: destination(&said.once_stopped.end, resource, node)?,
+        losing: losing(said.before, &said.once_stopped.graph, resource, node),
         failed: history::failed_guest(said.cib, resource, node),
         survivors: survivors(said.cib, node)?,
         start_takes: managed::read(said.cib, "handoff")
@@ -46,14 +45,14 @@ pub(super) fn read(said: &Said<'_>, resource: &str, node: &NodeName) -> Result<P
     })
 }
 
-/// Where the simulation ends with it. After a rejoin in the middle of a start
+/// Where the plan ends with it. After a rejoin in the middle of a start
 /// (multiple-active=stop_unexpected) it can end with it on this node *and* on another: this node's part ends
 /// with the very stop that asks, so the other one counts.
-pub(super) fn destination(
-    resources: &Element,
-    resource: &str,
-    here: &NodeName,
-) -> Result<Destination, String> {
+pub(super) fn destination(end: &End, resource: &str, here: &NodeName) -> Result<Destination, String> {
+    let resources = match end {
+        End::Started(name) => return on(name),
+        End::As(resources) => resources,
+    };
     let found: Vec<_> =
         resources.every("resource").filter(|found| found.get("id") == Some(resource)).collect();
     match found.as_slice() {
@@ -65,9 +64,7 @@ pub(super) fn destination(
             let elsewhere: Vec<_> = nodes.iter().copied().filter(|node| *node != here.as_str()).collect();
             match (nodes.as_slice(), elsewhere.as_slice()) {
                 ([], _) => Ok(Destination::Nowhere),
-                ([name], _) | ([_, ..], [name]) if active => {
-                    NodeName::new(*name).map(Destination::Node).map_err(|error| error.to_string())
-                }
+                ([name], _) | ([_, ..], [name]) if active => on(name),
                 ([only], _) => Err(format!("{resource} is on {only} but not active in the plan")),
                 _ => Err(format!("{resource} is on several nodes in the plan: {}", nodes.join(", "))),
             }
@@ -76,13 +73,21 @@ pub(super) fn destination(
     }
 }
 
-/// Where the simulation ends with it, if anywhere: the first place counts.
-pub(super) fn anywhere(resources: &Element, resource: &str) -> Result<Destination, String> {
+/// Where the plan ends with it, if anywhere: the first place counts.
+pub(super) fn anywhere(end: &End, resource: &str) -> Result<Destination, String> {
+    let resources = match end {
+        End::Started(name) => return on(name),
+        End::As(resources) => resources,
+    };
     let found = resources.every("resource").filter(|found| found.get("id") == Some(resource));
-    let name = found.flat_map(|one| one.every("node")).find_map(|node| node.get("name"));
-    name.map_or(Ok(Destination::Nowhere), |name| {
-        NodeName::new(name).map(Destination::Node).map_err(|error| error.to_string())
-    })
+    found
+        .flat_map(|one| one.every("node"))
+        .find_map(|node| node.get("name"))
+        .map_or(Ok(Destination::Nowhere), on)
+}
+
+fn on(name: &str) -> Result<Destination, String> {
+    NodeName::new(name).map(Destination::Node).map_err(|error| error.to_string())
 }
 
 /// What `resource` depends on and loses on `node` by this plan. Where the scheduler does not stop it any more
@@ -118,7 +123,7 @@ mod tests {
 
     fn ends(resources: &str) -> Result<Destination, String> {
         let state = Element::parse(&format!("<r><resources>{resources}</resources></r>")).unwrap();
-        destination(&state, "x0", &node("n1"))
+        destination(&End::As(state), "x0", &node("n1"))
     }
 
     fn started(nodes: &[&str]) -> String {
@@ -174,14 +179,23 @@ mod tests {
     /// The releases whose tools were asked about each of the captured stops.
     const RELEASES: [&str; 4] = ["2.0.5", "2.1.5", "3.0.0", "3.0.3"];
 
-    fn captured(release: &str, name: &str, node_name: &str) -> Plan {
+    /// What was said once the stop has succeeded, carried out on paper.
+    fn carried_out(release: &str, name: &str) -> Outcome {
+        Outcome {
+            graph: Graph::parse(&text(release, name, "once-stopped")).unwrap(),
+            end: End::As(Element::parse(&text(release, name, "after")).unwrap()),
+        }
+    }
+
+    fn text(release: &str, name: &str, kind: &str) -> String {
         let folder = format!("{}/tests/captured/pacemaker-{release}", env!("CARGO_MANIFEST_DIR"));
-        let text = |kind: &str| std::fs::read_to_string(format!("{folder}/{name}.{kind}.xml"));
-        let cib = Element::parse(&text("cib").unwrap()).unwrap();
-        let after = Element::parse(&text("after").unwrap()).unwrap();
-        let graph = |kind: &str| Graph::parse(&text(kind).unwrap()).unwrap();
-        let (once_stopped, before) = (graph("once-stopped"), graph("before"));
-        let said = Said { after: &after, once_stopped: &once_stopped, before: &before, cib: &cib };
+        std::fs::read_to_string(format!("{folder}/{name}.{kind}.xml")).unwrap()
+    }
+
+    fn captured(release: &str, name: &str, node_name: &str) -> Plan {
+        let cib = Element::parse(&text(release, name, "cib")).unwrap();
+        let before = Graph::parse(&text(release, name, "before")).unwrap();
+        let said = Said { once_stopped: &carried_out(release, name), before: &before, cib: &cib };
         read(&said, "vm", &node(node_name)).unwrap()
     }
 
@@ -225,6 +239,32 @@ mod tests {
         {
             let plan = captured(release, name, at);
             assert_eq!(plan.destination, *destination, "{release}: {name}");
+        }
+    }
+
+    /// Where the plan alone says it, it says what comes of carrying it out; and an ordinary evacuation is such a plan.
+    #[test]
+    fn the_plan_alone_never_says_another_end_than_its_carrying_out() {
+        for release in RELEASES {
+            let folder = format!("{}/tests/captured/pacemaker-{release}", env!("CARGO_MANIFEST_DIR"));
+            let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+            let names: Vec<String> = files
+                .filter_map(|file| Some(file.to_str()?.strip_suffix(".once-stopped.xml")?.to_owned()))
+                .collect();
+            let mut said = Vec::new();
+            for name in &names {
+                let outcome = carried_out(release, name);
+                let Some(end) = outcome.graph.only_starts("vm") else { continue };
+                // Wherever the stop was: nothing that is read here depends on it.
+                let here = node(name.rsplit_once("--on-").map_or("n1", |(_, node)| node));
+                assert_eq!(destination(&outcome.end, "vm", &here), on(end), "{release}: {name}");
+                assert_eq!(anywhere(&outcome.end, "vm"), on(end), "{release}: {name}");
+                said.push(name.as_str());
+            }
+            for name in ["02-move", "04-standby", "05-shutdown", "14-ordered-after-what-stops-here"] {
+                assert!(said.contains(&name), "{release}: {name} is not in {said:?}");
+            }
+            assert!(said.len() < names.len(), "{release}: {said:?}");
         }
     }
 

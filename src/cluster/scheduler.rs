@@ -1,6 +1,6 @@
 //! How Pacemaker's scheduler is asked, in the one way that every version from 1.1 on answers: `crm_simulate`
-//! reads the CIB from its stdin and writes what came of it to files (`--save-output`: the CIB once the plan
-//! is done; `--save-graph`: the plan itself), and `crm_mon` says what such a CIB means. What a version can do
+//! reads the CIB from its stdin and writes what came of it to files (`--save-graph`: the plan itself; with `--simulate`,
+//! `--save-output`: the CIB once the plan is done), and `crm_mon` says what such a CIB means. What a version can do
 //! is seen by what it answers.
 //!
 //! Not used: the XML that `crm_simulate` prints. Before 2.1.0 there is none (2.0.5 exits with 0 and prints
@@ -34,8 +34,17 @@ pub(super) struct Scheduler<'a> {
 pub(super) struct Outcome {
     /// What it would do.
     pub(super) graph: Graph,
-    /// The cluster once that is done: `nodes`, and `resources` if any is active, as `crm_mon` prints them.
-    pub(super) after: Element,
+    /// Where that ends with the resource that was asked about.
+    pub(super) end: End,
+}
+
+/// Where the cluster ends with a resource.
+#[derive(Debug)]
+pub(super) enum End {
+    /// On this node: its start there, and monitors of it, are all that is done with it.
+    Started(String),
+    /// As in this: `nodes`, and `resources` if any is active, once all is done, as `crm_mon` prints them.
+    As(Element),
 }
 
 /// What is to be assumed beside the CIB: that this operation on this node has just succeeded.
@@ -55,15 +64,35 @@ impl<'a> Scheduler<'a> {
         Self { root, deadline }
     }
 
-    /// What it would do with this CIB, and what comes of it.
+    /// What it would do with this CIB, and where that ends with `resource`.
+    ///
+    /// To carry a plan out on paper takes the scheduler a time that grows with the square of the domains (for 100 of them 2.8 s of processor time,
+    /// where the plan takes 0.15 s), so that is only asked for where the plan alone does not say it.
     ///
     /// # Errors
     /// If a tool is missing, fails, or answers with anything but whole documents.
-    pub(super) fn outcome(&self, cib: &str, assume: Option<Assume<'_>>) -> Result<Outcome, ClusterError> {
+    pub(super) fn outcome(
+        &self,
+        cib: &str,
+        assume: Option<Assume<'_>>,
+        resource: &str,
+    ) -> Result<Outcome, ClusterError> {
+        let graph = self.graph(cib, assume)?;
+        if let Some(node) = graph.only_starts(resource).map(str::to_owned) {
+            return Ok(Outcome { graph, end: End::Started(node) });
+        }
+        self.carried_out(cib, assume)
+    }
+
+    /// What it would do with this CIB, and the cluster once all that is done.
+    ///
+    /// # Errors
+    /// As [`Self::outcome`].
+    pub(super) fn carried_out(&self, cib: &str, assume: Option<Assume<'_>>) -> Result<Outcome, ClusterError> {
         let folder = folder()?;
         let after = folder.path().join("after.xml");
-        let graph = self.simulate(cib, &assume_that(assume), folder.path(), Some(&after))?;
-        Ok(Outcome { graph, after: self.state_in(&after)? })
+        let graph = self.plan(cib, &assume_that(assume), folder.path(), Some(&after))?;
+        Ok(Outcome { graph, end: End::As(self.state_in(&after)?) })
     }
 
     /// What it would do with this CIB.
@@ -71,7 +100,7 @@ impl<'a> Scheduler<'a> {
     /// # Errors
     /// As [`Self::outcome`].
     pub(super) fn graph(&self, cib: &str, assume: Option<Assume<'_>>) -> Result<Graph, ClusterError> {
-        self.simulate(cib, &assume_that(assume), folder()?.path(), None)
+        self.plan(cib, &assume_that(assume), folder()?.path(), None)
     }
 
     /// Whether it would have `resource` looked for on `node`; `bring_up`: if that were up.
@@ -87,7 +116,7 @@ impl<'a> Scheduler<'a> {
     ) -> Result<bool, ClusterError> {
         let up = ["--node-up".to_owned(), node.to_string()];
         let assume = if bring_up { &up[..] } else { &[] };
-        Ok(self.simulate(cib, assume, folder()?.path(), None)?.probes(resource, node))
+        Ok(self.plan(cib, assume, folder()?.path(), None)?.probes(resource, node))
     }
 
     /// The nodes and resources of a CIB, as `crm_mon` prints them.
@@ -101,7 +130,8 @@ impl<'a> Scheduler<'a> {
         self.state_in(&file)
     }
 
-    fn simulate(
+    /// The plan; it is carried out on paper where `after` names a file for the CIB that comes of it.
+    fn plan(
         &self,
         cib: &str,
         assume: &[String],
@@ -110,7 +140,8 @@ impl<'a> Scheduler<'a> {
     ) -> Result<Graph, ClusterError> {
         const TOOL: &str = "crm_simulate";
         let graph = folder.join("graph.xml");
-        let mut args = vec!["--xml-pipe".to_owned(), "--simulate".to_owned()];
+        let how = if after.is_some() { "--simulate" } else { "--run" };
+        let mut args = vec!["--xml-pipe".to_owned(), how.to_owned()];
         let mut files = vec![("--save-graph", graph.as_path())];
         files.extend(after.map(|after| ("--save-output", after)));
         for (option, file) in files {
