@@ -190,12 +190,12 @@ lab: deb $(if $(or $(if $(ARGS),,all),$(findstring upgrade,$(ARGS))),rpm-package
 	XEN_HANDOFF_LAB=1 XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab -- $(ARGS)
 
 # The stories that have found most for their time: ten minutes, where the nodes' snapshots are there already.
-lab-quick: rpm-packages
+lab-quick: deb
 	@tests/need lab
 	XEN_HANDOFF_LAB=quick XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab
 
 # The nodes, the cluster and x0 for a person to work with; ends with ^C.
-lab-hold: rpm-packages
+lab-hold: deb
 	@tests/need lab
 	XEN_HANDOFF_LAB=hold XEN_HANDOFF_LAB_NODES=$(NODES) $(CARGO) test --locked --test lab
 
