@@ -103,8 +103,9 @@ impl Graph {
         self.actions.iter().map(|(_, action)| action).find(is_it).map(|action| action.node.as_str())
     }
 
-    /// The node on which `resource` is started, if that start and monitors there are all that is to be done with it. Whatever else
-    /// there is (a stop, a migration, a probe) says that the cluster does not simply start it.
+    /// The node on which `resource` is started, if that start and monitors there are all that is to be done
+    /// with it. Whatever else there is (a stop, a migration, a probe) says that the cluster does not simply
+    /// start it.
     pub(super) fn only_starts(&self, resource: &str) -> Option<&str> {
         let mut own =
             self.actions.iter().map(|(_, action)| action).filter(|action| action.resource == resource);

@@ -4,8 +4,8 @@
 //!
 //! The scheduler's final place of a resource is reliable; its list of operations is not (it shows operations
 //! that never come, in the two stops after a failed migration). So the final place decides where the resource
-//! goes, and the list is used to say *no* (what it takes away below the domain is taken as lost), and to say where
-//! the resource ends where its start is all that the list has of it: then nothing else can come of it.
+//! goes, and the list is used to say *no* (what it takes away below the domain is taken as lost), and to say
+//! where the resource ends where its start is all that the list has of it: then nothing else can come of it.
 //!
 //! The stop that asks is under way, so the transition that it is a part of cannot be had from the CIB as it
 //! is. The scheduler makes it again when it is told that the resource has just been started here.
@@ -242,7 +242,8 @@ mod tests {
         }
     }
 
-    /// Where the plan alone says it, it says what comes of carrying it out; and an ordinary evacuation is such a plan.
+    /// Where the plan alone says it, it says what comes of carrying it out; and an ordinary evacuation is such a
+    /// plan.
     #[test]
     fn the_plan_alone_never_says_another_end_than_its_carrying_out() {
         for release in RELEASES {

@@ -1,7 +1,7 @@
 //! How Pacemaker's scheduler is asked, in the one way that every version from 1.1 on answers: `crm_simulate`
-//! reads the CIB from its stdin and writes what came of it to files (`--save-graph`: the plan itself; with `--simulate`,
-//! `--save-output`: the CIB once the plan is done), and `crm_mon` says what such a CIB means. What a version can do
-//! is seen by what it answers.
+//! reads the CIB from its stdin and writes what came of it to files (`--save-graph`: the plan itself; with
+//! `--simulate`, `--save-output`: the CIB once the plan is done), and `crm_mon` says what such a CIB means.
+//! What a version can do is seen by what it answers.
 //!
 //! Not used: the XML that `crm_simulate` prints. Before 2.1.0 there is none (2.0.5 exits with 0 and prints
 //! nothing), and from 2.1.8 on it ends too early where something is injected (doc/design/crm_simulate.md).
@@ -66,8 +66,9 @@ impl<'a> Scheduler<'a> {
 
     /// What it would do with this CIB, and where that ends with `resource`.
     ///
-    /// To carry a plan out on paper takes the scheduler a time that grows with the square of the domains (for 100 of them 2.8 s of processor time,
-    /// where the plan takes 0.15 s), so that is only asked for where the plan alone does not say it.
+    /// To carry a plan out on paper takes the scheduler a time that grows with the square of the domains (for
+    /// 100 of them 2.8 s of processor time, where the plan takes 0.15 s), so that is only asked for where the
+    /// plan alone does not say it.
     ///
     /// # Errors
     /// If a tool is missing, fails, or answers with anything but whole documents.
