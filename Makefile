@@ -23,7 +23,8 @@
 #                     (ARGS=WORD: what has the word in its name)
 #   make bench-agent  what the agent's actions cost beside ocf:heartbeat:Xen and a bare xl list, here and on a lab node
 #   make bench-overhead  what of a handoff is not its stream, under real Pacemaker in namespaces, for 2, 8 and 16 nodes, 1 and 20 domains:
-#                     target/bench/overhead.json (ARGS='short': 2 nodes alone; ARGS='nodes=2,8 domains=1 silent=0 runs=4 trace')
+#                     target/bench/overhead.json (ARGS='short': 2 nodes alone; ARGS='nodes=2,8 domains=1 silent=0 runs=4 trace'; ARGS='evacuation':
+#                     20 domains at once by 1, 2 and 4 slots, against the simulation of doc/evacuation.md)
 #   make bench-stream  4 GiB through sender, relay, ssh and receiver against `ssh HOST cat`, with zstd, with a limit, by cipher:
 #                     rows in the same file (ARGS='mib=1024 runs=1')
 #   make bench-check  xen-handoff-bench itself, with real ping, httperf and xen-handoff-load in namespaces

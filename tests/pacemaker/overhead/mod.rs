@@ -22,10 +22,11 @@
 //! | `stop_seconds`, `all_seconds` | of `seconds`, what the stop took; the whole run from the first stop to the last start, Pacemaker and streams included |
 //! | `kinds` | the processes of the last run by what they are, all domains together |
 //! | `what` | `cold`: without a guard |
-//! | `what`, ... | of `make bench-stream` (`-- overhead stream`): see [`stream`] |
+//! | `what`, ... | of `make bench-stream` (`-- overhead stream`): see [`stream`]; of `-- overhead evacuation`: see [`evacuation`] |
 //! | `runs`, `failed` | how many runs the medians are of; how many were not as they should be and do not count |
 //! | `version`, `commit`, `profile`, `xl_seconds`, `load` | of the executable (`profile`: release or debug); what one `xl list` takes here; the machine's load from before the first run |
 
+mod evacuation;
 mod kernel;
 mod moves;
 mod proof;
@@ -52,7 +53,7 @@ const STREAMS: &str = "/var/lib/xl-standin/streams";
 /// How long it may take until all domains have been looked for on every node and are booted.
 const BOOTED: Duration = Duration::from_secs(400);
 /// How long all moves of a run may take.
-const MOVED: Duration = Duration::from_secs(120);
+const MOVED: Duration = Duration::from_secs(300);
 /// How long what a move has left running may take to end.
 const ENDED: Duration = Duration::from_secs(15);
 /// How many runs a row is the median of.
@@ -108,6 +109,9 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
     if is_stream {
         let bench = Bench::form(2, &listener, &asked);
         return stream::measure(&bench, load, words);
+    }
+    if words.iter().any(|word| word == "evacuation") {
+        return evacuation::measure(&Bench::form(2, &listener, &asked), load, words);
     }
     let (mut rows, mut failed) = (vec![], false);
     println!("{}", heading());
@@ -345,7 +349,7 @@ impl<'a> Bench<'a> {
                 r#"<primitive id="{name}" class="ocf" provider="handoff" type="Xen">
  <instance_attributes id="{name}-ia">
   <nvpair id="{name}-xmfile" name="xmfile" value="/etc/xen/{name}.cfg"/></instance_attributes>
- <operations><op id="{name}-start" name="start" interval="0" timeout="120s"/>
+ <operations><op id="{name}-start" name="start" interval="0" timeout="300s"/>
   <op id="{name}-stop" name="stop" interval="0" timeout="120s"/>
   <op id="{name}-monitor" name="monitor" interval="60s" timeout="30s"/></operations></primitive>"#
             );

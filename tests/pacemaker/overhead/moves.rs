@@ -86,6 +86,8 @@ pub(crate) struct Run {
     pub(crate) after: Part,
     /// Of each domain: how long its stop took.
     pub(crate) stops: Vec<f64>,
+    /// Of each domain: from its stream's first byte to its last one.
+    pub(crate) streams: Vec<f64>,
     /// From the first stop's begin to the last start's end, with Pacemaker's own parts and the streams.
     pub(crate) all_in_all: f64,
 }
@@ -186,6 +188,7 @@ pub(crate) fn measure(
     for times in times.values() {
         let stop = seconds(times.stop.0, times.stop.1);
         run.stops.push(stop);
+        run.streams.push(seconds(times.first, times.last));
         run.before.seconds.push(stop + seconds(times.start.0, times.first));
         run.after.seconds.push(seconds(times.last, times.start.1));
     }
