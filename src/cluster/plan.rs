@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// Where the plan alone says it, it says what comes of carrying it out; and an ordinary evacuation is such a
+    /// Where the plan alone says it, it says what comes of carrying it out. An ordinary evacuation is such a
     /// plan.
     #[test]
     fn the_plan_alone_never_says_another_end_than_its_carrying_out() {
