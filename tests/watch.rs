@@ -29,8 +29,13 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// One of this size, on this host; `None` where there is no tmux.
+    /// One of this size with the dashboard, on this host; `None` where there is no tmux.
     fn open(world: &World, host: &Host, columns: u16, lines: u16) -> Option<Self> {
+        Self::with(world, host, (columns, lines), "status --all --watch")
+    }
+
+    /// The same with any subcommand.
+    fn with(world: &World, host: &Host, (columns, lines): (u16, u16), words: &str) -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap();
         if !std::env::split_paths(&path).any(|folder| folder.join("tmux").is_file()) {
             eprintln!("skipped: no tmux");
@@ -38,7 +43,7 @@ impl Terminal {
         }
         let terminal = Self { socket: world.shared("tmux") };
         let tool = env!("CARGO_BIN_EXE_xen-handoff");
-        let line = format!("stty -a; {tool} status --all --watch; echo ended with $?; stty -a; read -r line");
+        let line = format!("stty -a; {tool} {words}; echo ended with $?; stty -a; read -r line");
         let (columns, lines) = (columns.to_string(), lines.to_string());
         let size = ["new-session", "-d", "-x", &columns, "-y", &lines, "/bin/sh", "-c", &line];
         let mut tmux = terminal.tmux(&size);
@@ -219,4 +224,28 @@ fn what_the_cluster_does_next_is_shown_until_it_is_under_way_and_a_scheduler_tha
     });
     terminal.press("q");
     terminal.is_given_back();
+}
+
+#[test]
+fn a_command_that_takes_its_time_says_for_what_until_it_has_its_answer() {
+    let world = x0_on_n1();
+    managed(&world, Some("n1"));
+    let (n1, go) = (world.host("n1"), world.shared("go"));
+    let held = format!("until [ -e {} ]; do sleep 0.05; done; echo no schema for it; exit 1", go.display());
+    n1.put_script("usr/sbin/crm_mon", &held);
+    let Some(terminal) = Terminal::with(&world, &n1, (60, 15), "drain n1 --plan") else { return };
+    let waits = |screen: &str| {
+        let is_it =
+            |line: &str| line.starts_with("asking the scheduler, and each targ") && line.ends_with(" s");
+        screen.lines().any(is_it)
+    };
+    // Cut off at the terminal's width, so that it can be taken away again.
+    let screen = terminal.shows("waits", waits);
+    assert!(screen.lines().all(|line| line.len() <= 60), "{screen}");
+    std::fs::write(&go, "").unwrap();
+    let screen = terminal.shows("answered", |screen| screen.contains("ended with 1"));
+    assert!(
+        screen.contains("cannot read what crm_mon says") && !screen.contains("asking the scheduler"),
+        "{screen}"
+    );
 }

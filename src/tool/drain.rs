@@ -14,6 +14,7 @@ use super::expected::{By, Expected, Experience, in_all};
 use super::history::{self, Line};
 use super::names::{Nodes, in_words};
 use super::shown::{paragraph, span, width};
+use super::waiting::waiting;
 use super::{output, way};
 use crate::at_once::at_once;
 use crate::clock::{Clock, Deadline, SystemClock};
@@ -178,6 +179,7 @@ impl<'a> Task<'a> {
 
     /// What becomes of each domain there.
     fn plan(&self) -> anyhow::Result<Vec<Row>> {
+        let _waits = waiting("asking the scheduler, and each target whether it can take its domain");
         let departures = self.pacemaker.evacuation(self.node)?;
         let mut rows: Vec<Row> = departures.into_iter().map(Row::of).collect();
         let moving = rows.iter_mut().filter(|row| row.moves_alive() && self.find(&row.resource).is_some());

@@ -17,6 +17,7 @@ pub mod reach;
 pub mod recover;
 mod shown;
 pub mod status;
+mod waiting;
 mod watch;
 
 use crate::address::Reach;

@@ -9,6 +9,7 @@ use super::limits::limits;
 use super::names::{Domains, Nodes, in_words};
 use super::output;
 use super::shown::{Table, width};
+use super::waiting::waiting;
 use crate::clock::Deadline;
 use crate::cluster::ClusterView;
 use crate::cluster::managed::ManagedDomain;
@@ -43,6 +44,7 @@ pub fn run(
     config: Option<LocalPath>,
     json: bool,
 ) -> anyhow::Result<bool> {
+    let waits = waiting("asking the nodes");
     let (root, cluster) = (&world.root, world.cluster());
     let nodes = Nodes::of(root, cluster.as_ref());
     to.iter().try_for_each(|node| nodes.check(node))?;
@@ -83,6 +85,7 @@ pub fn run(
         let (terms, kept) = (&parameters.terms, Kept::by(&parameters));
         report.checks.extend(limits(&managed, needs.config.memory_mib, measured, terms, kept));
     }
+    drop(waits);
     show(&needs, &reports, json)?;
     Ok(reports.iter().all(|report| !report.is_hopeless()))
 }

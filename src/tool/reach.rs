@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::names::Nodes;
 use super::shown::{Table, width};
+use super::waiting::waiting;
 use super::{output, reach_of};
 use crate::address::Address;
 use crate::address::Reach;
@@ -53,6 +54,7 @@ pub fn run(here: &Here, node: &NodeName, as_node: Option<NodeName>, said: Said) 
     nodes.check(node)?;
     let us = as_node.unwrap_or(nodes.me);
     let ssh = Transport::of(here, &said.over(reach_of(cluster.as_ref())));
+    let waits = waiting(&format!("trying {node}"));
     let began = Instant::now();
     let deadline = Deadline::after(LIMIT);
     let mut connection = ssh.connect(node, deadline)?;
@@ -60,6 +62,7 @@ pub fn run(here: &Here, node: &NodeName, as_node: Option<NodeName>, said: Said) 
     if let Err(why) = reaches(&mut connection, ssh.address(&us)?, deadline) {
         anyhow::bail!("{node} answers, but cannot reach {us}: {why}");
     }
+    drop(waits);
     writeln!(
         std::io::stdout(),
         "{node} answers in {:.1} s and reaches {us} in {:.1} s.",
@@ -132,7 +135,9 @@ pub fn all(here: &Here, said: Said, json: bool) -> anyhow::Result<bool> {
     let cluster = here.cluster();
     let nodes = Nodes::of(&here.root, cluster.as_ref());
     let ssh = Transport::of(here, &said.over(reach_of(cluster.as_ref())));
+    let waits = waiting("trying each node from each");
     let ways = all_ways(&nodes, &ssh);
+    drop(waits);
     let complete = ways.iter().all(|way| way.open);
     if ways.is_empty() {
         anyhow::bail!("{}", nodes.caveat.unwrap_or_else(|| "this cluster has no other node".to_owned()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::names::{Domains, Nodes};
 use super::shown::{paragraph, width};
+use super::waiting::waiting;
 use super::way;
 use crate::clock::{Deadline, UnixTime};
 use crate::domain::{DomainName, Presence};
@@ -107,6 +108,7 @@ fn elsewhere(
     domain: &DomainName,
     (presence, phase): &(Presence, Phase),
 ) -> anyhow::Result<()> {
+    let waits = waiting("asking the nodes");
     let nodes = Nodes::of(&world.root, world.cluster().as_ref());
     let mut heard = hear(world, &nodes, domain, presence);
     if heard.runs.len() > 1 {
@@ -114,6 +116,7 @@ fn elsewhere(
         let (presence, _) = stands(world, domain);
         heard = hear(world, &nodes, domain, &presence);
     }
+    drop(waits);
     let is_heard_of = heard.heard_of || *presence != Presence::Absent || *phase != Phase::Idle;
     let all_answer = heard.silent.is_empty() && nodes.caveat.is_none();
     if !is_heard_of && all_answer && domains.find(name).is_none() {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::names::Nodes;
 use super::shown::{Table, paragraph, width};
+use super::waiting::waiting;
 use super::{output, watch, way};
 use crate::clock::{Clock, Deadline, SystemClock};
 use crate::domain::{DomainName, Presence};
@@ -50,7 +51,9 @@ pub fn run(here: &Here, asked: &Asked, terminal: Terminal) -> anyhow::Result<()>
         return watch::run(here, asked.all, terminal == Terminal::Full);
     }
     loop {
+        let waits = waiting("asking the nodes");
         let look = gather(here, asked.all)?;
+        drop(waits);
         if asked.json {
             // One look a line, for whoever reads them as they come.
             output::print("status", &Document::of(&look), asked.watch)?;

@@ -16,6 +16,7 @@ use crate::here::Here;
 use crate::host::NodeName;
 use crate::preflight::Verdict;
 use crate::preflight::setup::Setup;
+use crate::tool::waiting::waiting;
 
 mod ask;
 mod cluster;
@@ -38,6 +39,7 @@ pub fn run(here: &Here, form: Form, ignore: &[String]) -> anyhow::Result<u8> {
     for name in ignore {
         anyhow::ensure!(CHECKS.contains(&name.as_str()), "there is no check {name}: {}", CHECKS.join(", "));
     }
+    let waits = waiting("asking the nodes");
     let cluster = here.cluster();
     let nodes = Nodes::of(&here.root, cluster.as_ref());
     let mut findings = Vec::new();
@@ -53,6 +55,7 @@ pub fn run(here: &Here, form: Form, ignore: &[String]) -> anyhow::Result<u8> {
     findings.extend(cluster::fencing(cluster.fencing()));
     findings.extend(judge(&nodes.me, &says, &domains));
     findings.retain(|finding| !ignore.iter().any(|name| name == finding.check));
+    drop(waits);
     let mut out = std::io::stdout();
     match form {
         Form::Json => document::print("check", &output::Document::of(&findings), false)?,
