@@ -14,6 +14,7 @@ const PRESET: &str = "systemctl --root=/ --system --preset-mode=enable-only pres
 const RECORDS: &str = "systemd-tmpfiles --create xen-handoff.conf";
 const RESTART: &str = "systemctl try-restart xen-handoff-guard.service";
 const STOP: &str = "systemctl stop xen-handoff-guard.service";
+const STOP_METRICS: &str = "systemctl stop xen-handoff-metrics.timer";
 const SETTINGS: &str = "/etc/default/xen-handoff";
 const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/xen-handoff-guard.service";
 const KEY: &str = "/etc/xen-handoff/id_ed25519";
@@ -33,6 +34,10 @@ pub(crate) fn stories(unasked: bool) -> Vec<Story> {
         story("an_upgrade_brings_new_settings_and_keeps_edited_ones", an_upgrade_keeps_edited_settings),
         story("a_downgrade_is_possible", a_downgrade_is_possible),
         story("a_removal_stops_the_guard_and_keeps_keys_settings_and_the_log_of_moves", a_removal_keeps_keys),
+        story(
+            "a_removal_takes_the_timer_of_the_metrics_along",
+            a_removal_takes_the_timer_of_the_metrics_along,
+        ),
         story("a_purge_leaves_nothing_but_keys", a_purge_leaves_nothing_but_keys),
         story("a_purge_of_what_was_never_used_leaves_nothing", a_purge_leaves_nothing),
         story("the_heartbeat_package_calls_nothing_and_goes_without_a_trace", the_heartbeat_package),
@@ -139,6 +144,20 @@ fn a_removal_keeps_keys() {
         }
         let gone = ["/usr/sbin/xen-handoff", "/usr/lib/ocf/resource.d/handoff"];
         assert!(!gone.iter().any(|path| system.has(path)), "{}", root.display());
+    }
+}
+
+/// The metrics are an administrator's to enable; what the timer would call goes with the package.
+fn a_removal_takes_the_timer_of_the_metrics_along() {
+    for root in nodes() {
+        let system = installed(&root, "remove-metrics");
+        let wanted = "/etc/systemd/system/timers.target.wants/xen-handoff-metrics.timer";
+        system.sh(&format!(
+            "mkdir -p $(dirname {wanted}); ln -s /lib/systemd/system/xen-handoff-metrics.timer {wanted}"
+        ));
+        let calls = system.apt("remove xen-handoff");
+        assert_eq!(calls, [STOP, STOP_METRICS, RELOAD], "{}", root.display());
+        assert!(!system.everything().iter().any(|path| path == wanted), "{}", root.display());
     }
 }
 
