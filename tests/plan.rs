@@ -364,22 +364,17 @@ fn asked_for(cluster: &Cluster) -> (Vec<&'static str>, Destination) {
 #[test]
 fn an_evacuation_asks_for_the_plan_alone_and_only_a_domain_that_is_not_started_has_it_carried_out() {
     let there = Destination::Node(NodeName::new("n2").unwrap());
-    let leaving = |more: &str| Cluster {
-        resources: primitive("x0", more) + &primitive("x1", ""),
+    let leaving = Cluster {
+        resources: primitive("x0", "") + &primitive("x1", ""),
         constraints: "",
         tags: "",
         running: &["x0", "x1"],
         there: &[],
         promoted: &[],
     };
-    assert_eq!(asked_for(&leaving("")), (vec!["--run", "--run"], there));
-    let stopped = r#"><meta_attributes id="m"><nvpair id="m1" name="target-role" value="Stopped"/></meta_attributes></primitive"#;
-    let off = Cluster {
-        resources: format!(
-            r#"<primitive id="x0" class="ocf" provider="pacemaker" type="Stateful" {stopped}>"#
-        ),
-        running: &["x0"],
-        ..leaving("")
-    };
-    assert_eq!(asked_for(&off), (vec!["--run", "--run", "--simulate"], Destination::Nowhere));
+    assert_eq!(asked_for(&leaving), (vec!["--run", "--run"], there));
+    let off = r#"<primitive id="x0" class="ocf" provider="pacemaker" type="Stateful"><meta_attributes id="m">
+        <nvpair id="m1" name="target-role" value="Stopped"/></meta_attributes></primitive>"#;
+    let stopped = Cluster { resources: off.to_owned(), running: &["x0"], ..leaving };
+    assert_eq!(asked_for(&stopped), (vec!["--run", "--run", "--simulate"], Destination::Nowhere));
 }

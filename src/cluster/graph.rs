@@ -107,14 +107,11 @@ impl Graph {
     /// with it. Whatever else there is (a stop, a migration, a probe) says that the cluster does not simply
     /// start it.
     pub(super) fn only_starts(&self, resource: &str) -> Option<&str> {
-        let mut own =
-            self.actions.iter().map(|(_, action)| action).filter(|action| action.resource == resource);
-        let start = own.clone().find(|action| action.task == "start")?;
-        let fits = |action: &Action| {
-            action.node == start.node && matches!(action.task.as_str(), "start" | "monitor")
-        };
-        let starts = own.clone().filter(|action| action.task == "start").count();
-        (starts == 1 && own.all(fits)).then_some(start.node.as_str())
+        let own = self.actions.iter().map(|(_, action)| action).filter(|action| action.resource == resource);
+        let (starts, rest): (Vec<&Action>, Vec<&Action>) = own.partition(|action| action.task == "start");
+        let [start] = starts.as_slice() else { return None };
+        let is_there = |action: &&Action| action.task == "monitor" && action.node == start.node;
+        rest.iter().all(is_there).then_some(start.node.as_str())
     }
 
     fn has(&self, resource: &str, task: &str, node: &NodeName) -> bool {

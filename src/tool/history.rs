@@ -95,13 +95,12 @@ pub fn run(world: &Here, asked: &Asked<'_>) -> anyhow::Result<()> {
     let nodes = Nodes::of(root, cluster.as_ref());
     let here = here(root)?;
     let mut lines: Vec<Line> = here.into_iter().map(|entry| Line { node: nodes.me.clone(), entry }).collect();
-    let waits = waiting("asking the nodes for their moves");
     let (of_others, silent) = if asked.all {
+        let _waits = waiting("asking the nodes for their moves");
         of_others(&way(world), &nodes, domain.as_ref(), asked.last)
     } else {
         (Vec::new(), Vec::new())
     };
-    drop(waits);
     lines.extend(of_others);
     if let (Some(name), Some(domain), Some(domains)) = (asked.name, &domain, &domains) {
         let names: Vec<String> = lines.iter().map(|line| line.entry.domain.to_string()).collect();

@@ -51,7 +51,7 @@ pub fn run(here: &Here, asked: &Asked, terminal: Terminal) -> anyhow::Result<()>
         return watch::run(here, asked.all, terminal == Terminal::Full);
     }
     loop {
-        let waits = waiting("asking the nodes");
+        let waits = waiting(if asked.all { "asking the nodes" } else { "asking this node" });
         let look = gather(here, asked.all)?;
         drop(waits);
         if asked.json {

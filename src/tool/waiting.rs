@@ -12,9 +12,6 @@ use super::shown::width;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is said anew.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Back to the line's begin, and what stands on it away.
-const CLEAR: &str = "\r\x1b[K";
-
 /// As long as this value lives, something is waited for.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -31,14 +28,16 @@ pub(super) fn waiting(what: &str) -> Waiting {
     let (what, (end, ended)) = (what.to_owned(), channel::<()>());
     let thread = std::thread::spawn(move || {
         let began = Instant::now();
-        let mut said = false;
-        while ended.recv_timeout(if said { AGAIN } else { PATIENCE }) == Err(RecvTimeoutError::Timeout) {
+        // How much of the line is taken, which blanks take away: not every terminal knows more than that.
+        let (mut wait, mut taken) = (PATIENCE, 0);
+        while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            let line = line(&what, began.elapsed(), width());
             // Whoever closes it does not want to know.
-            let _ = write!(std::io::stderr(), "{CLEAR}{}", line(&what, began.elapsed(), width()));
-            said = true;
+            let _ = write!(std::io::stderr(), "\r{line:taken$}");
+            (wait, taken) = (AGAIN, line.chars().count());
         }
-        if said {
-            let _ = write!(std::io::stderr(), "{CLEAR}");
+        if taken > 0 {
+            let _ = write!(std::io::stderr(), "\r{:taken$}\r", "");
         }
     });
     Waiting { end: Some(end), thread: Some(thread) }

@@ -12,7 +12,7 @@
 mod model;
 
 use super::moves::Run;
-use super::{Bench, FROM, TO, keep, median, rounded};
+use super::{Bench, FROM, TO, median, number, rounded};
 use model::{Move, World};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -25,29 +25,17 @@ const CARD: f64 = 1e6;
 
 /// Measures, prints a table, writes the rows.
 pub(super) fn measure(bench: &Bench<'_>, load: f64, words: &[String]) -> ExitCode {
-    let number = |key: &str| {
-        words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse::<u32>().ok())
-    };
     let slots: Vec<usize> = words
         .iter()
         .find_map(|word| word.strip_prefix("slots="))
         .map_or(vec![1, 2, 4], |list| list.split(',').filter_map(|word| word.parse().ok()).collect());
-    let (domains, mib) = (number("domains").unwrap_or(20), number("mib").unwrap_or(32));
+    let (domains, mib) = (number(words, "domains").unwrap_or(20), number(words, "mib").unwrap_or(32));
+    let rate: u32 = number(words, "rate").unwrap_or(4);
     for node in [FROM, TO] {
         bench.cluster.knob(node, "stream.mib", &mib.to_string());
-        bench.cluster.knob(node, "stream.mib-per-second", &number("rate").unwrap_or(4).to_string());
+        bench.cluster.knob(node, "stream.mib-per-second", &rate.to_string());
     }
-    match all(bench, &slots, domains, mib, number("runs").unwrap_or(2)) {
-        Ok(mut rows) => {
-            rows.iter_mut().for_each(|row| bench.sign(row, load));
-            keep(&rows);
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("overhead: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    bench.end(all(bench, &slots, domains, mib, number(words, "runs").unwrap_or(2)), load)
 }
 
 fn all(bench: &Bench<'_>, slots: &[usize], domains: u32, mib: u32, runs: u32) -> Result<Vec<Value>, String> {

@@ -140,6 +140,11 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// The number that a word `KEY=NUMBER` has.
+fn number<T: std::str::FromStr>(words: &[String], key: &str) -> Option<T> {
+    words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
+}
+
 /// How many of what.
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -432,6 +437,21 @@ impl<'a> Bench<'a> {
         let log = self.cluster.story_of_logs();
         let lines: Vec<&str> = log.lines().collect();
         lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
+    }
+
+    /// Keeps what was measured, or says why nothing was.
+    fn end(&self, measured: Result<Vec<Value>, String>, load: f64) -> ExitCode {
+        match measured {
+            Ok(mut rows) => {
+                rows.iter_mut().for_each(|row| self.sign(row, load));
+                keep(&rows);
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                eprintln!("overhead: {why}");
+                ExitCode::FAILURE
+            }
+        }
     }
 
     /// What was measured, and on what.

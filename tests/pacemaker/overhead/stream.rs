@@ -12,7 +12,7 @@
 //! target. The row `pause` compares that of handoffs and of bare `xl migrate`, streams of 64 MiB in turn.
 
 use super::moves::{Which, seconds};
-use super::{Bench, FROM, TO, keep, median, rounded};
+use super::{Bench, FROM, TO, median, number, rounded};
 use crate::audit;
 use crate::spawn::{command, must, run, until};
 use serde_json::{Value, json};
@@ -41,20 +41,9 @@ struct Sent {
 
 /// Measures, prints a table, writes the rows.
 pub(super) fn measure(bench: &Bench<'_>, load: f64, words: &[String]) -> ExitCode {
-    let mib = words.iter().find_map(|word| word.strip_prefix("mib=")?.parse().ok()).unwrap_or(4096);
-    let runs = words.iter().find_map(|word| word.strip_prefix("runs=")?.parse().ok()).unwrap_or(3);
-    let streams = Streams { bench, mib };
-    match streams.all(runs) {
-        Ok(mut rows) => {
-            rows.iter_mut().for_each(|row| bench.sign(row, load));
-            keep(&rows);
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("overhead: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let mib = number(words, "mib").unwrap_or(4096);
+    let runs = number(words, "runs").unwrap_or(3);
+    bench.end(Streams { bench, mib }.all(runs), load)
 }
 
 struct Streams<'a, 'b> {
